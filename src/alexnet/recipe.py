@@ -100,8 +100,57 @@ def _require(holds: bool, name: str, value: object, wanted: str) -> None:
         raise ValueError(f"{name} is {value}; it has to be {wanted}")
 
 
-PAPER = Recipe()
-
 RECIPES: dict[str, Recipe] = {
-    "paper": PAPER,
+    "paper": Recipe(),
+    "small": Recipe(
+        initialization="variance",
+        schedule="cosine",
+        warmup_epochs=1.0,
+        batch_size=64,
+        pixel_scale=1 / 64,
+    ),
+    "cifar": Recipe(
+        network="cifar",
+        initialization="variance",
+        crop=32,
+        dropout=0.0,
+        color_noise=0.0,
+        epochs=10,
+        learning_rate=0.02,
+        schedule="cosine",
+        warmup_epochs=0.5,
+        pixel_scale=1 / 64,
+    ),
+    "digits": Recipe(
+        network="cifar",
+        initialization="variance",
+        crop=28,
+        dropout=0.0,
+        color_noise=0.0,
+        flip=False,
+        epochs=20,
+        batch_size=32,
+        learning_rate=0.02,
+        schedule="cosine",
+        warmup_epochs=1,
+        pixel_scale=1 / 64,
+    ),
 }
+"""Trainings by name. `alexnet train` prints in what the one it uses departs from the paper."""
+
+SMALLEST_PHOTOGRAPH = 64
+"""Packs of a smaller side hold small pictures, which the large network cannot take."""
+
+FEW_IMAGES = 100_000
+"""Under so many training images the printed initialization is slow to leave ln(classes)."""
+
+
+def recommend(size: int, images: int, validation: bool) -> tuple[str, str]:
+    """The recipe for a pack of `images` training images of `size`×`size`, and why: (name, reason)."""
+    if size < SMALLEST_PHOTOGRAPH:
+        return "cifar", f"the images are {size}×{size}"
+    if images < FEW_IMAGES:
+        return "small", f"{images:,} training images are few: the printed start is slow to learn there"
+    if not validation:
+        return "small", "there are no validation images, which the printed schedule needs"
+    return "paper", f"{images:,} training images"

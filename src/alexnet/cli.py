@@ -1,0 +1,41 @@
+"""The command line: parse, run one command, say what went wrong. Each command is a file of `commands`."""
+
+from __future__ import annotations
+
+import sys
+
+import tyro
+
+from alexnet import __version__
+from alexnet.commands import COMMANDS
+
+DESCRIPTION = """Labelled images in, a trained and measured classifier out: the system of Krizhevsky,
+Sutskever & Hinton (2012). `alexnet demo` shows all of it in a minute; `alexnet COMMAND --help` explains
+one command. Exit codes: 0 done, 1 failed, 2 usage, 3 diverged, 130 and 143 interrupted."""
+
+FAILURES = (OSError, ValueError, RuntimeError)
+"""What a user can cause. Anything else is a fault of this program and keeps its traceback."""
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line and exit with its status."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    if arguments == ["--version"]:
+        print(f"alexnet {__version__}")
+        sys.exit(0)
+    command = tyro.extras.subcommand_cli_from_dict(
+        COMMANDS, prog="alexnet", description=DESCRIPTION, args=arguments or ["--help"]
+    )
+    try:
+        sys.exit(command.run())
+    except FAILURES as error:
+        print(f"alexnet: {_message(error)}", file=sys.stderr)
+        sys.exit(getattr(error, "exit_code", 1))
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+def _message(error: Exception) -> str:
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+    return str(error)

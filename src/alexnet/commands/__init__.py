@@ -1,0 +1,22 @@
+"""One file a command: its options as a dataclass, and `run`, which returns the exit status.
+
+Nothing heavy is imported before `run`, so that help and usage errors answer at once.
+"""
+
+from __future__ import annotations
+
+from alexnet.commands.demo import Demo
+from alexnet.commands.evaluate import Evaluate
+from alexnet.commands.networks import Networks
+from alexnet.commands.pack import Pack
+from alexnet.commands.predict import Predict
+from alexnet.commands.train import Train
+
+COMMANDS = {
+    "pack": Pack,
+    "train": Train,
+    "evaluate": Evaluate,
+    "predict": Predict,
+    "networks": Networks,
+    "demo": Demo,
+}

@@ -1,0 +1,105 @@
+"""Top-1 and top-5 error over exactly the images there are."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from alexnet.data.augment import Preprocessing
+from alexnet.data.batches import views
+from alexnet.data.dataset import Split
+
+
+@dataclass
+class Counts:
+    """What an evaluation has counted. Errors stay integers until somebody prints them."""
+
+    classes: int
+    seen: int = 0
+    wrong1: int = 0
+    wrong5: int = 0
+    loss_sum: float = 0.0
+    per_class: Tensor = field(init=False)
+    """classes 3 int64: seen, wrong at 1, wrong at 5."""
+
+    def __post_init__(self) -> None:
+        self.per_class = torch.zeros(self.classes, 3, dtype=torch.int64)
+
+    def add(self, probabilities: Tensor, labels: Tensor) -> None:
+        """Count N images: probabilities N classes, labels N."""
+        ranks = ranks_of(probabilities, labels)
+        chosen = probabilities.gather(1, labels[:, None])[:, 0]
+        tally = torch.stack([torch.ones_like(ranks), (ranks >= 1).long(), (ranks >= 5).long()], 1)
+        self.per_class.index_add_(0, labels.cpu(), tally.cpu())
+        self.seen, self.wrong1, self.wrong5 = self.per_class.sum(0).tolist()
+        self.loss_sum -= float(chosen.double().clamp_min(1e-45).log().sum())
+
+    @property
+    def top1(self) -> float:
+        """Share of the images whose first label is wrong."""
+        return self.wrong1 / self.seen
+
+    @property
+    def top5(self) -> float:
+        """Share of the images whose label is not among the first five."""
+        return self.wrong5 / self.seen
+
+    @property
+    def loss(self) -> float:
+        """Mean negative log-probability of the right class, in nats."""
+        return self.loss_sum / self.seen
+
+
+def ranks_of(probabilities: Tensor, labels: Tensor) -> Tensor:
+    """How many classes come before the right one: N classes, N → N.
+
+    Of two equally probable classes the one with the lower index comes first; a probability that is
+    not a number is never right.
+    """
+    right = probabilities.gather(1, labels[:, None])
+    index = torch.arange(probabilities.shape[1], device=labels.device)
+    before = ~(probabilities <= right) | ((probabilities == right) & (index < labels[:, None]))
+    return before.sum(1)
+
+
+@torch.inference_mode()
+def probabilities(network: nn.Module, images: Tensor, many: int = 1) -> Tensor:
+    """Softmax averaged over the views of each image: N·many 3 crop crop → N classes (section 4.1)."""
+    soft = F.softmax(network(images).float(), dim=1)
+    return soft.unflatten(0, (-1, many)).mean(1)
+
+
+def evaluate(
+    network: nn.Module,
+    split: Split,
+    how: Preprocessing,
+    classes: int,
+    device: torch.device,
+    *,
+    many: int = 1,
+    batch_size: int = 128,
+    relabel: NDArray[np.int64] | None = None,
+) -> Counts:
+    """Measure a network on every image of a split, with 1 or 10 views of each.
+
+    `relabel` gives the network's label of each of the split's labels; images that get −1 are left
+    out. Raises RuntimeError if the images counted are not exactly those that had to be.
+    """
+    labels = split.labels if relabel is None else relabel[split.labels]
+    members = np.flatnonzero(labels >= 0)
+    batches = views(
+        split, labels, members, how, device, many=many, batch_size=max(1, batch_size // many)
+    )
+    was_training, counts = network.training, Counts(classes)
+    network.eval()
+    for batch in batches:
+        counts.add(probabilities(network, batch.images, many), batch.labels)
+    network.train(was_training)
+    if counts.seen != len(members):
+        raise RuntimeError(f"{counts.seen} images were counted where there are {len(members)}")
+    return counts

@@ -1,0 +1,165 @@
+"""The scores of a run: which network was measured on which images, and what was counted."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from alexnet.data.dataset import Pack, open_pack
+from alexnet.learn import checkpoint as checkpoints
+from alexnet.learn import devices
+from alexnet.learn.checkpoint import Checkpoint
+from alexnet.measure.evaluate import Counts, evaluate
+
+
+@dataclass(frozen=True)
+class Scores:
+    """SCORES of a network on the images of a split."""
+
+    checkpoint: Path
+    checkpoint_checksum: str
+    pack: Path
+    pack_checksum: str
+    split: str
+    views: int
+    classes: tuple[str, ...]
+    counts: Counts = field(repr=False)
+    left_out: int = 0
+    """Images of classes that the network does not know."""
+
+    @property
+    def folder(self) -> Path:
+        """The run's folder."""
+        return self.checkpoint.parent
+
+    def to_dict(self) -> dict[str, Any]:
+        """As `scores.json` holds it."""
+        counts = self.counts
+        rows = zip(self.classes, counts.per_class.tolist(), strict=True)
+        return {
+            "seen": counts.seen,
+            "wrong1": counts.wrong1,
+            "wrong5": counts.wrong5,
+            "top1_error": counts.top1,
+            "top5_error": counts.top5,
+            "loss": counts.loss,
+            "left_out": self.left_out,
+            "split": self.split,
+            "views": self.views,
+            "checkpoint": {"path": str(self.checkpoint), "sha256": self.checkpoint_checksum},
+            "pack": {"path": str(self.pack), "checksum": self.pack_checksum},
+            "per_class": {
+                name: {"seen": seen, "wrong1": wrong1, "wrong5": wrong5}
+                for name, (seen, wrong1, wrong5) in rows
+            },
+        }
+
+    def text(self, per_class: bool = False) -> str:
+        """A table for people."""
+        c, how = self.counts, "center view" if self.views == 1 else "ten views averaged"
+        lines = [
+            f"{self.checkpoint} on {c.seen:,} images ({self.split} of {self.pack}), {how}",
+            f"  top-1 error {c.top1:7.2%}   {c.wrong1:,} of {c.seen:,} wrong",
+            f"  top-5 error {c.top5:7.2%}   {c.wrong5:,} of {c.seen:,} wrong",
+            f"  loss {c.loss:.4f} nats",
+        ]
+        if self.left_out:
+            lines.append(f"  {self.left_out:,} images of unknown classes were left out")
+        if per_class:
+            lines += ["", f"{'top-1':>8} {'top-5':>8} {'images':>8}  class"]
+            rows = zip(self.classes, c.per_class.tolist(), strict=True)
+            lines += [
+                f"{w1 / n:8.2%} {w5 / n:8.2%} {n:8,}  {name}" for name, (n, w1, w5) in rows if n
+            ]
+        return "\n".join(lines)
+
+
+def measure(
+    run: str | Path,
+    pack: str | Path | None = None,
+    *,
+    split: str = "val",
+    views: int = 1,
+    device: str = "auto",
+    ignore_unknown: bool = False,
+    batch_size: int = 128,
+) -> Scores:
+    """Measure the network of a run on a split of a pack (by default the one it was trained on).
+
+    Classes are matched by name. Raises FileNotFoundError for a missing run or pack, ValueError for
+    a missing split or, unless `ignore_unknown`, for images of classes the network does not know.
+    """
+    path = checkpoints.find(run)
+    trained = checkpoints.load(path)
+    images = open_pack(Path(pack) if pack else _trained_on(path))
+    if split not in images.splits:
+        raise ValueError(f"{images.path} has no {split} images; it has {', '.join(images.splits)}")
+    relabel = _relabel(trained, images, split, ignore_unknown)
+    how, where = trained.preprocessing_for(images), devices.choose(device)
+    counts = evaluate(
+        trained.network().to(where),
+        images.splits[split],
+        how.to(where),
+        len(trained.classes),
+        where,
+        many=views,
+        batch_size=batch_size,
+        relabel=relabel,
+    )
+    return Scores(
+        checkpoint=path,
+        checkpoint_checksum=_sha256(path),
+        pack=images.path,
+        pack_checksum=images.checksum,
+        split=split,
+        views=views,
+        classes=trained.classes,
+        counts=counts,
+        left_out=len(images.splits[split]) - counts.seen,
+    )
+
+
+def write(scores: Scores, path: Path) -> None:
+    """Write `scores.json`, whole or not at all."""
+    text = json.dumps(scores.to_dict(), indent=2) + "\n"
+    checkpoints.replace_file(path, lambda beside: beside.write_text(text))
+
+
+def _relabel(
+    trained: Checkpoint, pack: Pack, split: str, ignore_unknown: bool
+) -> np.ndarray[Any, Any]:
+    """The network's label of each of the pack's classes; −1 where it has none."""
+    index = {name: i for i, name in enumerate(trained.classes)}
+    relabel = np.array([index.get(name, -1) for name in pack.classes], np.int64)
+    labels = pack.splits[split].labels
+    unlabelled, lost = int((labels < 0).sum()), np.unique(labels[labels >= 0])
+    unknown = [pack.classes[i] for i in lost if relabel[i] < 0]
+    if unlabelled:
+        raise ValueError(f"{unlabelled} {split} images of {pack.path} have no label to compare with")
+    if unknown and not ignore_unknown:
+        raise ValueError(
+            f"{len(unknown)} classes of {pack.path} are unknown to the network: {', '.join(unknown[:5])}"
+            f"{', …' if len(unknown) > 5 else ''}. Leave them out: --ignore-unknown"
+        )
+    return relabel
+
+
+def _trained_on(checkpoint: Path) -> Path:
+    environment = checkpoint.parent / "environment.json"
+    try:
+        return Path(json.loads(environment.read_text())["pack"]["path"])
+    except (OSError, KeyError, json.JSONDecodeError) as error:
+        raise FileNotFoundError(
+            f"{environment} does not say what {checkpoint} was trained on. Name a pack: "
+            f"alexnet evaluate {checkpoint} PACK"
+        ) from error
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

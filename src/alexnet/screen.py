@@ -1,0 +1,89 @@
+"""What a person sees while something runs: bars on a terminal, plain lines anywhere else."""
+
+from __future__ import annotations
+
+import sys
+import time
+from types import TracebackType
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
+from rich.text import Text
+
+from alexnet.learn.log import Progress as TrainingProgress
+from alexnet.learn.log import Screen
+
+
+class Bar:
+    """One bar with a text behind it, on stderr; without a terminal, the text as a line now and then."""
+
+    def __init__(self, seconds_between_lines: float = 10.0) -> None:
+        self.console = Console(stderr=True, highlight=False, soft_wrap=True)
+        self.seconds, self.last = seconds_between_lines, 0.0
+        columns = TextColumn("{task.description}"), BarColumn(30), TaskProgressColumn()
+        self.progress = Progress(*columns, console=self.console, transient=True)
+        self.task: Any = None
+
+    def __enter__(self) -> Bar:
+        if self.console.is_terminal:
+            self.progress.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
+    ) -> None:
+        self.progress.stop()
+
+    def show(self, done: float, total: float | None, text: str) -> None:
+        """Move the bar and change its text."""
+        if not self.console.is_terminal:
+            if time.monotonic() - self.last > self.seconds:
+                self.say(text)
+                self.last = time.monotonic()
+            return
+        if self.task is None:
+            self.task = self.progress.add_task(text)
+        self.progress.update(self.task, completed=done, total=total, description=text)
+
+    def say(self, text: str) -> None:
+        """Print a line that stays."""
+        self.console.print(Text(text))
+
+
+class TrainingScreen(Screen):
+    """Lines and a bar for a training."""
+
+    def __init__(self) -> None:
+        self.bar = Bar(seconds_between_lines=0.0)
+
+    def __enter__(self) -> TrainingScreen:
+        self.bar.__enter__()
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        self.bar.__exit__(*error)
+
+    def progress(self, progress: TrainingProgress) -> None:
+        """A line, or a bar of the epoch."""
+        self.bar.show(progress.step, progress.steps, progress_line(progress))
+
+    def say(self, text: str) -> None:
+        """A line."""
+        self.bar.say(text)
+
+
+def progress_line(at: TrainingProgress) -> str:
+    """Where a training stands, in one line."""
+    return (
+        f"epoch {at.epoch}/{at.epochs}  step {at.step}/{at.steps}  loss {at.loss:.4f}"
+        f"  rate {at.learning_rate:.2g}  {at.images_per_second:,.0f} images/s"
+        f"  waiting for data {at.waiting:.1%}  {duration(at.seconds_left)} left"
+    )
+
+
+def duration(seconds: float) -> str:
+    """1:02:03, or 2:03 under an hour."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
