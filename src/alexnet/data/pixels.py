@@ -1,0 +1,227 @@
+"""Arithmetic on the pixels of one image: to a square, to a record and back, and exact sums.
+
+Everything is integer arithmetic after the filter's weights, so a pack is the same bytes on every
+machine. The loops are compiled by Numba at first use and kept on disk.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+Fit = Literal["crop", "pad", "squash"]
+Format = Literal["rgb", "yuv420"]
+Image = NDArray[np.uint8]
+
+PADDING = 128
+"""Gray level beside an image that is padded to a square."""
+WEIGHT_BITS = 14
+"""The weights of a filter sum to 2^14: 255 · 2^14 · 2^14 / 2^6 still fits 32 bits."""
+
+
+def fit(pixels: Image, size: int, mode: Fit = "crop") -> Image:
+    """The image as a square: uint8 H W 3 → uint8 size size 3, by an antialiased triangle filter.
+
+    `crop` brings the shorter side to `size` and cuts out the center, `pad` brings the longer side
+    to `size` and puts gray beside it, `squash` brings each side to `size`. The filter is that of
+    Pillow's `resize(..., BILINEAR)`, computed only where it is kept.
+    """
+    height, width = pixels.shape[:2]
+    if mode == "squash":
+        return _resized(pixels, (height, size), (width, size), size)
+    if mode not in ("crop", "pad"):
+        raise ValueError(f"fit {mode!r}: there are crop, pad and squash")
+    side = min(height, width) if mode == "crop" else max(height, width)
+    tall, wide = (max(1, _half_up(edge * size, side)) for edge in (height, width))
+    if mode == "crop":
+        return _resized(pixels, (height, tall), (width, wide), size)
+    square = np.full((size, size, 3), PADDING, np.uint8)
+    top, left = (size - tall) // 2, (size - wide) // 2
+    square[top : top + tall, left : left + wide] = _resized(
+        pixels, (height, tall), (width, wide), size
+    )
+    return square
+
+
+def _half_up(numerator: int, denominator: int) -> int:
+    return (2 * numerator + denominator) // (2 * denominator)
+
+
+def _resized(pixels: Image, rows: tuple[int, int], columns: tuple[int, int], size: int) -> Image:
+    """Resize rows and columns (from, to) and keep at most the central `size` of each."""
+    if rows[0] == rows[1] <= size and columns[0] == columns[1] <= size:
+        return pixels
+    down, across = _triangle(*rows, size), _triangle(*columns, size)
+    out = np.empty((len(down.first), len(across.first), 3), np.uint8)
+    compiled(_resize)(np.ascontiguousarray(pixels), down, across, out)
+    return out
+
+
+class Taps(NamedTuple):
+    """A filter along one edge: what each kept target pixel takes from the source."""
+
+    weights: NDArray[np.int32]  # kept, widest
+    first: NDArray[np.int64]  # kept
+    number: NDArray[np.int64]  # kept
+
+
+@functools.lru_cache(maxsize=256)
+def _triangle(length: int, target: int, size: int) -> Taps:
+    """The filter from `length` to `target` pixels, of which only the central `size` are kept."""
+    scale = length / target
+    support = max(scale, 1.0)  # enlarging interpolates, shrinking averages
+    kept = np.arange(min(size, target)) + max(0, (target - size) // 2)
+    center = (kept + 0.5) * scale
+    first = np.maximum(0, (center - support + 0.5).astype(np.int64))
+    number = np.minimum(length, (center + support + 0.5).astype(np.int64)) - first
+    taps = np.arange(number.max())
+    distance = np.abs(first[:, None] + taps + 0.5 - center[:, None]) / support
+    weights = np.where(taps < number[:, None], np.maximum(0.0, 1.0 - distance), 0.0)
+    return Taps(_whole(weights / weights.sum(1, keepdims=True)), first, number)
+
+
+def _whole(weights: NDArray[np.float64]) -> NDArray[np.int32]:
+    """Weights that sum to 1 as integers that sum to 2^14; the largest takes the rounding."""
+    whole = np.rint(weights * (1 << WEIGHT_BITS)).astype(np.int32)
+    rows = np.arange(len(whole))
+    whole[rows, whole.argmax(1)] += (1 << WEIGHT_BITS) - whole.sum(1, dtype=np.int32)
+    return whole
+
+
+def _resize(source, down, across, out):  # type: ignore[no-untyped-def]
+    """Rows first, into one line of sums with 8 bits below the point, then that line's columns."""
+    start = across.first[0] * 3
+    length = (across.first[-1] + across.number[-1]) * 3 - start
+    line = np.empty(length, np.int32)
+    rows = source.reshape(source.shape[0], source.shape[1] * 3)
+    for y in range(out.shape[0]):
+        line[:] = 32
+        for tap in range(down.number[y]):
+            weight = down.weights[y, tap]
+            row = rows[down.first[y] + tap, start : start + length]
+            for i in range(length):
+                line[i] += weight * row[i]
+        for i in range(length):
+            line[i] >>= 6
+        for x in range(out.shape[1]):
+            red = green = blue = np.int32(1 << 21)
+            at = across.first[x] * 3 - start
+            for tap in range(across.number[x]):
+                weight = across.weights[x, tap]
+                red += weight * line[at]
+                green += weight * line[at + 1]
+                blue += weight * line[at + 2]
+                at += 3
+            out[y, x, 0] = red >> 22
+            out[y, x, 1] = green >> 22
+            out[y, x, 2] = blue >> 22
+
+
+def record_shape(size: int, pixels: Format) -> tuple[int, ...]:
+    """Shape of one packed image: (size, size, 3), or (size · size · 3 / 2,) for yuv420.
+
+    Raises ValueError for an unknown format and for yuv420 of an odd size.
+    """
+    if pixels == "rgb":
+        return size, size, 3
+    if pixels != "yuv420":
+        raise ValueError(f"pixels {pixels!r}: there are rgb and yuv420")
+    if size % 2:
+        raise ValueError(f"yuv420 needs an even size, not {size}: its colors are 2×2 blocks")
+    return (size * size * 3 // 2,)
+
+
+def write_record(image: Image, pixels: Format, record: Image) -> None:
+    """Write an image, uint8 size size 3, into its record, a flat uint8 buffer."""
+    if pixels == "rgb":
+        record[:] = image.reshape(-1)
+    else:
+        compiled(_to_yuv420)(np.ascontiguousarray(image), record)
+
+
+def rgb(records: NDArray[Any], size: int, pixels: Format) -> NDArray[Any]:
+    """Images, N size size 3, of records; for yuv420 as floats that are neither rounded nor clipped.
+
+    Every color of a 2×2 block is the block's.
+    """
+    if pixels == "rgb":
+        return records.reshape(-1, size, size, 3)
+    area, half = size * size, size // 2
+    flat = records.reshape(-1, area * 3 // 2).astype(np.float32)
+    y = flat[:, :area].reshape(-1, size, size)
+    planes = flat[:, area:].reshape(-1, 2, half, half) - np.float32(128)
+    u, v = planes.repeat(2, axis=2).repeat(2, axis=3).swapaxes(0, 1)
+    return np.stack(
+        [y + 1.402 * v, y - 0.344136286 * u - 0.714136286 * v, y + 1.772 * u], -1, dtype=np.float32
+    )
+
+
+def _to_yuv420(image, record):  # type: ignore[no-untyped-def]
+    """JPEG's full-range Y'CbCr, 16 bits below the point: plane Y, then quarter planes U and V."""
+    size = image.shape[0]
+    half = size // 2
+    for row in range(half):
+        for column in range(half):
+            red = green = blue = np.int32(0)
+            for y in range(2 * row, 2 * row + 2):
+                for x in range(2 * column, 2 * column + 2):
+                    r, g, b = (
+                        np.int32(image[y, x, 0]),
+                        np.int32(image[y, x, 1]),
+                        np.int32(image[y, x, 2]),
+                    )
+                    record[y * size + x] = (19595 * r + 38470 * g + 7471 * b + 32768) >> 16
+                    red += r
+                    green += g
+                    blue += b
+            at = size * size + row * half + column
+            u = (-11059 * red - 21709 * green + 32768 * blue + (1 << 17) - 1) >> 18
+            v = (32768 * red - 27439 * green - 5329 * blue + (1 << 17) - 1) >> 18
+            record[at] = u + 128
+            record[at + half * half] = v + 128
+
+
+def moments(image: Image) -> NDArray[np.int64]:
+    """The exact sums (r, g, b, rr, rg, rb, gg, gb, bb) over the pixels of uint8 H W 3."""
+    return compiled(_moments)(np.ascontiguousarray(image).reshape(-1, 3))
+
+
+def _moments(colors):  # type: ignore[no-untyped-def]
+    sums = np.zeros(9, np.int64)
+    for i in range(colors.shape[0]):
+        r, g, b = np.int64(colors[i, 0]), np.int64(colors[i, 1]), np.int64(colors[i, 2])
+        sums[0] += r
+        sums[1] += g
+        sums[2] += b
+        sums[3] += r * r
+        sums[4] += r * g
+        sums[5] += r * b
+        sums[6] += g * g
+        sums[7] += g * b
+        sums[8] += b * b
+    return sums
+
+
+def add(record: Image, sums: NDArray[np.uint32]) -> None:
+    """Add a flat record to per-pixel sums; 2^24 records fit before the sums have to be emptied."""
+    compiled(_add)(record, sums)
+
+
+def _add(record, sums):  # type: ignore[no-untyped-def]
+    for i in range(record.shape[0]):
+        sums[i] += np.uint32(record[i])
+
+
+@functools.cache
+def compiled(loop: Callable[..., Any]) -> Callable[..., Any]:
+    """The loop compiled by Numba; kept on disk where a place for it can be written."""
+    import numba
+
+    try:
+        return numba.njit(cache=True, nogil=True)(loop)
+    except RuntimeError:  # no writable place beside the package nor in the user's cache
+        return numba.njit(nogil=True)(loop)
