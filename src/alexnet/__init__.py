@@ -1,3 +1,56 @@
-"""Labelled images in, a trained and measured classifier out (Krizhevsky et al., 2012)."""
+"""Labelled images in, a trained and measured classifier out (Krizhevsky et al., 2012).
+
+    import alexnet
+
+    pack = alexnet.pack("photos", "photos.pack")
+    alexnet.train(pack, "runs/photos", alexnet.RECIPES["small"])
+    print(alexnet.evaluate("runs/photos", views=10).text())
+    classifier = alexnet.load("runs/photos")
+    print(classifier.predict("cat.jpg").labels)
+
+Importing this package is quick: what needs torch is imported when it is first used.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from alexnet.data.dataset import Pack, open_pack
+    from alexnet.data.pack import pack_images as pack
+    from alexnet.learn.train import train
+    from alexnet.measure.predict import Classifier, Prediction, load
+    from alexnet.measure.scores import measure as evaluate
+    from alexnet.nets import NETS
+    from alexnet.recipe import RECIPES, Recipe
+
+_HOMES = {
+    "NETS": ("nets", "NETS"),
+    "RECIPES": ("recipe", "RECIPES"),
+    "Classifier": ("measure.predict", "Classifier"),
+    "Pack": ("data.dataset", "Pack"),
+    "Prediction": ("measure.predict", "Prediction"),
+    "Recipe": ("recipe", "Recipe"),
+    "evaluate": ("measure.scores", "measure"),
+    "load": ("measure.predict", "load"),
+    "open_pack": ("data.dataset", "open_pack"),
+    "pack": ("data.pack", "pack_images"),
+    "train": ("learn.train", "train"),
+}
+
+__all__ = ["NETS", "RECIPES", "Classifier", "Pack", "Prediction", "Recipe", "__version__"]
+__all__ += ["evaluate", "load", "open_pack", "pack", "train"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'alexnet' has no attribute {name!r}")
+    module, there = _HOMES[name]
+    return getattr(import_module(f"alexnet.{module}"), there)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -399,6 +399,11 @@ def _check_same(start: Checkpoint, pack: Pack, recipe: Recipe) -> None:
             f"the checkpoint was trained on another pack (checksum {start.pack_checksum[:12]}…) than "
             f"{pack.path} ({pack.checksum[:12]}…). Name that pack, or start anew in another folder"
         )
+    if start.position.epoch >= recipe.epochs:
+        raise ValueError(
+            f"that training has all its {start.position.epoch} epochs. Give it more: --epochs "
+            f"{start.position.epoch + 10}"
+        )
     changed = recipe.differences(start.recipe)
     if set(changed) - {"epochs"}:
         lines = [f"{name} {theirs} → {mine}" for name, (mine, theirs) in changed.items()]
