@@ -1,5 +1,6 @@
 """Labelled images, wherever they are: folders, lists, archives and the classical data sets."""
 
 from alexnet.data.sources.entry import UNLABELED, Entry, Skipped, Source, Span
+from alexnet.data.sources.open import open_source
 
-__all__ = ["UNLABELED", "Entry", "Skipped", "Source", "Span"]
+__all__ = ["UNLABELED", "Entry", "Skipped", "Source", "Span", "open_source"]

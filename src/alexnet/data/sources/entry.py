@@ -11,7 +11,7 @@ UNLABELED = -1
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """Bytes inside an uncompressed archive: `size` of them from byte `offset` of the file `path`."""
+    """Bytes inside an uncompressed archive: `size` of them from byte `offset` of `path`."""
 
     path: Path
     offset: int
@@ -19,7 +19,7 @@ class Span:
 
     def read(self) -> bytes:
         """The bytes; fewer than `size` of them where the file has been cut since."""
-        with open(self.path, "rb", buffering=0) as file:
+        with open(self.path, "rb") as file:
             file.seek(self.offset)
             return file.read(self.size)
 
@@ -65,7 +65,6 @@ class Source:
     def entries(self, split: str) -> Iterator[Entry | Skipped]:
         """Everything in one split, used or not, in an order that is the same at every call."""
         if split not in self.splits:
-            raise ValueError(
-                f"no split {split!r} in {self.path}: it has {', '.join(self.splits)}. Name one of them"
-            )
+            known = ", ".join(self.splits)
+            raise ValueError(f"no split {split!r} in {self.path}: name one of {known}")
         return self.stream(split)

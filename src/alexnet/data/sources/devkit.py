@@ -1,0 +1,149 @@
+"""The ILSVRC development kits: synsets, and which of them each validation image shows."""
+
+import io
+import re
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from alexnet.data.sources.directory import Directory
+from alexnet.data.sources.entry import UNLABELED
+from alexnet.data.sources.names import ARCHIVE, WORDNET_ID
+from alexnet.data.sources.tarball import Tarball
+from alexnet.data.sources.tree import Tree, join
+
+LARGEST_KIT_FILE = 1 << 26  # bytes; the published ones have less than a million
+_TRUTH = re.compile(r"ILSVRC(20\d\d)_(validation|test)_ground_truth\.txt")
+_SOLUTION = re.compile(r"^ILSVRC2012_val_(\d{8}),(n\d{8})\b", re.MULTILINE)
+_SPLITS = {"validation": "val", "test": "test"}
+
+
+@dataclass(frozen=True)
+class Devkit:
+    """The classes in the order of their WordNet ids, and the labels of images without a folder.
+
+    Labels count in that order. The kit itself numbers its synsets in another one.
+    """
+
+    year: str
+    wordnet_ids: tuple[str, ...]
+    words: tuple[str, ...]
+    published: tuple[int, ...]  # training images of each class; 0 where the kit does not say
+    truth: dict[str, tuple[int, ...]]  # of "val", of "test": the label of image 1, 2, …; or −1
+
+
+def find_devkit(tree: Tree, top: str) -> Devkit | None:
+    """The kit in `top`: a folder or an archive with "devkit" in its name, or only its data."""
+    for folder in _folders(tree, top):
+        if "meta.mat" in (files := tree.files(folder)) and any(map(_TRUTH.fullmatch, files)):
+            return _read(tree, folder, top)
+    if isinstance(tree, Directory):
+        for name in tree.files(top):
+            if "devkit" in name.lower() and ARCHIVE.search(name):
+                return _from_archive(tree, top, name)
+    return None
+
+
+def _from_archive(tree: Tree, top: str, name: str) -> Devkit:
+    kit = Tarball(tree.path / top / name)
+    for folder in _folders(kit, ""):
+        if "meta.mat" in kit.files(folder):
+            return _read(kit, folder, "", beside=(tree, top))
+    raise ValueError(
+        f"{kit.path} holds no data/meta.mat: it is cut off or no ILSVRC development kit"
+    )
+
+
+def _folders(tree: Tree, top: str) -> list[str]:
+    """Where the data of a kit may be."""
+    kits = [join(top, name) for name in tree.folders(top) if "devkit" in name.lower()]
+    return [place for folder in (top, *kits) for place in (folder, join(folder, "data"))]
+
+
+def _read(tree: Tree, folder: str, top: str, beside: tuple[Tree, str] | None = None) -> Devkit:
+    meta = join(folder, "meta.mat")
+    synsets = _synsets(_content(tree, meta), tree.path / meta)
+    label_of = {number: label for label, (_, number, _, _) in enumerate(synsets)}
+    truth, year = {}, ""
+    for where, inside in ((tree, folder), beside or (tree, top)):  # 2010's test labels come apart
+        for name in where.files(inside):
+            if match := _TRUTH.fullmatch(name):
+                year, numbers = match[1], _numbers(where, join(inside, name))
+                truth[_SPLITS[match[2]]] = tuple(label_of.get(n, UNLABELED) for n in numbers)
+    return Devkit(
+        year=year,
+        wordnet_ids=tuple(wordnet_id for wordnet_id, *_ in synsets),
+        words=tuple(words for _, _, words, _ in synsets),
+        published=tuple(count for *_, count in synsets),
+        truth=truth,
+    )
+
+
+def _content(tree: Tree, name: str) -> bytes:
+    with tree.open(name) as reader:
+        return reader.read(LARGEST_KIT_FILE)
+
+
+def _numbers(tree: Tree, name: str) -> tuple[int, ...]:
+    lines = _content(tree, name).decode("ascii", "replace").split()
+    if not all(line.isdecimal() for line in lines):
+        wrong = next(i for i, line in enumerate(lines, start=1) if not line.isdecimal())
+        raise ValueError(f"{tree.path / name}, line {wrong}, is no number of a synset")
+    return tuple(int(line) for line in lines)
+
+
+def _synsets(content: bytes, path: Path) -> list[tuple[str, int, str, int]]:
+    """WordNet id, number, words and published images of each leaf, sorted by WordNet id."""
+    found = []
+    for synset in _table(content, path):
+        number, wordnet_id, words = int(synset[0]), str(synset["WNID"]), str(synset["words"])
+        if int(synset["num_children"]) == 0 and WORDNET_ID.fullmatch(wordnet_id):
+            found.append((wordnet_id, number, words, _published(synset)))
+    if not found:
+        raise ValueError(f"{path} has no synset without children: it is no meta.mat of ILSVRC")
+    return sorted(found)
+
+
+def _table(content: bytes, path: Path) -> np.ndarray:
+    from scipy.io import loadmat  # here: it takes most of a second to import
+    from scipy.io.matlab import MatReadError
+
+    try:
+        table = np.atleast_1d(loadmat(io.BytesIO(content), squeeze_me=True)["synsets"])
+    except (ValueError, TypeError, KeyError, IndexError, OSError, NotImplementedError, EOFError,
+            MemoryError, MatReadError, zlib.error) as error:  # fmt: skip
+        raise ValueError(f"{path} is no meta.mat of ILSVRC: {error}") from error
+    wanted = {"WNID", "words", "num_children"}
+    if not table.dtype.names or not wanted <= set(table.dtype.names):
+        raise ValueError(f"{path} is no meta.mat of ILSVRC: its synsets have no {sorted(wanted)}")
+    return table
+
+
+def _published(synset: np.void) -> int:
+    names = synset.dtype.names or ()
+    return int(synset["num_train_images"]) if "num_train_images" in names else 0
+
+
+def find_kaggle_lists(tree: Tree, top: str) -> Devkit | None:
+    """The lists that Kaggle distributes with ILSVRC-2012 instead of a kit."""
+    files = tree.files(top)
+    if "LOC_synset_mapping.txt" not in files:
+        return None
+    lines = _content(tree, join(top, "LOC_synset_mapping.txt")).decode("utf-8", "replace")
+    synsets = sorted(line.split(" ", 1) for line in lines.splitlines() if " " in line)
+    wordnet_ids = tuple(wordnet_id for wordnet_id, _ in synsets)
+    truth = {}
+    if "LOC_val_solution.csv" in files:
+        solution = _content(tree, join(top, "LOC_val_solution.csv")).decode("ascii", "replace")
+        truth["val"] = _solution(solution, wordnet_ids)
+    words = tuple(words.strip() for _, words in synsets)
+    return Devkit("2012", wordnet_ids, words, (0,) * len(synsets), truth)
+
+
+def _solution(text: str, wordnet_ids: tuple[str, ...]) -> tuple[int, ...]:
+    """Labels from lines as `ILSVRC2012_val_00000001,n01440764 85 1 499 272`, in any order."""
+    labels = {wordnet_id: label for label, wordnet_id in enumerate(wordnet_ids)}
+    found = {int(n): labels.get(synset, UNLABELED) for n, synset in _SOLUTION.findall(text)}
+    return tuple(found.get(n, UNLABELED) for n in range(1, max(found, default=0) + 1))

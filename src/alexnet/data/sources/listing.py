@@ -1,0 +1,174 @@
+"""Lists of images as a source: each line has a path and a class, and perhaps a split."""
+
+from array import array
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from alexnet.data.sources.entry import UNLABELED, Entry, Skipped, Source
+from alexnet.data.sources.folders import SPLIT_NAMES
+from alexnet.data.sources.holdout import HoldOut
+from alexnet.data.sources.names import WORDNET_ID, class_remarks, some
+from alexnet.data.sources.table import BadLine, Row, rows
+
+_SPLITS = {"": "train"} | {name: split for split, names in SPLIT_NAMES.items() for name in names}
+
+
+def open_list(path: Path, hold_out: HoldOut) -> Source:
+    """A CSV or JSONL file as a source; its paths are relative to its own folder."""
+    survey = _Survey.of(path)
+    divide, remarks = survey.division(hold_out)
+    classes = survey.classes()
+    splits = {divide.rename.get(split, split) for split in survey.labels}
+    splits |= set(divide.hold_out.splits) if divide.hold_out else set()
+    remarks += survey.differences(classes) + class_remarks(classes)
+    return Source(
+        kind="list",
+        path=path,
+        classes=classes,
+        wordnet_ids=classes if all(WORDNET_ID.fullmatch(name) for name in classes) else None,
+        splits=tuple(split for split in SPLIT_NAMES if split in splits),
+        remarks=tuple(remarks),
+        native_size=None,
+        stream=_List(path, classes, divide, survey.repeated).entries,
+    )
+
+
+@dataclass(frozen=True)
+class _Division:
+    """Which split a line belongs to: that which it names, renamed, or where it is held out."""
+
+    rename: dict[str, str] = field(default_factory=dict)
+    hold_out: HoldOut | None = None
+
+    def split(self, row: Row) -> str:
+        named = _split(row)
+        if self.hold_out and named == "train":
+            return self.hold_out.split(row.label, row.path)
+        return self.rename.get(named, named)
+
+
+@dataclass(frozen=True)
+class _Survey:
+    """What one pass over a list tells before its images are wanted."""
+
+    path: Path
+    labels: dict[str, set[str]]  # of each split
+    repeated: frozenset[int]  # hashes of paths in more than one line
+
+    @classmethod
+    def of(cls, path: Path) -> "_Survey":
+        labels: dict[str, set[str]] = defaultdict(set)
+        hashes = array("q")  # eight bytes a line: a list of a million images stays small
+        for row in rows(path):
+            if isinstance(row, Row):
+                labels[_known_split(path, row)].add(row.label)
+                hashes.append(hash(row.path))
+        values, counts = np.unique(np.array(hashes, np.int64), return_counts=True)
+        return cls(path, dict(labels), frozenset(values[counts > 1].tolist()))
+
+    def classes(self) -> tuple[str, ...]:
+        """The classes of the training split, or of all splits where there is none."""
+        found = self.labels.get("train") or set().union(*self.labels.values())
+        if not found - {""}:
+            raise ValueError(
+                f"{self.path} names no class for any image: write a path and a label in each line, "
+                "in this order or under the headings 'path' and 'label'"
+            )
+        return tuple(sorted(found - {""}))
+
+    def division(self, hold_out: HoldOut) -> tuple[_Division, list[str]]:
+        """Measure on val; else on a test split with labels; else on images that are held out."""
+        if "train" not in self.labels:
+            return _Division(), ["There is no training split."]
+        if "val" in self.labels:
+            held_out = "It has a validation split, so none of the training images is held out."
+            return _Division(), [held_out] if hold_out.fraction else []
+        if self.labels.get("test", set()) - {""} and not hold_out.fraction:
+            renamed = "Its test split is used for validation, under the name 'val'."
+            return _Division({"test": "val"}), [renamed]
+        return _Division(hold_out=hold_out), [hold_out.remark]
+
+    def differences(self, classes: tuple[str, ...]) -> list[str]:
+        remarks = []
+        for split, labels in self.labels.items():
+            if unknown := labels - {"", *classes}:
+                remarks.append(
+                    f"In {split} but not in train, so not used: {some(sorted(unknown))}."
+                )
+            if labels - {""} and (missing := set(classes) - labels):
+                remarks.append(f"In train but not in {split}: {some(sorted(missing))}.")
+        if self.repeated:
+            remarks.append(f"Listed more than once: {len(self.repeated):,} files.")
+        return remarks
+
+
+@dataclass(frozen=True)
+class _List:
+    """A list whose classes and splits are known."""
+
+    path: Path
+    classes: tuple[str, ...]
+    division: _Division
+    repeated: frozenset[int]
+
+    def entries(self, split: str) -> Iterator[Entry | Skipped]:
+        labels = {name: label for label, name in enumerate(self.classes)}
+        seen: set[int] = set()
+        for row in rows(self.path):
+            if isinstance(row, BadLine):
+                if split == "train":  # name it once, not once a split
+                    yield Skipped(split, f"line {row.line}", "bad_line", row.problem)
+                continue
+            again = hash(row.path) in seen
+            if hash(row.path) in self.repeated:
+                seen.add(hash(row.path))
+            if self.division.split(row) == split:
+                yield self._repeat(split, row) if again else self._entry(split, row, labels)
+
+    def _repeat(self, split: str, row: Row) -> Skipped:
+        return Skipped(split, _name(row), "listed_twice", f"line {row.line} names it again")
+
+    def _entry(self, split: str, row: Row, labels: dict[str, int]) -> Entry | Skipped:
+        file = self.path.parent / row.path
+        if refusal := _refusal(file):
+            return Skipped(split, _name(row), *refusal)
+        if row.label in labels:
+            return Entry(split, _name(row), labels[row.label], file)
+        if split == "test" and not row.label:
+            return Entry(split, _name(row), UNLABELED, file)
+        detail = (
+            f"no class {row.label!r} in train" if row.label else f"line {row.line} has no label"
+        )
+        return Skipped(split, _name(row), "unknown_class" if row.label else "unlabeled", detail)
+
+
+def _split(row: Row) -> str:
+    return _SPLITS[row.split.lower()]
+
+
+def _known_split(path: Path, row: Row) -> str:
+    if row.split.lower() not in _SPLITS:
+        raise ValueError(
+            f"{path}, line {row.line}, says split {row.split!r}: write train, val or test"
+        )
+    return _split(row)
+
+
+def _refusal(file: Path) -> tuple[str, str] | None:
+    """Why a listed file is not read, if so."""
+    try:
+        if file.is_file():
+            return None
+        if file.exists():
+            return "not_a_file", "a folder, a pipe, a socket or a device"
+        return "missing", "is listed but not there"
+    except (OSError, ValueError) as error:
+        return "unreadable", str(error)
+
+
+def _name(row: Row) -> str:
+    return row.path.lstrip("/")
