@@ -1,0 +1,57 @@
+"""A decoding process: takes images from a pipe, writes records into shared memory, answers.
+
+Run by `workers`, with the numbers of two inherited files: the pipe and the memory. A crash here
+costs one image, not the run.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import queue
+import signal
+import sys
+import threading
+from multiprocessing.connection import Connection
+
+import numpy as np
+from numpy.typing import NDArray
+
+from alexnet.data.prepare import Options, prepare, read_ahead
+from alexnet.data.sources.entry import Entry
+
+
+def serve(pipe: Connection, memory: int) -> None:
+    """Answer every task (slot, entry) with its Outcome, in order, until the pipe is closed."""
+    options: Options = pipe.recv()
+    slots = np.frombuffer(mmap.mmap(memory, 0), np.uint8).reshape(-1, options.record_bytes)
+    _warm_up(options, slots[0])
+    pipe.send("ready")
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())  # C libraries chatter
+    tasks: queue.SimpleQueue[tuple[int, Entry]] = queue.SimpleQueue()
+    threading.Thread(target=_receive, args=(pipe, tasks), daemon=True).start()
+    while True:
+        slot, entry = tasks.get()
+        pipe.send(prepare(entry, options, slots[slot]))
+
+
+def _warm_up(options: Options, record: NDArray[np.uint8]) -> None:
+    """Compile, or load, the loops: that time is nobody's decoding time."""
+    gray = np.zeros((options.size + 1, options.size + 2), np.uint8)
+    prepare(Entry("train", "", 0, gray), options, record)
+
+
+def _receive(pipe: Connection, tasks: queue.SimpleQueue[tuple[int, Entry]]) -> None:
+    """Take tasks as they come, so that files are read ahead while others are decoded."""
+    try:
+        while True:
+            task = pipe.recv()
+            read_ahead(task[1].content)
+            tasks.put(task)
+    except (EOFError, OSError):
+        os._exit(0)  # the packer has ended, however; a decoder that hangs must not outlive it
+
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the packer is told, and closes the pipe
+    serve(Connection(int(sys.argv[1])), int(sys.argv[2]))

@@ -1,0 +1,239 @@
+"""Decoding processes that may crash or hang: what they were decoding is given up, the run goes on.
+
+They are ordinary child processes with a pipe and shared memory, not multiprocessing's: nothing of
+the caller's program is imported again, and a script needs no `if __name__ == "__main__"`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import mmap
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections import deque
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from multiprocessing.connection import Pipe, wait
+from pathlib import Path
+from types import TracebackType
+from typing import IO
+
+import numpy as np
+from numpy.typing import NDArray
+
+import alexnet
+from alexnet.data.prepare import Options, Outcome, mark, prepare
+from alexnet.data.sources.entry import Entry, Skipped
+
+PROGRAM = Path(__file__).with_name("worker.py")
+DEPTH = 8
+"""Images a worker has been given and whose records have not been taken."""
+ATTEMPTS = 2
+"""A worker can die of something else than its image, such as a lack of memory; once."""
+START_SECONDS = 120.0
+"""A first start compiles; on a busy machine that takes a while."""
+
+Item = Entry | Skipped
+Record = NDArray[np.uint8]
+
+
+@dataclass(eq=False)
+class Job:
+    """One item on its way: where its record will be, and what became of it."""
+
+    item: Item
+    record: Record | None = None
+    worker: Worker | None = None
+    slot: int = -1
+    attempts: int = 0
+    outcome: Outcome | None = None
+
+
+class Worker:
+    """A process, the memory it shares with this one, and the jobs that it has."""
+
+    def __init__(self, options: Options, timeout: float) -> None:
+        self.options, self.timeout = options, timeout
+        self.waiting: deque[Job] = deque()
+        self._memory = _memory(DEPTH * options.record_bytes)
+        shared = mmap.mmap(self._memory.fileno(), 0)
+        self.records: Record = np.frombuffer(shared, np.uint8).reshape(DEPTH, -1)
+        self.free = list(range(DEPTH))
+        self.start()
+
+    def start(self) -> None:
+        """Start a process, or another one in the place of one that is gone."""
+        self.pipe, theirs = Pipe()
+        self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - it lives as long as the process
+        files = theirs.fileno(), self._memory.fileno()
+        self.process = subprocess.Popen(
+            [sys.executable, "-P", str(PROGRAM), *map(str, files)],
+            pass_fds=files,
+            env=_environment(),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=self._errors,
+        )
+        theirs.close()
+        self.pipe.send(self.options)
+        self.ready, self.since = False, time.monotonic()
+        for job in self.waiting:
+            self.pipe.send((job.slot, job.item))
+
+    def give(self, job: Job) -> None:
+        """Hand over a job; there must be a free slot."""
+        job.worker, job.slot = self, self.free.pop()
+        job.record = self.records[job.slot]
+        if not self.waiting and self.ready:
+            self.since = time.monotonic()
+        self.waiting.append(job)
+        with contextlib.suppress(OSError):  # just died: its successor will be sent the job
+            self.pipe.send((job.slot, job.item))
+
+    def hear(self) -> None:
+        """Take one answer; of a dead process, give up or repeat what it was doing."""
+        try:
+            answer = self.pipe.recv()
+        except (EOFError, OSError):
+            self._replace("decoder_crashed", f"the decoder ended with {_end(self.process)}")
+            return
+        self.since = time.monotonic()
+        if self.ready:
+            self.waiting.popleft().outcome = answer
+        self.ready = True
+
+    def time_left(self) -> float:
+        """Seconds until it counts as hanging."""
+        allowed = self.timeout if self.ready else START_SECONDS
+        return self.since + allowed - time.monotonic()
+
+    def give_up(self) -> None:
+        """Stop a process that hangs."""
+        self.process.kill()
+        self._replace("decoder_hung", f"no answer from the decoder in {self.timeout:g} s")
+
+    def _replace(self, reason: str, detail: str) -> None:
+        self.stop()
+        if not self.ready:
+            self._errors.seek(0)
+            errors = self._errors.read().decode("utf-8", "replace").strip()
+            raise RuntimeError(f"a decoding process did not start ({detail}): {errors[-2000:]}")
+        job = self.waiting[0]
+        job.attempts += 1
+        if job.attempts == ATTEMPTS:
+            assert isinstance(job.item, Entry)
+            job.outcome = Outcome(mark(job.item.content), reason, detail)
+            self.waiting.popleft()
+        self._errors.close()
+        self.start()
+
+    def stop(self) -> None:
+        """End the process."""
+        self.pipe.close()
+        try:
+            self.process.wait(timeout=2)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+
+    def close(self) -> None:
+        """End the process and let go of the memory."""
+        self.stop()
+        self._errors.close()
+        self._memory.close()
+
+
+class Workers:
+    """A number of decoding processes, started when the first image needs one."""
+
+    def __init__(self, options: Options, processes: int, timeout: float) -> None:
+        self.options, self.processes, self.timeout = options, processes, timeout
+        self._workers: list[Worker] = []
+
+    def __enter__(self) -> Workers:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: object, trace: TracebackType | None
+    ) -> None:
+        for worker in self._workers:
+            worker.close()
+        self._workers.clear()
+
+    def prepare(self, items: Iterable[Item]) -> Iterator[tuple[Item, Outcome | None, Record]]:
+        """Every item in order, with its outcome and its record; None for what a source skipped.
+
+        A record is only valid until the next item is asked for.
+        """
+        own = np.empty(self.options.record_bytes, np.uint8)
+        source, jobs = iter(items), deque[Job]()
+        while True:
+            self._fill(jobs, source)
+            if not jobs:
+                return
+            job = jobs.popleft()
+            if job.worker is None:  # skipped, or pixels already: no decoder can crash on those
+                mine = isinstance(job.item, Entry) and prepare(job.item, self.options, own)
+                yield job.item, mine or None, own
+                continue
+            while job.outcome is None:
+                self._listen()
+            assert job.record is not None
+            yield job.item, job.outcome, job.record
+            job.worker.free.append(job.slot)
+
+    def _fill(self, jobs: deque[Job], source: Iterator[Item]) -> None:
+        """Take items from the source as long as somebody can work on them."""
+        while len(jobs) < self.processes * DEPTH:
+            if self._workers and not any(worker.free for worker in self._workers):
+                return
+            item = next(source, None)
+            if item is None:
+                return
+            job = Job(item)
+            jobs.append(job)
+            if isinstance(item, Entry) and not isinstance(item.content, np.ndarray):
+                max(self._staff(), key=lambda worker: len(worker.free)).give(job)
+
+    def _staff(self) -> list[Worker]:
+        if not self._workers:
+            self._workers = [Worker(self.options, self.timeout) for _ in range(self.processes)]
+        return self._workers
+
+    def _listen(self) -> None:
+        """Wait for an answer, a death or a deadline."""
+        busy = [worker for worker in self._workers if worker.waiting or not worker.ready]
+        patience = max(0.0, min(worker.time_left() for worker in busy))
+        heard = wait([worker.pipe for worker in busy], patience)
+        for worker in busy:
+            if worker.pipe in heard:
+                worker.hear()
+            elif worker.time_left() <= 0:
+                worker.give_up()
+
+
+def _memory(size: int) -> IO[bytes]:
+    """Anonymous memory that a child process can be given."""
+    linux = hasattr(os, "memfd_create")
+    file = os.fdopen(os.memfd_create("alexnet"), "r+b") if linux else tempfile.TemporaryFile()  # noqa: SIM115
+    file.truncate(size)
+    return file
+
+
+def _environment() -> dict[str, str]:
+    """This process's, made to find the same package, with one thread for each process."""
+    package = str(Path(alexnet.__file__).parents[1])
+    paths = os.pathsep.join(filter(None, (package, os.environ.get("PYTHONPATH"))))
+    return {**os.environ, "PYTHONPATH": paths, "OPENBLAS_NUM_THREADS": "1"}
+
+
+def _end(process: subprocess.Popen[bytes]) -> str:
+    """How a process ended, in words."""
+    try:
+        status = process.wait(timeout=2)
+    except subprocess.TimeoutExpired:
+        return "a closed pipe"
+    return f"signal {-status}" if status < 0 else f"exit status {status}"
