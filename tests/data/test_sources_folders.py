@@ -1,0 +1,313 @@
+"""Folders of classes on disk, with all that people and systems leave in them."""
+
+import os
+import socket
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from tests.data.source_files import content, skipped, used, write
+
+from alexnet.data.sources import Entry, Skipped, open_source
+from alexnet.data.sources.holdout import HoldOut
+
+PETS = ("train/cat/1.jpg", "train/dog/2.jpg", "val/cat/3.jpg", "val/dog/4.jpg")
+
+
+def split_folders(folder, *more):
+    return write(folder, *PETS, *more)
+
+
+def test_the_folders_in_train_are_the_classes(tmp_path):
+    source = open_source(split_folders(tmp_path))
+    assert (source.kind, source.classes) == ("folder", ("cat", "dog"))
+    assert source.splits == ("train", "val")
+    assert used(source, "train") == {"train/cat/1.jpg": "cat", "train/dog/2.jpg": "dog"}
+    assert used(source, "val") == {"val/cat/3.jpg": "cat", "val/dog/4.jpg": "dog"}
+    assert source.wordnet_ids is None
+    assert not source.remarks
+
+
+@pytest.mark.parametrize("name", ["valid", "Validation", "test"])
+def test_validation_folders_go_by_other_names_too(tmp_path, name):
+    source = open_source(write(tmp_path, "Train/a/1", "Train/b/2", f"{name}/a/3", f"{name}/b/4"))
+    assert source.splits == ("train", "val")
+    assert used(source, "val") == {f"{name}/a/3": "a", f"{name}/b/4": "b"}
+
+
+def test_a_test_split_without_classes_is_unlabeled(tmp_path):
+    source = open_source(split_folders(tmp_path, "test/5.jpg"))
+    assert source.splits == ("train", "val", "test")
+    assert used(source, "test") == {"test/5.jpg": "?"}
+    assert skipped(source, "test") == {}
+
+
+def test_two_folders_for_one_split_are_refused(tmp_path):
+    with pytest.raises(ValueError, match=r"several folders for val: 'val', 'valid'. Keep one"):
+        open_source(split_folders(tmp_path, "valid/cat/1.jpg"))
+
+
+def test_folders_with_wordnet_ids_for_names_keep_them(tmp_path):
+    names = "train/n01440764/a", "train/n02102040/b", "val/n01440764/c"
+    source = open_source(write(tmp_path, *names))
+    assert source.wordnet_ids == source.classes == ("n01440764", "n02102040")
+
+
+def test_wrapping_folders_are_passed_through(tmp_path):
+    split_folders(tmp_path / "imagenette2" / "inner")
+    assert used(open_source(tmp_path), "val")["imagenette2/inner/val/cat/3.jpg"] == "cat"
+
+
+def test_files_deep_inside_a_class_belong_to_it(tmp_path):
+    source = open_source(split_folders(tmp_path, "train/cat/2019/may/5.jpg"))
+    assert used(source, "train")["train/cat/2019/may/5.jpg"] == "cat"
+
+
+def test_a_class_that_train_lacks_is_not_used_but_named(tmp_path):
+    source = open_source(split_folders(tmp_path, "val/cow/5.jpg", "train/hen/6.jpg"))
+    assert skipped(source, "val") == {"val/cow/5.jpg": "unknown_class", "val/hen": "empty_class"}
+    assert source.remarks == (
+        "In val but not in train, so not used: 'cow'.",
+        "In train but not in val: 'hen'.",
+    )
+
+
+def test_an_empty_class_stays_a_class_and_is_named(tmp_path):
+    (split_folders(tmp_path) / "train" / "empty").mkdir()
+    source = open_source(tmp_path)
+    assert source.classes == ("cat", "dog", "empty")
+    assert skipped(source, "train") == {"train/empty": "empty_class"}
+
+
+def test_hidden_names_and_descriptions_are_named_and_not_used(tmp_path):
+    hidden = ["train/.ipynb_checkpoints/x.jpg", "train/cat/.DS_Store", "train/dog/Thumbs.db"]
+    hidden += ["train/__MACOSX/cat/1.jpg", "train/cat/._1.jpg", "train/desktop.ini"]
+    source = open_source(split_folders(tmp_path, ".git/config", "train/cat/boxes.xml", *hidden))
+    assert source.classes == ("cat", "dog")
+    assert skipped(source, "train") == {
+        "train/.ipynb_checkpoints": "hidden",
+        "train/__MACOSX": "hidden",
+        "train/desktop.ini": "hidden",
+        "train/cat/.DS_Store": "hidden",
+        "train/cat/._1.jpg": "hidden",
+        "train/dog/Thumbs.db": "hidden",
+        "train/cat/boxes.xml": "not_an_image",
+    }
+    assert source.remarks == ("Hidden names are not used: '.git'.",)
+
+
+def test_images_outside_the_classes_are_named(tmp_path):
+    assert skipped(open_source(split_folders(tmp_path, "train/0.jpg")), "train") == {
+        "train/0.jpg": "no_class"
+    }
+
+
+def test_validation_images_without_classes_are_remarked_upon(tmp_path):
+    source = open_source(write(tmp_path, "train/a/1", "train/b/2", "val/3.jpg"))
+    assert source.remarks == (
+        "The images in val lie in no folders of classes, so they are not used.",
+    )
+    assert skipped(source, "val") == {"val/3.jpg": "no_class"}
+
+
+def test_folders_beside_the_splits_are_remarked_upon(tmp_path):
+    assert open_source(split_folders(tmp_path, "boxes/1.xml")).remarks == (
+        "Folders beside the splits are not used: 'boxes'.",
+    )
+
+
+def test_links_are_followed_but_into_no_folder_twice(tmp_path):
+    elsewhere = write(tmp_path / "elsewhere", "5.jpg")
+    data = split_folders(tmp_path / "data")
+    (data / "train" / "hen").symlink_to(elsewhere)
+    (data / "train" / "cat" / "6.jpg").symlink_to(elsewhere / "5.jpg")
+    (data / "train" / "cat" / "loop").symlink_to(data / "train")
+    (data / "train" / "cat" / "adog").symlink_to(data / "train" / "dog")
+    (data / "train" / "cat" / "gone.jpg").symlink_to("nowhere")
+    (data / "train" / "cat" / "self.jpg").symlink_to("self.jpg")
+    source = open_source(data)
+    assert used(source, "train") == {
+        "train/cat/1.jpg": "cat",
+        "train/cat/6.jpg": "cat",
+        "train/dog/2.jpg": "dog",
+        "train/hen/5.jpg": "hen",
+    }
+    assert skipped(source, "train") == {
+        "train/cat/loop": "symlink_loop",
+        "train/cat/adog": "symlink_loop",
+        "train/cat/gone.jpg": "broken_link",
+        "train/cat/self.jpg": "symlink_loop",
+    }
+
+
+def test_pipes_and_sockets_are_never_opened(tmp_path, monkeypatch):
+    split_folders(tmp_path)
+    os.mkfifo(tmp_path / "train" / "cat" / "pipe.jpg")
+    monkeypatch.chdir(tmp_path / "train" / "dog")  # the names of sockets must be short
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind("s.jpg")
+        assert skipped(open_source(tmp_path), "train") == {
+            "train/cat/pipe.jpg": "not_a_file",
+            "train/dog/s.jpg": "not_a_file",
+        }
+
+
+@pytest.mark.parametrize("locked", ["train/cat", "train"])
+def test_a_locked_folder_is_named(tmp_path, monkeypatch, locked):
+    scandir = os.scandir
+
+    def refuse(path):
+        if path == tmp_path / locked:
+            raise PermissionError(13, "Permission denied")
+        return scandir(path)
+
+    source = open_source(write(tmp_path, "train/cat/1.jpg", "train/dog/2.jpg"))
+    monkeypatch.setattr(os, "scandir", refuse)
+    items = [item for item in source.entries("train") if isinstance(item, Skipped)]
+    named = {(item.name, item.reason) for item in items}
+    assert (locked, "unreadable") in named
+
+
+def test_a_folder_deeper_than_pythons_stack_is_read(tmp_path):
+    source = open_source(split_folders(tmp_path))
+    folder = tmp_path / "train" / "cat"
+    for _ in range(1200):
+        folder = folder / "d"
+        folder.mkdir()
+    (folder / "1.jpg").touch()
+    assert "train/cat/" + "d/" * 1200 + "1.jpg" in used(source, "train")
+    (folder / "1.jpg").unlink()
+    os.removedirs(folder)  # what clears temporary folders does use the stack
+
+
+def test_names_that_are_not_utf8_survive(tmp_path):
+    odd = os.fsdecode(b"train/c\xff\xe9t/\xfe\n.jpg")
+    source = open_source(split_folders(tmp_path, odd))
+    assert os.fsdecode(b"c\xff\xe9t") in source.classes
+    [entry] = [e for e in source.entries("train") if e.name == odd]
+    assert content(entry) == os.fsencode(odd)
+
+
+def test_classes_that_differ_only_in_case_or_unicode_form_are_remarked_upon(tmp_path):
+    names = ["Cat", "cat", "caf\u00e9", "cafe\u0301"]
+    source = open_source(write(tmp_path, *(f"train/{n}/1" for n in names), "val/cat/2"))
+    assert set(source.classes) == set(names)
+    assert (
+        "Classes 'Cat', 'cat' differ only in case or Unicode form; they are kept apart."
+        in source.remarks
+    )
+    assert any("'cafe\\u0301', 'caf\\xe9' differ only in" in remark for remark in source.remarks)
+
+
+def test_numbers_as_class_names_are_sorted_as_text_and_remarked_upon(tmp_path):
+    source = open_source(write(tmp_path, "1/a", "2/a", "10/a"))
+    assert source.classes == ("1", "10", "2")
+    assert any("sorted as text" in remark for remark in source.remarks)
+
+
+def test_caltechs_leftovers_stay_a_class_and_are_remarked_upon(tmp_path):
+    top = tmp_path / "101_ObjectCategories"
+    write(top, "BACKGROUND_Google/image_0001.jpg", "Faces/image_0001.jpg")
+    write(tmp_path / "Annotations", "Faces_2/annotation_0001.mat", "Motorbikes_16/a.mat")
+    source = open_source(tmp_path)
+    assert source.classes == ("BACKGROUND_Google", "Faces")
+    assert any("folder of leftovers" in remark for remark in source.remarks)
+
+
+def test_caltech_256_keeps_its_numbered_names(tmp_path):
+    top = tmp_path / "256_ObjectCategories"
+    write(top, "001.ak47/001_0001.jpg", "002.american-flag/002_0001.jpg")
+    assert open_source(top).classes == ("001.ak47", "002.american-flag")
+
+
+def many(folder, classes="ab", images=200):
+    return write(folder, *(f"{c}/{i}.jpg" for c in classes for i in range(images)))
+
+
+def test_a_folder_of_classes_is_divided_by_seed_class_and_name_alone(tmp_path):
+    few = many(tmp_path / "few")
+    more = many(tmp_path / "more", images=250, classes="abc")
+    val = set(used(open_source(few, val_fraction=0.25), "val"))
+    same = set(used(open_source(more, val_fraction=0.25), "val"))
+    assert 60 < len(val) < 140
+    assert val == same & {f"{c}/{i}.jpg" for c in "ab" for i in range(200)}
+    assert val != set(used(open_source(few, val_fraction=0.25, seed=1), "val"))
+
+
+def test_the_two_parts_of_a_divided_folder_make_the_whole(tmp_path):
+    source = open_source(many(tmp_path))
+    train, val = used(source, "train"), used(source, "val")
+    assert not train.keys() & val.keys()
+    assert len(train) + len(val) == 400
+    assert "about 10% of the images are held out, chosen by seed 0" in source.remarks[0]
+
+
+def test_nothing_is_held_out_where_nothing_is_asked_for(tmp_path):
+    source = open_source(many(tmp_path, images=20), val_fraction=0.0)
+    assert source.splits == ("train",)
+    assert len(used(source, "train")) == 40
+
+
+def test_the_division_is_the_same_on_every_machine():
+    chosen = [i for i in range(40) if HoldOut(0.1, seed=7).split("cat", f"{i}.jpg") == "val"]
+    assert chosen == [3, 11, 30, 33, 35]
+
+
+def test_a_fraction_beyond_one_is_refused():
+    with pytest.raises(ValueError, match="give one from 0 to below 1"):
+        open_source("digits", val_fraction=1.5)
+
+
+def test_one_class_alone_is_remarked_upon(tmp_path):
+    assert "only one class" in open_source(write(tmp_path, "cat/1.jpg")).remarks[0]
+
+
+def test_a_missing_path_says_what_to_give(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"nothing at .*nowhere. Give a folder"):
+        open_source(tmp_path / "nowhere")
+
+
+def test_an_empty_folder_says_what_was_looked_for(tmp_path):
+    with pytest.raises(ValueError, match=r"is empty. Looked for:\n.*train/CLASS"):
+        open_source(tmp_path)
+
+
+def test_images_without_classes_say_what_is_missing(tmp_path):
+    with pytest.raises(ValueError, match=r"holds '1.jpg', '2.jpg' but no folders"):
+        open_source(write(tmp_path, "1.jpg", "2.jpg"))
+
+
+def test_split_folders_without_classes_say_what_is_missing(tmp_path):
+    with pytest.raises(ValueError, match="no folders of classes inside"):
+        open_source(write(tmp_path, "train/1.jpg", "val/2.jpg"))
+
+
+def test_a_pipe_is_no_source(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(ValueError, match="pipes and devices are not read"):
+        open_source(tmp_path / "pipe")
+
+
+def test_a_pack_is_no_source(tmp_path):
+    with pytest.raises(ValueError, match="is a pack already"):
+        open_source(write(tmp_path, "pack.json", "train/labels.npy"))
+
+
+def test_an_unknown_split_names_those_there_are(tmp_path):
+    with pytest.raises(ValueError, match=r"no split 'dev' in .*: name one of train, val"):
+        open_source(split_folders(tmp_path)).entries("dev")
+
+
+FILE_NAMES = st.text(
+    st.characters(exclude_characters="/\0", exclude_categories=("Cs",)), min_size=1, max_size=20
+).filter(lambda name: name not in (".", ".."))
+
+
+@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(name=FILE_NAMES)
+def test_every_file_is_used_or_named(tmp_path_factory, name):
+    folder = split_folders(tmp_path_factory.mktemp("names"))
+    write(folder, f"train/cat/{name}")
+    items = list(open_source(folder).entries("train"))
+    assert f"train/cat/{name}" in {item.name for item in items}
+    assert all(isinstance(item, Entry | Skipped) for item in items)
