@@ -108,7 +108,7 @@ class Pack:
     checksum: str
     """Of everything a training depends on: images, labels, classes and mean."""
     source: dict[str, Any]
-    """Where the images came from: kind, path, remarks."""
+    """Where the images came from: kind, path, splits."""
     splits: dict[str, Split]
     facts: dict[str, Any]
     """pack.json as it stands."""

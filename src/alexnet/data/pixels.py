@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 Fit = Literal["crop", "pad", "squash"]
 Format = Literal["rgb", "yuv420"]
+FITS = get_args(Fit)
 Image = NDArray[np.uint8]
 
 PADDING = 128
@@ -33,8 +34,8 @@ def fit(pixels: Image, size: int, mode: Fit = "crop") -> Image:
     height, width = pixels.shape[:2]
     if mode == "squash":
         return _resized(pixels, (height, size), (width, size), size)
-    if mode not in ("crop", "pad"):
-        raise ValueError(f"fit {mode!r}: there are crop, pad and squash")
+    if mode not in FITS:
+        raise ValueError(f"fit {mode!r}: there are {', '.join(FITS)}")
     side = min(height, width) if mode == "crop" else max(height, width)
     tall, wide = (max(1, _half_up(edge * size, side)) for edge in (height, width))
     if mode == "crop":

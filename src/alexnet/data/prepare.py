@@ -53,7 +53,7 @@ class Outcome:
     digest: bytes = b""
     """Hash of the content as it was stored."""
     moments: NDArray[np.int64] | None = None
-    """Exact sums over its pixels (see `pixels.moments`), of training images."""
+    """Exact sums over its pixels, of used images: see `pixels.moments`."""
 
 
 def prepare(entry: Entry, options: Options, record: NDArray[np.uint8]) -> Outcome:
@@ -69,9 +69,7 @@ def prepare(entry: Entry, options: Options, record: NDArray[np.uint8]) -> Outcom
         return Outcome(seen, "too_many_pixels", "not enough memory to decode it")
     image = fit(pixels, options.size, options.fit)
     write_record(image, options.pixels, record)
-    return Outcome(
-        seen, notes=notes, digest=digest, moments=moments(image) if entry.split == "train" else None
-    )
+    return Outcome(seen, notes=notes, digest=digest, moments=moments(image))
 
 
 def _pixels(entry: Entry, options: Options) -> tuple[NDArray[np.uint8], bytes, tuple[str, ...]]:

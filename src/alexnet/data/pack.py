@@ -1,0 +1,178 @@
+"""Labeled images into a pack: decoded once, brought to one size, and written in shards.
+
+Killed at any moment, a second call goes on where the first one stopped, and the pack is byte for
+byte what one call would have made, whatever the number of processes. Memory does not grow with the
+number of images.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import errno
+import fcntl
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from alexnet.data.dataset import Pack, open_pack
+from alexnet.data.decode import MAX_PIXELS
+from alexnet.data.journal import NAME, Journal, SplitState, read_journal
+from alexnet.data.packing import Packing, changed, identity
+from alexnet.data.pixels import FITS, Fit, Format, record_shape
+from alexnet.data.prepare import Options
+from alexnet.data.progress import Progress
+from alexnet.data.sources.entry import Entry, Source
+from alexnet.data.workers import Workers
+
+PHOTOGRAPH = 256
+"""Side of a packed photograph, as in section 2 of the paper."""
+SHARD_BYTES = 1 << 29
+NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+def pack(
+    source: Source,
+    out: str | Path,
+    *,
+    size: int | None = None,
+    fit: Fit = "crop",
+    pixels: Format = "rgb",
+    processes: int | None = None,
+    upright: bool = False,
+    max_pixels: int = MAX_PIXELS,
+    timeout: float = 30.0,
+    shard_images: int | None = None,
+    progress: Callable[[Progress], None] | None = None,
+) -> Pack:
+    """Pack a source into the folder `out`, or go on with it, or open it where it is finished.
+
+    `size` is the source's own where it has one, else 256. An image whose decoder does not answer
+    for `timeout` seconds is given up. Raises ValueError for options that cannot be, for a folder
+    that holds something else and for a source that has changed since an interruption; OSError
+    where the disk is full.
+    """
+    out = Path(out)
+    options = Options(size or source.native_size or PHOTOGRAPH, fit, pixels, upright, max_pixels)
+    shard_images = shard_images or max(1, SHARD_BYTES // options.record_bytes)
+    processes = processes or len(os.sched_getaffinity(0))
+    _check(source, out, options, processes, shard_images)
+    about = _about(source, options, shard_images)
+    with _plain_disk_errors(out), _alone_in(out):
+        if (out / "pack.json").exists():
+            return _finished(source, out, about)
+        packing = Packing(source, out, options, shard_images, _begin(out, about))
+        with Workers(options, processes, timeout) as workers:
+            packing.run(workers, progress)
+        packing.finish()
+    return open_pack(out)
+
+
+def _check(source: Source, out: Path, options: Options, processes: int, shard_images: int) -> None:
+    """Refuse at the door what could only fail later."""
+    if options.fit not in FITS:
+        raise ValueError(f"fit {options.fit!r}: there are {', '.join(FITS)}")
+    for name, number in (
+        ("size", options.size),
+        ("processes", processes),
+        ("shard_images", shard_images),
+        ("max_pixels", options.max_pixels),
+    ):
+        if number < 1:
+            raise ValueError(f"{name} is {number}: it is at least 1")
+    record_shape(options.size, options.pixels)
+    if source.path.is_dir() and out.resolve().is_relative_to(source.path.resolve()):
+        raise ValueError(f"{out} is inside {source.path}, its source: choose another folder")
+
+
+def _about(source: Source, options: Options, shard_images: int) -> dict[str, Any]:
+    """What a pack says of its origin, and what has to be equal for a packing to go on."""
+    return {
+        **dataclasses.asdict(options),
+        "shard_images": shard_images,
+        "classes": list(source.classes),
+        "wordnet_ids": None if source.wordnet_ids is None else list(source.wordnet_ids),
+        "source": {
+            "kind": source.kind,
+            "path": str(source.path),
+            "splits": list(source.splits),
+        },
+        "remarks": list(source.remarks),
+    }
+
+
+@contextlib.contextmanager
+def _plain_disk_errors(out: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in NO_SPACE:
+            raise
+        free = shutil.disk_usage(out).free / 1e9
+        message = (
+            f"no space for {out} ({error.strerror}; {free:.1f} GB are free on its volume): make "
+            "room and give the same command again, it goes on where it stopped"
+        )
+        raise OSError(error.errno, message) from error
+
+
+@contextlib.contextmanager
+def _alone_in(out: Path) -> Iterator[None]:
+    """Make the folder and hold it: two packings into one would destroy each other's files."""
+    out.mkdir(parents=True, exist_ok=True)
+    folder = os.open(out, os.O_RDONLY)
+    try:
+        _lock(folder, out)
+        yield
+    finally:
+        os.close(folder)
+
+
+def _lock(folder: int, out: Path) -> None:
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise ValueError(f"another process is packing into {out}: wait for it to end") from None
+
+
+def _finished(source: Source, out: Path, about: dict[str, Any]) -> Pack:
+    """The pack that is there already, if it is the one that was asked for."""
+    ready = open_pack(out)
+    _check_same(out, {key: ready.facts.get(key) for key in about}, about)
+    for split in source.splits:
+        seen = SplitState()
+        for item in source.entries(split):
+            if isinstance(item, Entry) and not isinstance(item.content, Path):
+                return ready  # archives are not read again to see whether they have changed
+            seen.pass_by(*identity(item, None))
+        if seen.chain != ready.facts["splits"][split]["chain"]:
+            raise ValueError(changed(source, out))
+    return ready
+
+
+def _begin(out: Path, about: dict[str, Any]) -> Journal:
+    """The journal of the packing that was interrupted here, or a new one."""
+    journal = read_journal(out)
+    if journal is not None:
+        _check_same(out, journal.about, about)
+        return journal
+    if any(path.name != NAME + ".part" for path in out.iterdir()):
+        raise ValueError(f"{out} is not empty and not a pack: choose a new folder")
+    journal = Journal(about, {split: SplitState() for split in about["source"]["splits"]})
+    journal.save(out)
+    return journal
+
+
+def _check_same(out: Path, there: dict[str, Any], wanted: dict[str, Any]) -> None:
+    different = [key for key in wanted if key != "remarks" and there.get(key) != wanted[key]]
+    if different:
+        what = ", ".join(
+            key if key == "classes" else f"{key} {there.get(key)}, not {wanted[key]}"
+            for key in different
+        )
+        raise ValueError(
+            f"{out} already holds a pack with other settings ({what}): "
+            "delete it, choose another folder, or ask for the same"
+        )

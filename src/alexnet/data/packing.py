@@ -1,0 +1,204 @@
+"""One packing: from where its journal says that it stands to the finished pack."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import itertools
+import json
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from alexnet.data.dataset import FORMAT, VERSION, crc32
+from alexnet.data.duplicates import write_duplicates
+from alexnet.data.journal import NAME, Journal, SplitState, write_whole
+from alexnet.data.pixels import record_shape
+from alexnet.data.prepare import Options, Outcome, mark
+from alexnet.data.progress import Meter, Progress
+from alexnet.data.shards import HASHES, SplitWriter, sync, write_array
+from alexnet.data.sources.entry import Entry, Skipped, Source
+from alexnet.data.statistics import Sums
+from alexnet.data.workers import Item, Workers
+
+
+class Packing:
+    """One call's part of a packing."""
+
+    def __init__(
+        self, source: Source, out: Path, options: Options, shard_images: int, journal: Journal
+    ) -> None:
+        self.source, self.out, self.options, self.journal = source, out, options, journal
+        self.shape = record_shape(options.size, options.pixels)
+        self.shard_images = shard_images
+        self.measured = "train" if "train" in source.splits else source.splits[0]
+        """The split whose mean and components are the pack's."""
+        self.sums = Sums(options.record_bytes)
+        if journal.sums:
+            self.sums.restore(out / journal.sums, journal.moments, journal.sums_images)
+
+    def run(self, workers: Workers, progress: Callable[[Progress], None] | None) -> None:
+        """Pack every split that is not finished."""
+        states = self.journal.splits.values()
+        done = sum(state.position for state in states)
+        total = expected(self.source)
+        self._check_space(None if total is None else total - done)
+        skipped = sum(sum(state.skipped.values()) for state in states)
+        meter = Meter(progress, total, done, skipped)
+        with open(self.out / "skipped.jsonl", "ab") as log:
+            log.truncate(self.journal.skipped_bytes)
+            for split in self.source.splits:
+                if not self.journal.splits[split].done:
+                    self._pack(split, workers, log, meter)
+                meter.report(split)
+
+    def _check_space(self, images: int | None) -> None:
+        needed = (images or 0) * self.options.record_bytes / 1e9
+        free = shutil.disk_usage(self.out).free / 1e9
+        if needed > free:
+            message = f"{needed:.1f} GB are needed for {images} images and {free:.1f} GB are free"
+            raise OSError(errno.ENOSPC, message)
+
+    def _pack(self, split: str, workers: Workers, log: IO[bytes], meter: Meter) -> None:
+        state = self.journal.splits[split]
+        writer = SplitWriter(self.out / split, state, self.shape, self.shard_images)
+        try:
+            for item, outcome, record in workers.prepare(self._remaining(split)):
+                used = self._take(state, writer, log, item, outcome, record)
+                meter.step(split, used)
+                if writer.full:
+                    self._commit(writer, log)
+            state.done = True
+            writer.finish()
+            self._commit(writer, log)
+        finally:
+            writer.close()
+
+    def _remaining(self, split: str) -> Iterator[Item]:
+        """The items of a split after those dealt with, which must be the same as they were."""
+        state, seen = self.journal.splits[split], SplitState()
+        items = iter(self.source.entries(split))
+        for item in itertools.islice(items, state.position):
+            seen.pass_by(*identity(item, None))
+        if seen.chain != state.chain:
+            raise ValueError(changed(self.source, self.out))
+        return items
+
+    def _take(
+        self,
+        state: SplitState,
+        writer: SplitWriter,
+        log: IO[bytes],
+        item: Item,
+        outcome: Outcome | None,
+        record: NDArray[np.uint8],
+    ) -> bool:
+        """Write one image down, or why it is not used."""
+        state.pass_by(*identity(item, outcome))
+        if isinstance(item, Entry) and outcome is not None and not outcome.reason:
+            writer.append(record, item.label, item.name, outcome.digest)
+            if item.split == self.measured and outcome.moments is not None:
+                self.sums.add(record, outcome.moments)
+            for note in outcome.notes:
+                state.notes[note] = state.notes.get(note, 0) + 1
+            return True
+        why = item if isinstance(item, Skipped) else outcome
+        assert why is not None
+        line = {"split": item.split, "path": item.name, "reason": why.reason, "detail": why.detail}
+        log.write(json.dumps(line).encode() + b"\n")
+        state.skipped[why.reason] = state.skipped.get(why.reason, 0) + 1
+        return False
+
+    def _commit(self, writer: SplitWriter, log: IO[bytes]) -> None:
+        """Everything to disk first, then the journal that says so."""
+        writer.commit()
+        sync(log)
+        journal, old = self.journal, self.journal.sums
+        journal.skipped_bytes = log.tell()
+        if journal.sums_images != self.sums.images:  # a new file: the old one counts until it is in
+            journal.sums = f"sums-{self.sums.images}.npy"
+            journal.moments, journal.sums_images = self.sums.moments, self.sums.images
+            write_array(self.out / journal.sums, self.sums.total)
+        journal.save(self.out)
+        if old and old != journal.sums:
+            (self.out / old).unlink()
+
+    def finish(self) -> None:
+        """Write the mean, the duplicates and, last, pack.json; then clear up."""
+        if not self.sums.images:
+            raise ValueError(self._nothing())
+        out, size, pixels = self.out, self.options.size, self.options.pixels
+        write_array(out / "mean.npy", self.sums.mean(size, pixels))
+        duplicates = write_duplicates(out, self.source.splits, out / "duplicates.jsonl")
+        facts = self._facts(duplicates)
+        write_whole(out / "pack.json", json.dumps(facts, indent=1).encode())
+        for leftover in (*out.glob("sums-*.npy"), *out.glob(f"*/{HASHES}"), out / NAME):
+            leftover.unlink()
+
+    def _nothing(self) -> str:
+        counts = self.journal.splits[self.measured].skipped
+        reasons = ", ".join(f"{count} {reason}" for reason, count in counts.items()) or "none there"
+        listed, where = self.out / "skipped.jsonl", f"{self.measured} of {self.source.path}"
+        return f"not one image in {where} can be used ({reasons}): see {listed}"
+
+    def _facts(self, duplicates: int) -> dict[str, Any]:
+        components, deviations = self.sums.components(self.options.size)
+        states = self.journal.splits
+        facts = {
+            "format": FORMAT,
+            "version": VERSION,
+            **self.journal.about,
+            "splits": {split: _split_facts(state) for split, state in states.items()},
+            "duplicates": duplicates,
+            "mean_crc32": crc32(self.out / "mean.npy"),
+            "components": components.tolist(),
+            "deviations": deviations.tolist(),
+        }
+        return {**facts, "checksum": _checksum(facts)}
+
+
+def _split_facts(state: SplitState) -> dict[str, Any]:
+    return {
+        "images": state.images,
+        "shards": state.shards,
+        "labels_crc32": f"{state.labels_crc:08x}",
+        "names_crc32": f"{state.names_crc:08x}",
+        "skipped": dict(sorted(state.skipped.items())),
+        "notes": dict(sorted(state.notes.items())),
+        "chain": state.chain,
+    }
+
+
+def _checksum(facts: dict[str, Any]) -> str:
+    """Of what a training depends on; not of where the images came from."""
+    content = ("images", "shards", "labels_crc32")
+    splits = {name: {key: is_[key] for key in content} for name, is_ in facts["splits"].items()}
+    matter = {key: facts[key] for key in ("size", "pixels", "classes", "mean_crc32")}
+    return hashlib.sha256(json.dumps([matter, splits], sort_keys=True).encode()).hexdigest()
+
+
+def expected(source: Source) -> int | None:
+    """How many items a source has; None where counting would mean reading archives."""
+    count = 0
+    for split in source.splits:
+        for item in source.entries(split):
+            if isinstance(item, Entry) and not isinstance(item.content, Path | np.ndarray):
+                return None
+            count += 1
+    return count
+
+
+def changed(source: Source, out: Path) -> str:
+    """What to say of a source that is not what it was."""
+    return f"{source.path} has changed since {out} was packed: delete {out} and pack again"
+
+
+def identity(item: Item, outcome: Outcome | None) -> tuple[object, ...]:
+    """What tells an item of a source from any other."""
+    if isinstance(item, Skipped):
+        return item.name, item.reason
+    return item.name, item.label, outcome.mark if outcome else mark(item.content)
