@@ -10,7 +10,15 @@ import pytest
 
 SOURCE = Path(__file__).parents[1] / "src" / "alexnet"
 ROWS = [
-    ["recipe", "data.decode", "data.pixels", "kernels", "learn.devices", "learn.interrupt", "learn.log"],
+    [
+        "recipe",
+        "data.decode",
+        "data.pixels",
+        "kernels",
+        "learn.devices",
+        "learn.interrupt",
+        "learn.log",
+    ],
     ["nets.layers", "data", "learn.sgd", "learn.schedule"],
     ["nets"],
     ["learn.checkpoint", "measure.evaluate"],
@@ -30,7 +38,9 @@ def modules():
 
 def row_of(module):
     """The row of the longest prefix of the module's name."""
-    ranked = [(len(p), r) for r, row in enumerate(ROWS) for p in row if (module + ".").startswith(p + ".")]
+    ranked = [
+        (len(p), r) for r, row in enumerate(ROWS) for p in row if (module + ".").startswith(p + ".")
+    ]
     return max(ranked)[1] if ranked else None
 
 
@@ -43,7 +53,9 @@ def imports(path):
             yield from (alias.name for alias in node.names)
 
 
-@pytest.mark.parametrize(("module", "path"), list(modules()), ids=[m or "alexnet" for m, _ in modules()])
+@pytest.mark.parametrize(
+    ("module", "path"), list(modules()), ids=[m or "alexnet" for m, _ in modules()]
+)
 def test_a_module_imports_nothing_from_below(module, path):
     mine = row_of(module)
     if module in ("", "__main__"):
@@ -61,7 +73,9 @@ def test_some_libraries_have_one_home(library):
     assert users <= ONLY[library]
 
 
-@pytest.mark.parametrize("module", ["alexnet", "alexnet.cli", "alexnet.recipe", "alexnet.data.pack"])
+@pytest.mark.parametrize(
+    "module", ["alexnet", "alexnet.cli", "alexnet.recipe", "alexnet.data.pack"]
+)
 def test_what_answers_at_once_does_not_import_torch(module):
     code = f"import sys, {module}; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0

@@ -86,7 +86,9 @@ class Recipe:
         """The recipe of such a dictionary. Raises ValueError for a field that does not exist."""
         known = {field.name for field in dataclasses.fields(cls)}
         if unknown := sorted(set(fields) - known):
-            raise ValueError(f"a recipe has no {', '.join(unknown)}; it has {', '.join(sorted(known))}")
+            raise ValueError(
+                f"a recipe has no {', '.join(unknown)}; it has {', '.join(sorted(known))}"
+            )
         return cls(**fields)
 
     def differences(self, other: Recipe) -> dict[str, tuple[Any, Any]]:
@@ -150,7 +152,10 @@ def recommend(size: int, images: int, validation: bool) -> tuple[str, str]:
     if size < SMALLEST_PHOTOGRAPH:
         return "cifar", f"the images are {size}×{size}"
     if images < FEW_IMAGES:
-        return "small", f"{images:,} training images are few: the printed start is slow to learn there"
+        return (
+            "small",
+            f"{images:,} training images are few: the printed start is slow to learn there",
+        )
     if not validation:
         return "small", "there are no validation images, which the printed schedule needs"
     return "paper", f"{images:,} training images"

@@ -7,7 +7,9 @@ import pytest
 import torch
 
 from alexnet.data.augment import Preprocessing, augment, draws, order
-from alexnet.data.batches import Batches, ahead, see, views
+from alexnet.data.batches import Batches, see, views
+from alexnet.data.homes import ahead
+from alexnet.learn.devices import Machine
 from alexnet.recipe import Recipe
 
 CPU = torch.device("cpu")
@@ -16,7 +18,9 @@ RECIPE = Recipe(crop=28, batch_size=32, color_noise=0.1)
 
 @pytest.fixture
 def batches(tiny_pack):
-    return Batches(tiny_pack.splits["train"], Preprocessing.of(tiny_pack, RECIPE), RECIPE, CPU)
+    return Batches(
+        tiny_pack.splits["train"], Preprocessing.of(tiny_pack, RECIPE), RECIPE, Machine(CPU)
+    )
 
 
 def test_every_image_is_seen_once_an_epoch_and_the_last_batch_may_be_short(batches):
@@ -53,7 +57,11 @@ def test_views_of_an_image_stand_together(tiny_pack):
     split, how = tiny_pack.splits["val"], Preprocessing.of(tiny_pack, RECIPE)
     members = np.arange(7)
     some = list(views(split, split.labels, members, how, CPU, many=10, batch_size=3))
-    assert [tuple(b.images.shape) for b in some] == [(30, 3, 28, 28), (30, 3, 28, 28), (10, 3, 28, 28)]
+    assert [tuple(b.images.shape) for b in some] == [
+        (30, 3, 28, 28),
+        (30, 3, 28, 28),
+        (10, 3, 28, 28),
+    ]
     alone = see(split.gather(np.array([4])), how, 10)
     assert torch.equal(some[1].images[10:20], alone)
 
@@ -79,7 +87,7 @@ def test_an_error_in_the_background_reaches_the_foreground():
 def test_color_noise_switched_off_divides_nothing(tiny_pack):
     plain = dataclasses.replace(RECIPE, color_noise=0.0, flip=False, random_crop=False)
     how = Preprocessing.of(tiny_pack, plain)
-    batch = next(Batches(tiny_pack.splits["train"], how, plain, CPU).epoch(0))
+    batch = next(Batches(tiny_pack.splits["train"], how, plain, Machine(CPU)).epoch(0))
     record = tiny_pack.splits["train"].gather(batch.members)[:, 2:30, 2:30].astype(np.float32)
     twin = record - how.mean[2:30, 2:30].numpy()
     assert batch.images.permute(0, 2, 3, 1).numpy() == pytest.approx(twin, abs=1e-4)

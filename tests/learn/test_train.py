@@ -101,7 +101,9 @@ def test_resuming_from_any_kept_checkpoint_ends_in_the_same_place(
 ):
     short = dataclasses.replace(quick, epochs=1)
     first = train(tiny_pack, tmp_path / "short", short, device="cpu").run
-    again = train(tiny_pack, tmp_path / "again", quick, device="cpu", resume=first / "best.safetensors")
+    again = train(
+        tiny_pack, tmp_path / "again", quick, device="cpu", resume=first / "best.safetensors"
+    )
     same(again.run / "last.safetensors", straight / "last.safetensors")
 
 
@@ -137,7 +139,10 @@ def test_killed_at_random_moments_it_ends_in_the_same_place(straight, tiny_pack,
             if (path := run / f"{name}.safetensors").exists():
                 checkpoint.load(path)
     assert killed
-    if not (run / "last.safetensors").exists() or checkpoint.load(run / "last.safetensors").position.epoch < 3:
+    if (
+        not (run / "last.safetensors").exists()
+        or checkpoint.load(run / "last.safetensors").position.epoch < 3
+    ):
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
     same(run / "last.safetensors", straight / "last.safetensors")
     same(run / "best.safetensors", straight / "best.safetensors")
@@ -150,10 +155,10 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_names_the_batch(tiny_pack, 
 
 
 def test_a_divergence_leaves_the_last_good_checkpoint(straight, tiny_pack, quick, monkeypatch):
-    from alexnet.learn import train as module
+    from alexnet.learn import step
 
     before = checkpoint.load(straight / "last.safetensors").weights
-    monkeypatch.setattr(module.F, "cross_entropy", lambda x, y: x.sum() * math.nan)
+    monkeypatch.setattr(step.F, "cross_entropy", lambda x, y: x.sum() * math.nan)
     longer = dataclasses.replace(quick, epochs=4)
     with pytest.raises(Diverged, match="epoch 4, step 1 "):
         train(tiny_pack, straight, longer, device="cpu", resume=straight)

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from tests.conftest import CLASSES, picture
 
 import alexnet
 from alexnet.data.decode import NotAnImage
-from tests.conftest import CLASSES, picture
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +26,13 @@ def encoded(pixels, form="PNG", **options):
 def test_path_bytes_pil_and_array_give_the_same_labels(classifier, tmp_path):
     pixels = picture(1, 77)
     (tmp_path / "x.png").write_bytes(encoded(pixels))
-    forms = [tmp_path / "x.png", str(tmp_path / "x.png"), encoded(pixels), Image.fromarray(pixels), pixels]
+    forms = [
+        tmp_path / "x.png",
+        str(tmp_path / "x.png"),
+        encoded(pixels),
+        Image.fromarray(pixels),
+        pixels,
+    ]
     found = [classifier.predict(form) for form in forms]
     assert len({x.labels for x in found}) == 1
     assert len({x.probabilities for x in found}) == 1
@@ -50,7 +56,9 @@ def test_probabilities_fall_and_sum_to_one(classifier):
 
 def test_a_bad_image_is_an_error_for_itself_alone(classifier, tmp_path):
     (tmp_path / "bad.jpg").write_bytes(b"<html>not found</html>")
-    found = classifier.predict([picture(0, 1), tmp_path / "bad.jpg", tmp_path / "none", picture(2, 1)])
+    found = classifier.predict(
+        [picture(0, 1), tmp_path / "bad.jpg", tmp_path / "none", picture(2, 1)]
+    )
     assert [x.error is None for x in found] == [True, False, False, True]
     with pytest.raises(NotAnImage):
         classifier.predict(tmp_path / "bad.jpg")

@@ -3,10 +3,10 @@
 import json
 
 import pytest
+from tests.conftest import pictures
 
 from alexnet.data.pack import pack
 from alexnet.measure.scores import measure, write
-from tests.conftest import pictures
 
 
 def test_scores_are_those_of_the_last_validation(run, tiny_pack):

@@ -52,7 +52,9 @@ def test_initial_loss_of_the_printed_network_is_near_ln_of_the_classes():
     torch.manual_seed(0)
     network = nets.build("alexnet", 1000).eval()
     network.initialize("printed")
-    loss = torch.nn.functional.cross_entropy(network(60 * torch.randn(2, 3, 224, 224)), torch.tensor([1, 2]))
+    loss = torch.nn.functional.cross_entropy(
+        network(60 * torch.randn(2, 3, 224, 224)), torch.tensor([1, 2])
+    )
     assert 6.8 < loss.item() < 7.6
 
 

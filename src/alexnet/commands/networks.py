@@ -47,7 +47,9 @@ class Networks:
 
 def network_table(rows: list[dict[str, object]]) -> str:
     """One network a line."""
-    lines = [f"{'name':<10}{'input':>11}{'classes':>9}{'parameters':>13}{'multiply-adds':>15}  paper"]
+    lines = [
+        f"{'name':<10}{'input':>11}{'classes':>9}{'parameters':>13}{'multiply-adds':>15}  paper"
+    ]
     for row in rows:
         shape = "×".join(map(str, row["input"]))  # type: ignore[call-overload]
         lines.append(

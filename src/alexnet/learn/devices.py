@@ -6,8 +6,57 @@ import ctypes
 import os
 import platform
 import sys
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import Literal
 
 import torch
+
+Precision = Literal["auto", "float32", "tf32", "bf16"]
+Residence = Literal["auto", "yes", "no"]
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What a network runs on, and how: nothing here changes what is computed, but for rounding."""
+
+    device: torch.device
+    precision: Precision = "float32"
+    """float32; tf32: products round their inputs; bf16: autocast, the weights stay float32."""
+    resident: Residence = "auto"
+    """Whether the training images live in the memory of the GPU: auto is yes where they fit."""
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """What images are handed to the network as."""
+        return torch.bfloat16 if self.precision == "bf16" else torch.float32
+
+    def cast(self) -> AbstractContextManager[object]:
+        """Autocast for bf16 (arXiv 1710.03740; bf16 needs no loss scaling), nothing for the others."""
+        if self.precision == "bf16":
+            return torch.autocast(self.device.type, torch.bfloat16)
+        return nullcontext()
+
+
+def machine(
+    device: str = "auto", precision: Precision = "auto", resident: Residence = "auto"
+) -> Machine:
+    """Choose a device and set the process up for it.
+
+    Raises ValueError for a GPU that is not there, and for a precision that only GPUs have.
+    """
+    where = choose(device)
+    if where.type == "cpu":
+        if precision in ("tf32", "bf16"):
+            raise ValueError(f"--precision {precision} needs a GPU; on a CPU it is float32")
+        keep_memory()
+        return Machine(where, "float32", resident)
+    if precision == "auto":
+        precision = "bf16" if torch.cuda.is_bf16_supported() else "float32"
+    torch.backends.cudnn.benchmark = True
+    torch.backends.cuda.matmul.allow_tf32 = precision == "tf32"
+    torch.backends.cudnn.allow_tf32 = precision == "tf32"
+    return Machine(where, precision, resident)
 
 
 def choose(device: str = "auto") -> torch.device:
@@ -35,18 +84,20 @@ def keep_memory() -> bool:
     return bool(libc.mallopt(mmap_max, 0)) and bool(libc.mallopt(trim_threshold, 2**31 - 1))
 
 
-def describe(device: torch.device) -> dict[str, object]:
+def describe(machine: Machine) -> dict[str, object]:
     """What `environment.json` says of the machine and the software."""
     import numpy
 
     import alexnet
 
+    device = machine.device
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else processor()
     return {
         "alexnet": alexnet.__version__,
         "command": sys.argv,
         "device": str(device),
         "device_name": name,
+        "precision": machine.precision,
         "threads": torch.get_num_threads(),
         "platform": platform.platform(),
         "python": platform.python_version(),
@@ -59,7 +110,9 @@ def processor() -> str:
     """The processor's own name where the system tells it."""
     try:
         with open("/proc/cpuinfo") as lines:
-            names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+            names = [
+                line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")
+            ]
     except OSError:
         names = []
     return names[0] if names else platform.processor() or platform.machine()

@@ -48,7 +48,9 @@ class RunLog:
     def rewind(self, epoch: int, step: int) -> None:
         """Forget what was logged after this moment: a resumed run says it again."""
         self._lines.close()
-        kept = [line for line in _objects(self.path) if (line["epoch"], line["step"]) <= (epoch, step)]
+        kept = [
+            line for line in _objects(self.path) if (line["epoch"], line["step"]) <= (epoch, step)
+        ]
         beside = self.path.with_name(".log.jsonl.partial")
         beside.write_text("".join(json.dumps(line) + "\n" for line in kept), encoding="utf-8")
         os.replace(beside, self.path)

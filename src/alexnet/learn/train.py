@@ -19,7 +19,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from alexnet import nets
@@ -29,10 +28,12 @@ from alexnet.data.dataset import Pack
 from alexnet.learn import checkpoint as checkpoints
 from alexnet.learn import devices
 from alexnet.learn.checkpoint import Checkpoint, Position
+from alexnet.learn.devices import Machine, Precision, Residence
 from alexnet.learn.interrupt import Interrupt
 from alexnet.learn.log import Progress, RunLog, Screen
 from alexnet.learn.schedule import learning_rate
 from alexnet.learn.sgd import SGD
+from alexnet.learn.step import stepper
 from alexnet.measure.evaluate import Counts, evaluate
 from alexnet.recipe import Recipe
 
@@ -47,6 +48,8 @@ the printed initialization, which is slow to start on few images (--initializati
 
 class Diverged(RuntimeError):
     """The loss was not a finite number. The weights are those from before that batch."""
+
+    exit_code = 3
 
 
 @dataclass(frozen=True)
@@ -67,6 +70,8 @@ def train(
     recipe: Recipe,
     *,
     device: str = "auto",
+    precision: Precision = "auto",
+    resident: Residence = "auto",
     resume: str | Path | None = None,
     save_minutes: float = 10.0,
     log_seconds: float = 10.0,
@@ -80,7 +85,7 @@ def train(
     does not fit, Diverged if the loss is no longer finite.
     """
     run, screen = Path(run), screen or Screen()
-    where = devices.choose(device)
+    machine = devices.machine(device, precision, resident)
     _check(pack, recipe)
     start = checkpoints.load(checkpoints.find(resume, ("last", "best"))) if resume else None
     if start is not None:
@@ -91,7 +96,7 @@ def train(
             raise FileExistsError(
                 f"{run} already holds a training. Go on with it: --resume {run}; or name another folder"
             )
-        training = Training(pack, run, recipe, where, start, interrupt, screen)
+        training = Training(pack, run, recipe, machine, start, interrupt, screen)
         training.save_seconds, training.log_seconds = save_minutes * 60, log_seconds
         try:
             return training.run_epochs()
@@ -109,24 +114,24 @@ class Training:
         pack: Pack,
         run: Path,
         recipe: Recipe,
-        device: torch.device,
+        machine: Machine,
         start: Checkpoint | None,
         interrupt: Interrupt,
         screen: Screen,
     ) -> None:
-        if device.type == "cpu":
-            devices.keep_memory()
-        self.pack, self.run, self.recipe, self.device = pack, run, recipe, device
+        self.pack, self.run, self.recipe, self.machine = pack, run, recipe, machine
         self.interrupt, self.screen = interrupt, screen
         how = start.preprocessing if start else Preprocessing.of(pack, recipe)
-        self.how = how.to(device)
+        self.how = how.to(machine.device)
         self.network = (start.network() if start else fresh(recipe, len(pack.classes))).train()
-        self.network.to(device, memory_format=torch.channels_last)
+        self.network.to(machine.device, memory_format=torch.channels_last)
         self.sgd = SGD(self.network, recipe)
         self.position = start.position if start else Position()
         if start is not None:
             self.sgd.restore(start.momenta, start.position.rate)
-        self.batches = Batches(pack.splits["train"], self.how, recipe, device)
+        self.batches = Batches(pack.splits["train"], self.how, recipe, machine)
+        shape = recipe.batch_size, 3, recipe.crop, recipe.crop
+        self.step = stepper(self.network, machine, shape)
         self._describe()
         self.log = RunLog(run, screen)
         if start is not None:
@@ -151,10 +156,9 @@ class Training:
             self.batches.epoch(epoch, self.position.step), self.position.step
         ):
             torch.manual_seed(step_seed(self.recipe.seed, epoch, step))
-            loss = F.cross_entropy(self.network(batch.images), batch.labels)
-            loss.backward()
+            loss = self.step(batch.images, batch.labels)
             self.sgd.step(loss, self.rate_at(epoch, step))
-            meter.add(step, loss.detach(), len(batch.labels))
+            meter.add(step, loss, len(batch.labels))
             if self.interrupt.signal is not None:
                 break
             if time.monotonic() - last_save > self.save_seconds:
@@ -174,8 +178,8 @@ class Training:
             return None
         classes = len(self.pack.classes)
         size = self.recipe.batch_size
-        split = self.pack.splits["val"]
-        return evaluate(self.network, split, self.how, classes, self.device, batch_size=size)
+        split, machine = self.pack.splits["val"], self.machine
+        return evaluate(self.network, split, self.how, classes, machine, batch_size=size)
 
     def _finish_epoch(self, epoch: int, counts: Counts | None) -> None:
         measured: dict[str, float] = {
@@ -229,7 +233,7 @@ class Training:
         recipe = json.dumps(self.recipe.to_dict(), indent=2) + "\n"
         checkpoints.replace_file(self.run / "recipe.json", lambda path: path.write_text(recipe))
         pack = {"path": str(self.pack.path), "checksum": self.pack.checksum}
-        environment = json.dumps({**devices.describe(self.device), "pack": pack}, indent=2) + "\n"
+        environment = json.dumps({**devices.describe(self.machine), "pack": pack}, indent=2) + "\n"
         checkpoints.replace_file(
             self.run / "environment.json", lambda path: path.write_text(environment)
         )

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from alexnet.data.augment import Preprocessing
 from alexnet.data.batches import views
 from alexnet.data.dataset import Split
+from alexnet.learn.devices import Machine
 
 
 @dataclass
@@ -79,7 +80,7 @@ def evaluate(
     split: Split,
     how: Preprocessing,
     classes: int,
-    device: torch.device,
+    machine: Machine,
     *,
     many: int = 1,
     batch_size: int = 128,
@@ -92,13 +93,13 @@ def evaluate(
     """
     labels = split.labels if relabel is None else relabel[split.labels]
     members = np.flatnonzero(labels >= 0)
-    batches = views(
-        split, labels, members, how, device, many=many, batch_size=max(1, batch_size // many)
-    )
+    size = max(1, batch_size // many)
     was_training, counts = network.training, Counts(classes)
     network.eval()
-    for batch in batches:
-        counts.add(probabilities(network, batch.images, many), batch.labels)
+    for batch in views(split, labels, members, how, machine.device, many=many, batch_size=size):
+        with machine.cast():
+            likely = probabilities(network, batch.images, many)
+        counts.add(likely, batch.labels)
     network.train(was_training)
     if counts.seen != len(members):
         raise RuntimeError(f"{counts.seen} images were counted where there are {len(members)}")

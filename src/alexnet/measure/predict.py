@@ -148,7 +148,7 @@ def load(run: str | Path, device: str = "auto") -> Classifier:
     Raises FileNotFoundError if there is none, ValueError if the file is not a checkpoint.
     """
     checkpoint = checkpoints.load(checkpoints.find(run))
-    where = devices.choose(device)
+    where = devices.machine(device).device
     return Classifier(checkpoint.network(), checkpoint.classes, checkpoint.preprocessing, where)
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from alexnet.data.dataset import Pack, open_pack
 from alexnet.learn import checkpoint as checkpoints
@@ -100,13 +101,14 @@ def measure(
     if split not in images.splits:
         raise ValueError(f"{images.path} has no {split} images; it has {', '.join(images.splits)}")
     relabel = _relabel(trained, images, split, ignore_unknown)
-    how, where = trained.preprocessing_for(images), devices.choose(device)
+    how, machine = trained.preprocessing_for(images), devices.machine(device)
+    network = trained.network().to(machine.device, memory_format=torch.channels_last)
     counts = evaluate(
-        trained.network().to(where),
+        network,
         images.splits[split],
-        how.to(where),
+        how.to(machine.device),
         len(trained.classes),
-        where,
+        machine,
         many=views,
         batch_size=batch_size,
         relabel=relabel,
@@ -140,7 +142,9 @@ def _relabel(
     unlabelled, lost = int((labels < 0).sum()), np.unique(labels[labels >= 0])
     unknown = [pack.classes[i] for i in lost if relabel[i] < 0]
     if unlabelled:
-        raise ValueError(f"{unlabelled} {split} images of {pack.path} have no label to compare with")
+        raise ValueError(
+            f"{unlabelled} {split} images of {pack.path} have no label to compare with"
+        )
     if unknown and not ignore_unknown:
         raise ValueError(
             f"{len(unknown)} classes of {pack.path} are unknown to the network: {', '.join(unknown[:5])}"

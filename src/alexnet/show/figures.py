@@ -48,7 +48,9 @@ def _image(axes: Axes, image: Any, prediction: Prediction, truth: str | None) ->
     pixels = image if isinstance(image, np.ndarray) else _opened(Path(image))
     axes.imshow(pixels, interpolation="nearest" if len(pixels) < 64 else None)
     right = truth is None or (prediction.labels and prediction.labels[0] == truth)
-    axes.set_title(_short(truth or Path(prediction.name).name), fontsize=9, color="black" if right else WRONG)
+    axes.set_title(
+        _short(truth or Path(prediction.name).name), fontsize=9, color="black" if right else WRONG
+    )
 
 
 def _bars(axes: Axes, prediction: Prediction, truth: str | None) -> None:

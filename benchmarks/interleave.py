@@ -1,0 +1,180 @@
+"""Time contestants fairly on a machine that is not quiet.
+
+Every contestant lives in a process of its own, so that its memory and its allocator are its own, and
+they take turns: A B C, A B C, … A round's ratio compares runs that stood next to each other.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import multiprocessing
+import os
+import resource
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import date
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from alexnet.learn.devices import processor
+
+Turn = Callable[[], int]
+"""Does some work and returns how many images it was."""
+
+
+@dataclass
+class Contestant:
+    """One variant: `prepare(device, **options)` makes its turn, in a process of its own."""
+
+    name: str
+    prepare: Callable[..., Turn]
+    options: dict[str, Any] = field(default_factory=dict)
+    rates: list[float] = field(default_factory=list)
+    """Images a second, one number a round."""
+    peak_resident: int = 0
+    peak_device: int = 0
+    error: str = ""
+
+    def start(self, device: str) -> None:
+        """Start the process and wait until it has warmed up."""
+        context = multiprocessing.get_context("spawn")
+        self._pipe, theirs = context.Pipe()
+        work = self.prepare, self.options, device
+        self._process = context.Process(target=_work, args=(theirs, *work), daemon=True)
+        self._process.start()
+        self._take(self._pipe.recv())
+
+    def turn(self) -> None:
+        """Run one round, and note its rate."""
+        if not self.error:
+            self._pipe.send("go")
+            self._take(self._pipe.recv())
+
+    def _take(self, answer: dict[str, Any]) -> None:
+        self.error = answer.get("error", "")
+        if "rate" in answer:
+            self.rates.append(answer["rate"])
+        self.peak_resident = answer.get("resident", 0)
+        self.peak_device = answer.get("device", 0)
+
+    def stop(self) -> None:
+        """End the process."""
+        self._process.kill()
+        self._process.join()
+
+
+def _work(pipe: Connection, prepare: Callable[..., Turn], options: Any, device: str) -> None:
+    try:
+        turn = prepare(device, **options)
+        turn()
+        pipe.send(_memory(device))
+        while pipe.recv() == "go":
+            _wait(device)
+            began = time.perf_counter()
+            images = turn()
+            _wait(device)
+            seconds = time.perf_counter() - began
+            pipe.send({"rate": images / seconds, **_memory(device)})
+    except Exception as error:  # noqa: BLE001 - a contestant that cannot run is a row that says so
+        pipe.send({"error": f"{type(error).__name__}: {error}".splitlines()[0][:90]})
+
+
+def _wait(device: str) -> None:
+    if device.startswith("cuda"):
+        torch.cuda.synchronize()
+
+
+def _memory(device: str) -> dict[str, int]:
+    peak = torch.cuda.max_memory_allocated() if device.startswith("cuda") else 0
+    return {"resident": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024, "device": peak}
+
+
+def contest(contestants: list[Contestant], rounds: int, device: str) -> None:
+    """Start everyone, then give each a turn in every round."""
+    for contestant in contestants:
+        contestant.start(device)
+    for _ in range(rounds):
+        for contestant in contestants:
+            contestant.turn()
+    for contestant in contestants:
+        contestant.stop()
+
+
+def ratio(one: Contestant, other: Contestant) -> tuple[float, float, float]:
+    """one/other, round by round: median, least, most."""
+    pairs = [a / b for a, b in zip(one.rates, other.rates, strict=True)]
+    return statistics.median(pairs), min(pairs), max(pairs)
+
+
+def table(contestants: list[Contestant], reference: Contestant) -> str:
+    """A row a contestant: images/s, the ratio to the reference, peak memory."""
+    lines = [f"{'':<46}{'images/s':>26}{'× reference':>22}{'resident':>10}{'device':>9}"]
+    for c in contestants:
+        if c.error or not c.rates:
+            lines.append(f"{c.name:<46}  not run: {c.error}")
+            continue
+        rate = f"{statistics.median(c.rates):,.1f} [{min(c.rates):,.1f}–{max(c.rates):,.1f}]"
+        times = "reference"
+        if c is not reference and reference.rates:
+            times = "{:.2f} [{:.2f}–{:.2f}]".format(*ratio(c, reference))
+        memory = f"{c.peak_resident / 2**30:9.2f}G{c.peak_device / 2**30:8.2f}G"
+        lines.append(f"{c.name:<46}{rate:>26}{times:>22}{memory}")
+    return "\n".join(lines)
+
+
+def verdict(what: str, found: float, target: float) -> str:
+    """A target and whether it was met; missed ones stay in the table."""
+    return f"{'met   ' if found >= target else 'MISSED'}  {what}: {found:.2f} (target {target:.2f})"
+
+
+def machine(device: str) -> dict[str, Any]:
+    """What the numbers were measured on."""
+    name = torch.cuda.get_device_name() if device.startswith("cuda") else processor()
+    return {
+        "date": date.today().isoformat(),
+        "machine": name,
+        "cores": os.cpu_count(),
+        "torch": torch.__version__,
+        "threads": torch.get_num_threads(),
+    }
+
+
+def options(doc: str | None, **defaults: Any) -> argparse.ArgumentParser:
+    """The options every benchmark has: --device, --rounds, --json; and those with `defaults`."""
+    parser = argparse.ArgumentParser(
+        description=doc, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    cuda = "cuda" if torch.cuda.is_available() else "cpu"
+    parser.add_argument("--device", default=cuda, help="cpu or cuda")
+    parser.add_argument("--json", type=Path, help="also write the numbers to this file")
+    for name, value in defaults.items():
+        parser.add_argument(f"--{name.replace('_', '-')}", type=type(value), default=value)
+    return parser
+
+
+def report(
+    path: Path | None, device: str, contestants: list[Contestant], lines: list[str], **more: Any
+) -> None:
+    """Print the lines, and write everything to `path` if there is one."""
+    print("\n".join(lines), flush=True)
+    if path is None:
+        return
+    rows = [
+        {
+            "name": c.name,
+            "images_per_second": c.rates,
+            "peak_resident": c.peak_resident,
+            "peak_device": c.peak_device,
+            "error": c.error,
+        }
+        for c in contestants
+    ]
+    found = {**machine(device), **more, "rows": rows, "printed": lines}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(found, indent=1) + "\n")

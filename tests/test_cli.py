@@ -1,0 +1,226 @@
+"""The commands, as a user types them."""
+
+import csv
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from PIL import Image
+
+from alexnet import __version__
+from tests.conftest import CLASSES, picture
+
+ALEXNET = [sys.executable, "-m", "alexnet"]
+QUICK = [
+    "--network",
+    "cifar",
+    "--initialization",
+    "variance",
+    "--crop",
+    "28",
+    "--batch-size",
+    "16",
+    "--dropout",
+    "0",
+]
+QUICK += [
+    "--learning-rate",
+    "0.02",
+    "--pixel-scale",
+    "0.0156",
+    "--schedule",
+    "cosine",
+    "--device",
+    "cpu",
+]
+
+
+def alexnet(*arguments, **options):
+    """Run a command and return what it did, its output as text."""
+    words = [*ALEXNET, *map(str, arguments)]
+    return subprocess.run(words, capture_output=True, text=True, **options)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Labelled images as people have them: train/<class>/*.png, val/<class>/*.png."""
+    root = tmp_path_factory.mktemp("images") / "patterns"
+    for split, count, first in (("train", 30, 0), ("val", 8, 500)):
+        for label, name in enumerate(CLASSES):
+            (root / split / name).mkdir(parents=True)
+            for number in range(count):
+                image = Image.fromarray(picture(label, first + number))
+                image.save(root / split / name / f"{number:03}.png")
+    return root
+
+
+@pytest.fixture(scope="module")
+def trained(folder, tmp_path_factory):
+    """A run made by `alexnet train` straight from the folder."""
+    run = tmp_path_factory.mktemp("runs") / "patterns"
+    done = alexnet("train", folder, run, "--recipe", "paper", "--epochs", 6, *QUICK)
+    assert done.returncode == 0, done.stderr
+    return run, done
+
+
+def fastest(*arguments):
+    """The shortest of three times that a command takes, in seconds."""
+    times = []
+    for _ in range(3):
+        began = time.perf_counter()
+        alexnet(*arguments)
+        times.append(time.perf_counter() - began)
+    return min(times)
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["train", "--help"], ["pak"], []])
+def test_help_version_and_usage_errors_answer_without_torch(arguments):
+    code = (
+        "import sys; from alexnet.cli import main\n"
+        f"try: main({arguments!r})\n"
+        "except SystemExit: pass\n"
+        "sys.exit(77 if 'torch' in sys.modules or 'numpy' in sys.modules else 0)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True).returncode == 0
+
+
+def test_help_answers_in_under_half_a_second_on_an_idle_machine():
+    bare = min(_bare() for _ in range(3))
+    assert fastest("--help") < 0.5 + 4 * bare  # a busy machine is slow at everything
+
+
+def _bare():
+    began = time.perf_counter()
+    subprocess.run([sys.executable, "-c", "pass"])
+    return time.perf_counter() - began
+
+
+def test_version_is_the_packages():
+    assert alexnet("--version").stdout.strip() == f"alexnet {__version__}"
+
+
+def test_a_misspelt_option_is_a_usage_error_with_a_suggestion():
+    done = alexnet("train", "x", "--learnign-rate", 1)
+    assert done.returncode == 2
+    assert "--learning-rate" in done.stderr + done.stdout
+
+
+def test_training_from_a_folder_packs_first_and_ends_with_the_next_commands(trained):
+    run, done = trained
+    assert "packing it first" in done.stderr
+    assert (run.parent / "patterns.pack" / "pack.json").exists()
+    assert "alexnet evaluate" in done.stdout
+    assert "alexnet predict" in done.stdout
+
+
+def test_the_recipe_in_use_and_its_departures_are_said(trained):
+    _, done = trained
+    assert "Recipe `paper`" in done.stderr
+    assert "learning_rate" in done.stderr
+    assert "(paper: 0.01)" in done.stderr
+
+
+def test_evaluate_prints_a_table_or_one_json_object_and_writes_scores(trained):
+    run, _ = trained
+    done = alexnet("evaluate", run, "--views", 10, "--json", "--device", "cpu")
+    scores = json.loads(done.stdout)
+    assert scores["seen"] == 24
+    assert scores["top1_error"] < 0.2
+    assert json.loads((run / "scores.json").read_text()) == scores
+    text = alexnet("evaluate", run, "--per-class", "--device", "cpu").stdout
+    assert "top-1 error" in text
+    assert "stripes" in text
+
+
+@pytest.mark.parametrize("style", ["table", "csv", "json"])
+def test_predict_reads_folders_and_goes_on_after_a_bad_file(trained, folder, tmp_path, style):
+    (tmp_path / "images").mkdir()
+    for number in (0, 1):
+        image = Image.fromarray(picture(1, 900 + number))
+        image.save(tmp_path / "images" / f"{number}.jpg", quality=95)
+    (tmp_path / "images" / "00-bad.png").write_bytes(b"\x89PNG\r\n\x1a\n nothing more")
+    run, _ = trained
+    done = alexnet("predict", run, tmp_path / "images", "--format", style, "--device", "cpu")
+    assert done.returncode == 1
+    assert "1 of the images could not be read" in done.stderr
+    if style == "json":
+        rows = [json.loads(line) for line in done.stdout.splitlines()]
+        assert "error" in rows[0]
+        assert [row["labels"][0]["label"] for row in rows[1:]] == ["stripes", "stripes"]
+    elif style == "csv":
+        rows = list(csv.DictReader(io.StringIO(done.stdout)))
+        assert rows[0]["error"]
+        assert [row["label"] for row in rows if row["rank"] == "1"] == ["stripes", "stripes"]
+    else:
+        assert done.stdout.count("stripes") == 2
+
+
+def test_predict_draws_a_figure_when_asked(trained, folder, tmp_path):
+    run, _ = trained
+    picture_file = tmp_path / "labels.png"
+    done = alexnet(
+        "predict", run, folder / "val" / "rings", "--figure", picture_file, "--device", "cpu"
+    )
+    assert done.returncode == 0, done.stderr
+    with Image.open(picture_file) as image:
+        assert image.width > 600
+
+
+def test_a_missing_run_and_missing_images_are_plain_errors(tmp_path):
+    done = alexnet("predict", tmp_path / "nothing", tmp_path)
+    assert done.returncode == 1
+    assert "Train one: alexnet train" in done.stderr
+    assert "Traceback" not in done.stderr
+    done = alexnet("train", tmp_path / "nothing")
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+
+
+def test_a_signal_saves_and_says_how_to_go_on(trained, tmp_path):
+    source = trained[0].parent / "patterns.pack"
+    run = tmp_path / "run"
+    words = [*ALEXNET, "train", source, run, "--recipe", "paper", "--epochs", 500, *QUICK]
+    child = subprocess.Popen([str(w) for w in words], stderr=subprocess.PIPE, text=True)
+    while not (run / "last.safetensors").exists():
+        time.sleep(0.05)
+        assert child.poll() is None
+    child.send_signal(signal.SIGINT)
+    _, told = child.communicate(timeout=60)
+    assert child.returncode == 130
+    assert "--resume" in told
+
+
+def test_a_training_that_diverges_exits_with_3(trained, tmp_path):
+    source = trained[0].parent / "patterns.pack"
+    wild = ["--learning-rate" if w == "--learning-rate" else w for w in QUICK]
+    wild[wild.index("0.02")] = "1e20"
+    done = alexnet("train", source, tmp_path / "run", "--recipe", "paper", *wild)
+    assert done.returncode == 3
+    assert "the loss is" in done.stderr
+
+
+def test_pack_info_shows_what_is_inside_and_draws_a_sheet(trained, tmp_path):
+    source, sheet = trained[0].parent / "patterns.pack", tmp_path / "sheet.png"
+    done = alexnet("pack", "--info", source, "--sheet", sheet)
+    assert done.returncode == 0, done.stderr
+    assert "90" in done.stdout
+    assert "rings" in done.stdout
+    with Image.open(sheet) as image:
+        assert image.width > 100
+
+
+def test_networks_are_listed_with_the_papers_parameters():
+    assert "60,965,224" in alexnet("networks").stdout
+    assert "55×55" in alexnet("networks", "--layers", "alexnet").stdout
+    assert alexnet("networks", "--layers", "nothing").returncode == 1
+
+
+def test_no_command_leaves_escape_codes_in_a_file(trained):
+    _, done = trained
+    assert "\x1b" not in done.stderr + done.stdout
+    assert os.linesep in done.stderr
