@@ -2,6 +2,7 @@
 
 import gzip
 import io
+import sys
 
 import numpy as np
 import pytest
@@ -187,7 +188,7 @@ def test_short_and_empty_classes_are_named(tmp_path):
     (tmp_path / "train/n02100735/n02100735_7.JPEG").unlink()
     (tmp_path / "train/n02100735").rmdir()
     source = open_source(tmp_path)
-    assert source.remarks[-1] == "1 classes have no training images: 'n02100735'."
+    assert source.remarks[-1] == "Classes without training images: 1, as 'n02100735'."
     assert skipped(source, "train") == {
         "train/n01440764": "short_class",
         "train/n02100735": "empty_class",
@@ -216,7 +217,7 @@ def test_validation_images_are_labeled_by_number_whichever_are_missing(tmp_path)
 
 def test_a_training_archive_that_is_cut_gives_its_whole_images(tmp_path):
     archive = archives_2012(tmp_path) / "ILSVRC2012_img_train.tar"
-    archive.write_bytes(train_tar()[: 512 + 10240 + 512 + 1000])  # within the second class
+    archive.write_bytes(train_tar()[: 512 + 10240 + 512 + 300])  # in the second class's tar
     source = open_source(tmp_path)
     assert list(used(source, "train")) == list(TRAIN)[:2]
     named = [
@@ -226,10 +227,17 @@ def test_a_training_archive_that_is_cut_gives_its_whole_images(tmp_path):
     assert ("train/n02119789", "empty_class") in named
 
 
+def test_synsets_with_the_same_words_stay_apart(tmp_path, monkeypatch):
+    cranes = ((1, "n03126707", "crane", 0, 0), (2, "n02012849", "crane", 0, 0))
+    monkeypatch.setattr(sys.modules[__name__], "SYNSETS", cranes)
+    source = open_source(archives_2012(tmp_path))
+    assert source.classes == ("crane (n02012849)", "crane (n03126707)")
+
+
 def test_archives_without_a_kit_say_what_is_missing(tmp_path):
     archives_2012(tmp_path)
     (tmp_path / "ILSVRC2012_devkit_t12.tar.gz").unlink()
-    with pytest.raises(ValueError, match="no development kit.*: put ILSVRC2012_devkit_t12"):
+    with pytest.raises(ValueError, match=r"no development kit.*: put ILSVRC2012_devkit_t12"):
         open_source(tmp_path)
 
 

@@ -99,7 +99,7 @@ def test_what_cannot_be_used_is_named(tmp_path):
         "line 8": "bad_line",
         "images/4.jpg": "unlabeled",
     }
-    assert source.remarks == ("Listed more than once: 1 files.",)
+    assert source.remarks[-1] == "Files listed more than once: 1."
 
 
 def test_a_file_in_two_splits_belongs_to_the_first_line(tmp_path):

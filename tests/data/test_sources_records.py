@@ -102,7 +102,7 @@ def test_the_python_form_of_cifar_is_refused_with_the_form_to_get(tmp_path):
     path = tmp_path / "cifar-10-python.tar.gz"
     names = ("data_batch_1", "test_batch", "batches.meta")
     path.write_bytes(gzip.compress(tar({f"cifar-10-batches-py/{n}": b"\x80" for n in names})))
-    with pytest.raises(ValueError, match="pickles are not read. Get the binary version"):
+    with pytest.raises(ValueError, match=r"pickles are not read. Get the binary version"):
         open_source(path)
 
 

@@ -32,7 +32,7 @@ def open_digits(hold_out: HoldOut) -> Source:
 
     return Source(
         kind=NAME,
-        path=Path(NAME),
+        path=Path(f"scikit-learn {NAME}"),  # no folder of that name is meant
         classes=CLASSES,
         wordnet_ids=None,
         splits=hold_out.splits,

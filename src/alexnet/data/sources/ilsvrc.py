@@ -2,6 +2,7 @@
 
 import itertools
 import re
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -43,12 +44,21 @@ def recognize(tree: Tree, top: str) -> Source | None:
     return Source(
         kind=f"ilsvrc{kit.year}",
         path=tree.path,
-        classes=kit.words,
+        classes=_distinct(kit),
         wordnet_ids=kit.wordnet_ids,
         splits=tuple(split for split in ("train", "val", "test") if split in parts),
         remarks=tuple(remarks),
         native_size=None,
         stream=_Ilsvrc(kit, parts).entries,
+    )
+
+
+def _distinct(kit: Devkit) -> tuple[str, ...]:
+    """The words of each synset; where two share them, as the two cranes do, with its id."""
+    times = Counter(kit.words)
+    return tuple(
+        words if times[words] == 1 else f"{words} ({wordnet_id})"
+        for words, wordnet_id in zip(kit.words, kit.wordnet_ids, strict=True)
     )
 
 
@@ -99,7 +109,7 @@ def _differences(kit: Devkit, parts: dict[str, _Part]) -> list[str]:
         )
     absent = _absent(kit, parts["train"]) if "train" in parts else []
     if absent:
-        remarks.append(f"{len(absent):,} classes have no training images: {some(absent)}.")
+        remarks.append(f"Classes without training images: {len(absent):,}, as {some(absent)}.")
     return remarks
 
 

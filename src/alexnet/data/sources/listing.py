@@ -102,7 +102,7 @@ class _Survey:
             if labels - {""} and (missing := set(classes) - labels):
                 remarks.append(f"In train but not in {split}: {some(sorted(missing))}.")
         if self.repeated:
-            remarks.append(f"Listed more than once: {len(self.repeated):,} files.")
+            remarks.append(f"Files listed more than once: {len(self.repeated):,}.")
         return remarks
 
 
