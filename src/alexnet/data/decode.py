@@ -1,4 +1,4 @@
-"""From encoded bytes to uint8 RGB pixels, or a plain reason why not.
+"""From encoded bytes to uint8 RGB pixels, or a plain reason why not; and pixels to a PNG.
 
 The bytes decide what an image is, never its name. JPEG goes through simplejpeg; everything else,
 and what simplejpeg refuses, through Pillow with a list of allowed formats. A truncated image is
@@ -10,18 +10,20 @@ from __future__ import annotations
 import io
 import threading
 import warnings
+from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from types import TracebackType
 
 import numpy as np
 import simplejpeg
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageDraw, ImageFont, UnidentifiedImageError
 
 from alexnet.data.pixels import fit
 
 __all__ = ["FORMATS", "MAX_PIXELS", "Decoded", "NotAnImage", "decode", "fit", "misnamed"]
+__all__ += ["pillow_pixels", "write_png"]
 
 FORMATS = (
     *("AVIF", "BMP", "DDS", "DIB", "GIF", "ICNS", "ICO", "JPEG", "JPEG2000", "PCX", "PNG", "PPM"),
@@ -90,6 +92,24 @@ def decode(
     if decoded is None:
         return _by_pillow(content, max_pixels, upright)
     return _turned(decoded, _orientation_of(content)) if upright else decoded
+
+
+def pillow_pixels(image: Image.Image, *, upright: bool = False) -> NDArray[np.uint8]:
+    """The pixels of an image that Pillow has opened or made, as uint8 H W 3, by the same rules."""
+    with MUTED:
+        orientation = _orientation(image) if upright else 1
+        return _turned(Decoded(_rgb(image)[0], image.format or ""), orientation).pixels
+
+
+def write_png(
+    path: Path, pixels: NDArray[np.uint8], captions: Iterable[tuple[int, int, str]] = ()
+) -> None:
+    """Write H W 3 as a PNG file, with black captions (x, y of the left top corner, text) on it."""
+    image = Image.fromarray(pixels)
+    draw, font = ImageDraw.Draw(image), ImageFont.load_default(12)
+    for x, y, text in captions:
+        draw.text((x, y), text, fill=(0, 0, 0), font=font)
+    image.save(path, "PNG")
 
 
 def misnamed(name: str, format: str) -> bool:

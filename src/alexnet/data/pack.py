@@ -25,6 +25,7 @@ from alexnet.data.pixels import FITS, Fit, Format, record_shape
 from alexnet.data.prepare import Options
 from alexnet.data.progress import Progress
 from alexnet.data.sources.entry import Entry, Source
+from alexnet.data.sources.open import open_source
 from alexnet.data.workers import Workers
 
 PHOTOGRAPH = 256
@@ -68,6 +69,21 @@ def pack(
             packing.run(workers, progress)
         packing.finish()
     return open_pack(out)
+
+
+def pack_images(
+    images: str | Path,
+    out: str | Path,
+    *,
+    val_fraction: float | None = None,
+    seed: int = 0,
+    **options: Any,
+) -> Pack:
+    """Pack labeled images wherever they are: a folder, a list, an archive (see `open_source`).
+
+    The options are those of `pack`.
+    """
+    return pack(open_source(images, val_fraction=val_fraction, seed=seed), out, **options)
 
 
 def _check(source: Source, out: Path, options: Options, processes: int, shard_images: int) -> None:
