@@ -35,6 +35,7 @@ MAX_PIXELS = 178_956_970
 
 JPEG_START = b"\xff\xd8\xff"
 JPEG_SCAN, JPEG_END = b"\xff\xda", b"\xff\xd9"
+PNG_END = b"IEND\xae\x42\x60\x82"
 FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 """Second bytes of the markers that begin a frame's header."""
 HEIF_BRANDS = (b"heic", b"heix", b"hevc", b"mif1", b"msf1")
@@ -201,7 +202,7 @@ def _read(image: Image.Image, content: bytes, max_pixels: int, upright: bool) ->
 
 def _check_ending(format: str, content: bytes) -> None:
     """Refuse what Pillow accepts cut off: a PNG without its last chunk, a scan without its end."""
-    if format == "PNG" and b"IEND" not in content[-4096:] and b"IEND" not in content:
+    if format == "PNG" and PNG_END not in content:
         raise NotAnImage("truncated", "the PNG has no IEND chunk")
     if format == "JPEG" and content.find(JPEG_END, content.rfind(JPEG_SCAN)) < 0:
         raise NotAnImage("truncated", "the last scan of the JPEG has no end")
