@@ -1,0 +1,59 @@
+"""How the CPU kernels are compiled, and how a batch is spread over threads.
+
+Numba's own thread pools are not used: the portable one aborts the process when two threads call
+it at once, as a training step and a loader do, and the OpenMP one aborts it after a fork. Our
+kernels are serial, release the interpreter's lock, and take slices of the batch from one iterator.
+"""
+
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+from typing import Any
+
+import numba
+import torch
+
+SLICES_PER_THREAD = 4
+"""More than one, so that a thread that is held up does not hold up the others."""
+
+# Not "nnan" nor "ninf": a NaN must come out as a NaN, or a diverged training would look healthy.
+FAST_MATH = {"arcp", "contract", "afn", "nsz", "reassoc"}
+
+
+def compiled(function: Callable) -> Callable:
+    """The function as a Numba kernel, cached on disk wherever a cache folder can be written."""
+    options: dict[str, Any] = {"nogil": True, "fastmath": FAST_MATH, "error_model": "numpy"}
+    try:
+        return numba.njit(cache=True, **options)(function)
+    except RuntimeError:  # neither the package's folder nor the user's cache folder is writable
+        return numba.njit(**options)(function)
+
+
+def over_images(kernel: Callable, images: int, *arguments: object) -> None:
+    """Call `kernel(first, last, *arguments)` on slices of the batch, in torch's number of threads.
+
+    It may be called from several threads at once, and after a fork.
+    """
+    threads = max(1, min(torch.get_num_threads(), images))
+    step = max(1, -(-images // (1 if threads == 1 else threads * SLICES_PER_THREAD)))
+    starts = iter(range(0, images, step))
+
+    def work() -> None:
+        for first in starts:  # the iterator hands each start to one thread only
+            kernel(first, min(first + step, images), *arguments)
+
+    others = [_pool().submit(work) for _ in range(threads - 1)]
+    work()
+    for other in others:
+        if not other.cancel():  # one that has not begun would find nothing left to do
+            other.result()
+
+
+@cache
+def _pool() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="alexnet-kernel")
+
+
+if hasattr(os, "register_at_fork"):  # threads do not survive a fork: the child starts its own
+    os.register_at_fork(after_in_child=_pool.cache_clear)
