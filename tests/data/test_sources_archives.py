@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.data.source_files import content, skipped, tar, tar_folder, used, write
 
-from alexnet.data.sources import Entry, Span, open_source
+from alexnet.data.sources import Entry, Skipped, Span, open_source
 
 NAMES = ("train/cat/1.jpg", "train/dog/2.jpg", "val/cat/3.jpg", "val/dog/4.jpg")
 FILES = {name: random.Random(name).randbytes(4608) for name in NAMES}
@@ -44,6 +44,14 @@ def test_entries_travel_to_other_processes_in_few_bytes(tmp_path):
     for entry in open_source(tmp_path / "a.tar").entries("train"):
         assert len(pickle.dumps(entry)) < 500
         assert pickle.loads(pickle.dumps(entry)) == entry
+
+
+def test_a_hidden_folder_in_an_archive_is_named_once(tmp_path):
+    hidden = {f"train/cat/.thumbs/{i}.jpg": b"" for i in range(3)} | {"train/dog/._2.jpg": b""}
+    (tmp_path / "a.tar").write_bytes(tar(FILES | hidden))
+    items = open_source(tmp_path / "a.tar").entries("train")
+    named = [item.name for item in items if isinstance(item, Skipped)]
+    assert named == ["train/cat/.thumbs", "train/dog/._2.jpg"]
 
 
 @pytest.mark.parametrize("form", [tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT])

@@ -58,6 +58,11 @@ def test_wrapping_folders_are_passed_through(tmp_path):
     assert used(open_source(tmp_path), "val")["imagenette2/inner/val/cat/3.jpg"] == "cat"
 
 
+def test_a_train_among_planes_and_cars_is_a_class(tmp_path):
+    source = open_source(write(tmp_path, "train/1.jpg", "plane/2.jpg", "car/3.jpg"))
+    assert source.classes == ("car", "plane", "train")
+
+
 def test_files_deep_inside_a_class_belong_to_it(tmp_path):
     source = open_source(split_folders(tmp_path, "train/cat/2019/may/5.jpg"))
     assert used(source, "train")["train/cat/2019/may/5.jpg"] == "cat"
@@ -138,6 +143,14 @@ def test_links_are_followed_but_into_no_folder_twice(tmp_path):
         "train/cat/gone.jpg": "broken_link",
         "train/cat/self.jpg": "symlink_loop",
     }
+
+
+def test_a_folder_that_a_link_has_led_to_is_not_read_again(tmp_path):
+    data = split_folders(tmp_path, "train/dog/deep/5.jpg")
+    (data / "train" / "cat" / "other").symlink_to(data / "train" / "dog" / "deep")
+    source = open_source(data)
+    assert "train/cat/other/5.jpg" in used(source, "train")
+    assert skipped(source, "train") == {"train/dog/deep": "symlink_loop"}
 
 
 def test_pipes_and_sockets_are_never_opened(tmp_path, monkeypatch):

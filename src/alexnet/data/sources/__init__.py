@@ -1,4 +1,4 @@
-"""Labelled images, wherever they are: folders, lists, archives and the classical data sets."""
+"""Labeled images, wherever they are: folders, lists, archives and the classical data sets."""
 
 from alexnet.data.sources.entry import UNLABELED, Entry, Skipped, Source, Span
 from alexnet.data.sources.open import open_source

@@ -70,11 +70,13 @@ class _Walk:
         self._top = top
         self._split = split
         self._inner_tars = inner_tars
+        self._own: set[Inode] = set()
         self._entered: set[Inode] = set()
 
     def files(self, folder: str) -> Iterator[Found | Skipped]:
         """Depth first, without recursion: a folder may be deeper than Python's stack."""
-        self._entered = _real_folders(self._top / folder)
+        self._own = _real_folders(self._top / folder)
+        self._entered = set(self._own)
         stack = [self._level(folder)]
         while stack:
             item = next(stack[-1], None)
@@ -102,10 +104,9 @@ class _Walk:
         if not (self._inner_tars and ARCHIVE.search(name)):
             yield Found(name, path)
             return
+        inside = Pass(self._split, path.name, prefix=ARCHIVE.sub("", name) + "/")
         with open_reader(path) as reader:
-            yield from Pass(self._split, path.name, prefix=ARCHIVE.sub("", name) + "/").files(
-                reader
-            )
+            yield from inside.files(reader)
 
     def _refusal(self, name: str, item: os.DirEntry[str]) -> Skipped | None:
         try:
@@ -126,11 +127,8 @@ class _Walk:
 
     def _reason_to_stay_out(self, item: os.DirEntry[str]) -> tuple[str, str]:
         inode = _inode(Path(item.path))
-        if inode in self._entered and item.is_symlink():
-            return (
-                "symlink_loop",
-                f"leads to a folder that is read elsewhere: {os.readlink(item.path)}",
-            )
+        if inode in self._entered and (item.is_symlink() or inode not in self._own):
+            return "symlink_loop", f"{os.path.realpath(item.path)} is read under another name"
         self._entered.add(inode)
         return "", ""
 

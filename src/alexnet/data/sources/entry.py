@@ -1,4 +1,4 @@
-"""What every source of labelled images yields: images to read, and files that are not used."""
+"""What every source of labeled images yields: images to read, and files that are not used."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -51,7 +51,7 @@ class Skipped:
 
 @dataclass(frozen=True)
 class Source:
-    """Labelled images that were found somewhere: their classes, their splits, and the images."""
+    """Labeled images that were found somewhere: their classes, their splits, and the images."""
 
     kind: str
     path: Path

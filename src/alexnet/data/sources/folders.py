@@ -44,7 +44,7 @@ def _holds_files(tree: Tree, folder: str) -> bool:
 
 
 def _split_folders(tree: Tree, top: str, folders: list[str]) -> dict[str, str]:
-    """The folder of each split. A test split with classes is measured if there is no other."""
+    """The folder of each split, by its name."""
     found = {}
     for split, names in SPLIT_NAMES.items():
         fitting = [folder for folder in folders if folder.lower() in names]
@@ -54,6 +54,9 @@ def _split_folders(tree: Tree, top: str, folders: list[str]) -> dict[str, str]:
             )
         if fitting:
             found[split] = join(top, fitting[0])
+    others = len(folders) > len(found)
+    if others and not any(tree.folders(folder) for folder in found.values()):
+        return {}  # among planes and cars, "train" is a class
     return found
 
 
@@ -91,8 +94,7 @@ def _measured_split(
 
 def _undivided(tree: Tree, top: str, folders: list[str], hold_out: HoldOut) -> Source:
     found = _Folders(tree, tuple(folders), {"train": top}, hold_out)
-    hidden = tree.hidden(top)
-    return found.source([hold_out.remark, *_hidden_remark(hidden)])
+    return found.source([hold_out.remark, *_hidden_remark(tree.hidden(top))])
 
 
 def _differences(classes: list[str], inside: dict[str, list[str]]) -> list[str]:

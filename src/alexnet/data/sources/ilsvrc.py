@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from alexnet.data.sources.devkit import Devkit, find_devkit, find_kaggle_lists
 from alexnet.data.sources.directory import Directory
 from alexnet.data.sources.entry import UNLABELED, Entry, Skipped, Source, Span
-from alexnet.data.sources.names import WORDNET_ID, some
+from alexnet.data.sources.names import ARCHIVE, WORDNET_ID, some
 from alexnet.data.sources.tarball import Tarball
 from alexnet.data.sources.tree import Found, Tree, join
 
@@ -18,8 +18,8 @@ CLASSES = 1000
 KAGGLE_FOLDER = "ILSVRC/Data/CLS-LOC"
 OFFICIAL = re.compile(r"ILSVRC20(10|12)_(img|images)_(train|val)\b.*", re.IGNORECASE)
 _PART = re.compile(
-    r"(?:ILSVRC20(?:10|12)_(?:img|images)_)?(train|val|valid|validation|test)(?:_v\d+)?"
-    r"(\.tar|\.tgz|\.tar\.gz|\.tar\.bz2|\.tar\.xz)?",
+    r"(?:ILSVRC(?P<year>2010|2012)_(?:img|images)_)?(?P<split>train|val|valid|validation|test)"
+    r"(?:_v\d+)?(?:\.tar|\.tgz|\.tar\.gz|\.tar\.bz2|\.tar\.xz)?",
     re.IGNORECASE,
 )
 _NUMBER = re.compile(r"ILSVRC20\d\d_(?:val|test)_(\d{1,8})\b", re.IGNORECASE)
@@ -34,7 +34,7 @@ def recognize(tree: Tree, top: str) -> Source | None:
     if kit is None:
         _refuse_without_kit(tree, top)
         return None
-    parts, remarks = _parts(tree, place)
+    parts, remarks = _parts(tree, place, kit.year)
     if not parts.keys() & {"train", "val"}:
         raise ValueError(
             f"{tree.path} has a development kit of ILSVRC, but no images: "
@@ -79,17 +79,20 @@ class _Part:
     folder: str
 
 
-def _parts(tree: Tree, top: str) -> tuple[dict[str, _Part], list[str]]:
+def _parts(tree: Tree, top: str, year: str) -> tuple[dict[str, _Part], list[str]]:
     """Where each split is. An archive as distributed goes before the folder made of it."""
     found: dict[str, list[tuple[str, _Part]]] = {"train": [], "val": [], "test": []}
-    if isinstance(tree, Directory):
-        for name in tree.files(top):
-            if (match := _PART.fullmatch(name)) and match[2]:
-                part = _Part(Tarball(tree.path / top / name), "")
-                found[_SPLITS[match[1].lower()]].append((name, part))
-    for name in tree.folders(top):
-        if (match := _PART.fullmatch(name)) and not match[2]:
-            found[_SPLITS[match[1].lower()]].append((name, _Part(tree, join(top, name))))
+    files = tree.files(top) if isinstance(tree, Directory) else []
+    archives = [name for name in files if ARCHIVE.search(name)]
+    for name in (*archives, *tree.folders(top)):
+        if (match := _PART.fullmatch(name)) and match["year"] in (None, year):
+            whole = name in archives
+            part = (
+                _Part(Tarball(tree.path / top / name), "")
+                if whole
+                else _Part(tree, join(top, name))
+            )
+            found[_SPLITS[match["split"].lower()]].append((name, part))
     remarks = [
         f"There are {some(name for name, _ in parts)} for {split}: the first is used."
         for split, parts in found.items()
@@ -145,16 +148,11 @@ class _Ilsvrc:
         folder = folders[-1] if folders and WORDNET_ID.fullmatch(folders[-1]) else None
         name = "/".join(part for part in (split, folder, file) if part)
         if folder or split == "train":
-            label = labels.get(folder or "", UNLABELED)
-            reason, detail = (
-                "unknown_class",
-                f"the kit has no class {folder or '/'.join(folders)!r}",
-            )
+            label, reason = labels.get(folder or "", UNLABELED), "unknown_class"
         else:
-            label = self._label(split, file)
-            reason, detail = "unlabeled", "the ground truth has no label for it"
+            label, reason = self._label(split, file), "unlabeled"
         if label == UNLABELED and (split != "test" or split in self.kit.truth):
-            return Skipped(split, name, reason, detail)
+            return Skipped(split, name, reason, f"the kit has no label for {folder or file!r}")
         return Entry(split, name, label, found.content)
 
     def _label(self, split: str, file: str) -> int:

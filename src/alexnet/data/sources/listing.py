@@ -140,10 +140,9 @@ class _List:
             return Entry(split, _name(row), labels[row.label], file)
         if split == "test" and not row.label:
             return Entry(split, _name(row), UNLABELED, file)
-        detail = (
-            f"no class {row.label!r} in train" if row.label else f"line {row.line} has no label"
-        )
-        return Skipped(split, _name(row), "unknown_class" if row.label else "unlabeled", detail)
+        if not row.label:
+            return Skipped(split, _name(row), "unlabeled", f"line {row.line} has no label")
+        return Skipped(split, _name(row), "unknown_class", f"no class {row.label!r} in train")
 
 
 def _split(row: Row) -> str:

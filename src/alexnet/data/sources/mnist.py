@@ -30,7 +30,7 @@ def _source(idx: "_Idx", splits: tuple[str, ...], top: str) -> Source:
     is_fashion = "fashion" in f"{idx.tree.path.resolve()}/{top}".lower()
     sizes = {idx.size(split) for split in splits}
     height, width = sizes.pop()
-    if sizes or height != width:
+    if sizes or height != width or not height:
         raise ValueError(f"{idx.tree.path} has images of several shapes, or none that are square")
     classes = 1 + max(max(idx.labels(split), default=0) for split in splits)
     return Source(
@@ -86,9 +86,9 @@ class _Idx:
         """The sizes that a file begins with, after a number that says what it is."""
         wanted = IMAGES if what == "images" else LABELS
         try:
-            (found,) = integers(reader, ">i")
+            (found,) = integers(reader, ">I")
             if found == wanted:
-                return integers(reader, ">iii" if what == "images" else ">i")
+                return integers(reader, ">III" if what == "images" else ">I")
         except DamagedError:
             found = 0
         raise ValueError(

@@ -90,7 +90,7 @@ class _Norb:
 
     def _shape(self, reader: Reader, split: str) -> tuple[int, ...]:
         shape = self._dimensions(reader, split, "dat", BYTES)
-        if len(shape) != 4 or shape[2] != shape[3]:
+        if len(shape) != 4 or shape[2] != shape[3] or 0 in shape:
             raise ValueError(
                 f"{self.files[split, 'dat']} in {self.tree.path} has the shape {shape}: expected "
                 "images, cameras, and two equal sides"
@@ -100,9 +100,9 @@ class _Norb:
     def _dimensions(self, reader: Reader, split: str, what: str, wanted: int) -> tuple[int, ...]:
         """The sizes a matrix file begins with: at least three are stored, whatever their number."""
         try:
-            found, dimensions = integers(reader, "<ii")
+            found, dimensions = integers(reader, "<II")
             if found == wanted and 1 <= dimensions <= 8:
-                return integers(reader, f"<{max(dimensions, 3)}i")[:dimensions]
+                return integers(reader, f"<{max(dimensions, 3)}I")[:dimensions]
         except DamagedError:
             found = 0
         raise ValueError(

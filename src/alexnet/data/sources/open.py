@@ -29,7 +29,7 @@ _ARCHIVES = ("cifar-10-binary", "cifar-100-binary", *_CALTECH)
 
 
 def open_source(path: str | Path, *, val_fraction: float | None = None, seed: int = 0) -> Source:
-    """Find labelled images at `path`, of whichever kind; "digits" are those of scikit-learn.
+    """Find labeled images at `path`, of whichever kind; "digits" are those of scikit-learn.
 
     Where the source has no validation split, `val_fraction` of its images (one tenth unless given)
     are held out by `seed`. Raises FileNotFoundError, or ValueError with what was looked for.
@@ -59,7 +59,7 @@ def _tree(path: Path) -> Tree:
     whole = Directory(path.parent)
     if any(data_set.recognize(whole, "") for data_set in _DATA_SETS):
         return whole
-    raise ValueError(f"{path} is no source of labelled images. Looked for:\n{LOOKED_FOR}")
+    raise ValueError(f"{path} is no source of labeled images. Looked for:\n{LOOKED_FOR}")
 
 
 def _is_tar(path: Path) -> bool:

@@ -94,8 +94,9 @@ class Pass:
                 skipped = self._skipped(name, member)
                 if skipped is None:
                     yield from self._content(name, member)
-                elif skipped.reason != "hidden" or skipped.name not in hidden:
-                    hidden.add(skipped.name)  # a hidden folder is named once, not with all it holds
+                elif skipped.name not in hidden:
+                    if skipped.name != self.prefix + name:
+                        hidden.add(skipped.name)  # a folder: named once, not with all it holds
                     yield skipped
         except DamagedError as damage:
             yield Skipped(self.split, self.prefix + self.title, "truncated_archive", str(damage))
