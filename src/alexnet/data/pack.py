@@ -20,7 +20,7 @@ from typing import Any
 from alexnet.data.dataset import Pack, open_pack
 from alexnet.data.decode import MAX_PIXELS
 from alexnet.data.journal import NAME, Journal, SplitState, read_journal
-from alexnet.data.packing import Packing, changed, identity
+from alexnet.data.packing import Packing, changed, clear_up, identity
 from alexnet.data.pixels import FITS, Fit, Format, record_shape
 from alexnet.data.prepare import Options
 from alexnet.data.progress import Progress
@@ -157,6 +157,7 @@ def _finished(source: Source, out: Path, about: dict[str, Any]) -> Pack:
     """The pack that is there already, if it is the one that was asked for."""
     ready = open_pack(out)
     _check_same(out, {key: ready.facts.get(key) for key in about}, about)
+    clear_up(out)  # it may have been killed between its last two steps
     for split in source.splits:
         seen = SplitState()
         for item in source.entries(split):

@@ -136,8 +136,7 @@ class Packing:
         duplicates = write_duplicates(out, self.source.splits, out / "duplicates.jsonl")
         facts = self._facts(duplicates)
         write_whole(out / "pack.json", json.dumps(facts, indent=1).encode())
-        for leftover in (*out.glob("sums-*.npy"), *out.glob(f"*/{HASHES}"), out / NAME):
-            leftover.unlink()
+        clear_up(out)
 
     def _nothing(self) -> str:
         counts = self.journal.splits[self.measured].skipped
@@ -159,6 +158,12 @@ class Packing:
             "deviations": deviations.tolist(),
         }
         return {**facts, "checksum": _checksum(facts)}
+
+
+def clear_up(out: Path) -> None:
+    """Remove what only an unfinished packing needs."""
+    for leftover in (*out.glob("sums-*.npy"), *out.glob(f"*/{HASHES}"), *out.glob(f"{NAME}*")):
+        leftover.unlink()
 
 
 def _split_facts(state: SplitState) -> dict[str, Any]:

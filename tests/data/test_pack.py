@@ -1,0 +1,234 @@
+"""Packing: complete, exact, and the same whatever happens on the way."""
+
+import json
+import os
+import resource
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tests.data.packing_sources import arrays, contents, files, pixels, png, source
+
+from alexnet.data.dataset import open_pack, verify
+from alexnet.data.info import contact_sheet, info, outcome
+from alexnet.data.pack import pack, pack_images
+from alexnet.data.packing import expected
+from alexnet.data.sources.entry import Entry
+
+ROOT = Path(__file__).parents[2]
+
+
+def lines(path) -> list[dict]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+@pytest.fixture
+def photos(tmp_path):
+    """40 files, one of them no image."""
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    return files(folder)
+
+
+def test_every_item_is_used_or_listed_with_its_reason(photos, tmp_path):
+    made = pack(photos, tmp_path / "pack", processes=1)
+    assert [len(split) for split in made.splits.values()] == [29, 10]
+    (skipped,) = lines(tmp_path / "pack" / "skipped.jsonl")
+    assert (skipped["split"], skipped["path"]) == ("train", "003.png")
+    assert (skipped["reason"], bool(skipped["detail"])) == ("truncated", True)
+    assert made.facts["splits"]["train"]["skipped"] == {"truncated": 1}
+    assert "003.png" not in made.splits["train"].names
+
+
+def test_the_number_of_processes_changes_nothing(photos, tmp_path):
+    for processes in (1, 2):
+        pack(photos, tmp_path / f"{processes}", processes=processes, shard_images=7)
+    assert contents(tmp_path / "1") == contents(tmp_path / "2")
+
+
+def test_the_mean_and_the_components_are_those_of_the_training_pixels(tmp_path):
+    made = pack(arrays(30), tmp_path / "pack", shard_images=7)
+    train = made.splits["train"].gather(range(30)).astype(np.float64)
+    assert np.abs(made.mean - train.mean(0)).max() < 1e-4
+    covariance = np.cov(train.reshape(-1, 3).T, bias=True)
+    again = made.components @ np.diag(made.deviations**2) @ made.components.T
+    assert np.abs(again - covariance).max() < 1e-8
+    assert (np.diff(made.deviations) >= 0).all()
+    assert (made.components[np.abs(made.components).argmax(0), range(3)] > 0).all()
+
+
+def test_yuv420_packs_half_the_bytes_and_nearly_the_same_mean(photos, tmp_path):
+    rgb, yuv = (pack(photos, tmp_path / p, pixels=p, processes=1) for p in ("rgb", "yuv420"))
+    assert yuv.splits["train"].gather([0]).shape == (1, 96)
+    blocks = [made.mean.reshape(4, 2, 4, 2, 3).mean((1, 3)) for made in (rgb, yuv)]
+    assert np.abs(blocks[0] - blocks[1]).max() < 0.8
+    assert np.array_equal(rgb.components, yuv.components)
+
+
+def test_killed_whenever_it_touches_the_disk_it_ends_byte_for_byte_the_same(tmp_path):
+    program = [sys.executable, "-m", "tests.data.killed_packing", str(tmp_path)]
+    done = subprocess.run(program, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) > 30
+
+
+def test_killed_at_any_moment_with_two_processes_too(photos, tmp_path):
+    code = (
+        "import sys; from pathlib import Path; from alexnet.data.pack import pack;"
+        "from tests.data.packing_sources import files;"
+        "pack(files(Path(sys.argv[1])), sys.argv[2], processes=2, shard_images=3,"
+        "     progress=lambda at: print(at.done, flush=True))"
+    )
+    out = tmp_path / "killed"
+    for delay in (0.0, 0.003):
+        command = [sys.executable, "-c", code, str(photos.path), str(out)]
+        child = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE)
+        child.stdout.readline()  # the first shards are being written
+        time.sleep(delay)
+        child.send_signal(signal.SIGKILL)
+        child.communicate()
+    pack(photos, out, processes=1, shard_images=3)
+    pack(photos, tmp_path / "whole", processes=1, shard_images=3)
+    assert contents(out) == contents(tmp_path / "whole")
+
+
+class PowerCut(Exception):  # noqa: N818 - it is no error of the program
+    """Ends a packing early."""
+
+
+def interrupt(packed, out, **options):
+    """Pack about half of a source."""
+    calls = []
+
+    def stop(at):
+        calls.append(at)
+        if at.split == "val":
+            raise PowerCut
+
+    with pytest.raises(PowerCut):
+        pack(packed, out, progress=stop, **options)
+
+
+def test_a_source_that_changed_after_an_interruption_is_refused(photos, tmp_path):
+    interrupt(photos, tmp_path / "pack", processes=1, shard_images=7)
+    os.utime(photos.path / "005.png", (1, 1))
+    with pytest.raises(FileNotFoundError, match="packing has not finished"):
+        open_pack(tmp_path / "pack")
+    photos_now = files(photos.path)
+    (tmp_path / "pack" / "packing.json").write_text(
+        (tmp_path / "pack" / "packing.json").read_text().replace('"done": true', '"done": false')
+    )
+    with pytest.raises(ValueError, match=r"has changed since .* delete"):
+        pack(photos_now, tmp_path / "pack", processes=1, shard_images=7)
+
+
+def test_a_finished_pack_is_opened_at_once_unless_something_differs(photos, tmp_path):
+    first = pack(photos, tmp_path / "pack", processes=1)
+    before = contents(tmp_path / "pack")
+    assert pack(photos, tmp_path / "pack").checksum == first.checksum
+    assert contents(tmp_path / "pack") == before
+    with pytest.raises(ValueError, match=r"other settings.*size 8, not 4"):
+        pack(photos, tmp_path / "pack", size=4)
+    (photos.path / "005.png").write_bytes(png(pixels(99)))
+    with pytest.raises(ValueError, match="has changed"):
+        pack(photos, tmp_path / "pack")
+
+
+def test_what_cannot_be_is_refused_at_the_door(photos, tmp_path):
+    with pytest.raises(ValueError, match="even size"):
+        pack(photos, tmp_path / "pack", size=7, pixels="yuv420")
+    with pytest.raises(ValueError, match="crop, pad, squash"):
+        pack(photos, tmp_path / "pack", fit="cut")
+    with pytest.raises(ValueError, match="size is -1"):
+        pack(photos, tmp_path / "pack", size=-1)
+    with pytest.raises(ValueError, match="inside"):
+        pack(photos, photos.path / "pack")
+    with pytest.raises(ValueError, match="not empty"):
+        pack(source("elsewhere", {"train": []}), photos.path)
+    assert not (tmp_path / "pack").exists()
+
+
+def test_a_source_without_one_usable_image_is_an_error(tmp_path):
+    nothing = source("x", {"train": [Entry("train", "a", 0, b"")]})
+    with pytest.raises(ValueError, match=r"not one image in train .*\(1 empty\)"):
+        pack(nothing, tmp_path / "pack", processes=1)
+
+
+def test_two_packings_into_one_folder_are_refused(photos, tmp_path):
+    def again(_):
+        with pytest.raises(ValueError, match="another process is packing"):
+            pack(photos, tmp_path / "pack")
+        raise PowerCut
+
+    with pytest.raises(PowerCut):
+        pack(photos, tmp_path / "pack", processes=1, progress=again)
+
+
+def test_a_full_disk_is_named_and_a_second_call_goes_on(tmp_path):
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (3000, limits[1]))
+    try:
+        with pytest.raises(OSError, match=r"no space for .*goes on where it stopped"):
+            pack(arrays(40), tmp_path / "full", shard_images=30)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    pack(arrays(40), tmp_path / "full", shard_images=30)
+    pack(arrays(40), tmp_path / "whole", shard_images=30)
+    assert contents(tmp_path / "full") == contents(tmp_path / "whole")
+
+
+def test_images_in_two_splits_are_named_and_kept(tmp_path):
+    items = {
+        "train": [Entry("train", f"t{i}", 0, pixels(i)) for i in range(5)],
+        "val": [Entry("val", f"v{i}", 0, pixels(i)) for i in (7, 3, 8)],
+    }
+    made = pack(source("x", items), tmp_path / "pack")
+    assert len(made.splits["val"]) == 3
+    assert made.facts["duplicates"] == 1
+    assert lines(tmp_path / "pack" / "duplicates.jsonl") == [
+        {"split": "val", "path": "v3", "same_split": "train", "same_path": "t3"}
+    ]
+
+
+def test_peculiarities_are_counted(tmp_path):
+    items = {"train": [Entry("train", "a.jpg", 0, png(pixels(1)))]}
+    made = pack(source("x", items), tmp_path / "pack", processes=1)
+    assert made.facts["splits"]["train"]["notes"] == {"format_mismatch": 1}
+
+
+def test_progress_tells_what_is_done_and_what_is_left(photos, tmp_path):
+    seen = []
+    pack(photos, tmp_path / "pack", processes=1, progress=seen.append)
+    assert (seen[-1].done, seen[-1].total, seen[-1].skipped) == (40, 40, 1)
+    assert seen[-1].seconds_left == 0
+    assert seen[-1].images_per_second > 0
+
+
+def test_archives_are_not_read_only_to_be_counted(photos):
+    assert expected(photos) == 40
+    assert expected(source("x", {"train": [Entry("train", "a", 0, b"")]})) is None
+
+
+def test_folders_are_packed_from_python_in_one_call(tmp_path):
+    for split in ("train", "val"):
+        for label in ("cat", "dog"):
+            folder = tmp_path / "images" / split / label
+            folder.mkdir(parents=True)
+            (folder / "1.png").write_bytes(png(pixels(len(label + split))))
+    made = pack_images(tmp_path / "images", tmp_path / "pack", size=8, processes=1)
+    assert made.classes == ("cat", "dog")
+    assert made.splits["val"].labels.tolist() == [0, 1]
+
+
+def test_a_pack_is_told_in_words_and_shown_on_a_sheet(photos, tmp_path):
+    made = pack(photos, tmp_path / "pack", processes=1, pixels="yuv420")
+    verify(made)
+    assert "29 train and 10 val images of 2 classes, 8×8 yuv420" in outcome(made)
+    assert "not used: 1 truncated" in outcome(made)
+    assert made.checksum in info(made)
+    contact_sheet(made, tmp_path / "sheet.png")
+    assert (tmp_path / "sheet.png").read_bytes().startswith(b"\x89PNG")
