@@ -1,12 +1,29 @@
-"""Write the golden table of a network: python -m tests.golden NAME. Read it before committing it."""
+"""Write golden files: python -m tests.golden NETWORK… losses. Read what was written, then commit it."""
 
 import json
 import sys
+import tempfile
 from pathlib import Path
 
 from alexnet import nets
+from alexnet.data.pack import pack
+from tests.conftest import pictures
+from tests.learn.conftest import QUICK
+from tests.learn.test_train import twenty_losses
 
-for name in sys.argv[1:]:
-    rows = [[x.name, list(x.shape), x.parameters, x.multiply_adds] for x in nets.layers(name)]
-    text = "[\n" + ",\n".join(f"  {json.dumps(row)}" for row in rows) + "\n]\n"
-    Path(__file__).with_name(f"{name}.json").write_text(text)
+HERE = Path(__file__).parent
+
+
+def rows(name):
+    """One line a row, so that a change shows as one."""
+    if name == "losses":
+        with tempfile.TemporaryDirectory() as folder:
+            tiny = pack(pictures(), Path(folder) / "tiny.pack", processes=1)
+            return twenty_losses(tiny, Path(folder) / "run", QUICK)
+    return [[x.name, list(x.shape), x.parameters, x.multiply_adds] for x in nets.layers(name)]
+
+
+if __name__ == "__main__":
+    for name in sys.argv[1:]:
+        text = "[\n" + ",\n".join(f"  {json.dumps(row)}" for row in rows(name)) + "\n]\n"
+        (HERE / f"{name}.json").write_text(text)

@@ -76,7 +76,7 @@ def test_logits_and_features_are_the_networks_own(classifier):
     images = [picture(0, 1), picture(1, 1)]
     logits = classifier.logits(images)
     assert torch.equal(logits, classifier.features(images, "fc4"))
-    assert classifier.features(images, "pool3").shape == (2, 64, 4, 4)
+    assert classifier.features(images, "pool3").shape == (2, 64, 3, 3)
     assert torch.allclose(logits.softmax(1), classifier.probabilities(images), atol=1e-6)
 
 

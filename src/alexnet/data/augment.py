@@ -56,7 +56,7 @@ class Preprocessing:
         return cls(
             side=pack.size,
             crop=recipe.crop,
-            fit=pack.fit,
+            fit=pack.facts["fit"],
             pixels=pack.pixels,
             pixel_scale=recipe.pixel_scale,
             mean=mean if recipe.subtract_mean else torch.zeros_like(mean),

@@ -136,6 +136,7 @@ class Training:
         self.log = RunLog(run, screen)
         if start is not None:
             self.log.rewind(self.position.epoch, self.position.step)
+        self.meter = Meter(self)
 
     def run_epochs(self) -> Outcome:
         """Train until the last epoch is done or somebody asks to stop."""
@@ -150,7 +151,8 @@ class Training:
         return Outcome(self.run, self.position, self.interrupt.signal, saved)
 
     def _train_epoch(self, epoch: int) -> None:
-        meter = Meter(self, epoch)
+        meter = self.meter
+        meter.begin(epoch)
         last_save = time.monotonic()
         for step, batch in enumerate(
             self.batches.epoch(epoch, self.position.step), self.position.step
@@ -240,16 +242,20 @@ class Training:
 
 
 class Meter:
-    """Reads the losses of an epoch, as late as the device likes, and reports on them."""
+    """Reads the losses of the steps, as late as the device likes, and reports on them."""
 
-    def __init__(self, training: Training, epoch: int) -> None:
-        self.training, self.epoch = training, epoch
+    def __init__(self, training: Training) -> None:
+        self.training, self.epoch = training, 0
         self.unread: list[tuple[int, Tensor, int]] = []
         self.recent: deque[float] = deque(maxlen=FLAT_STEPS)
         self.since_report: list[float] = []
-        self.images = 0
-        self.began, self.waited = time.monotonic(), training.batches.waited
-        self.remarked = training.position.epoch > 0
+        self.images, self.began, self.waited = 0, 0.0, 0.0
+        self.remarked = training.position != Position()
+
+    def begin(self, epoch: int) -> None:
+        """Start the clock of an epoch."""
+        self.epoch, self.images = epoch, 0
+        self.began, self.waited = time.monotonic(), self.training.batches.waited
 
     def add(self, step: int, loss: Tensor, images: int) -> None:
         """Take the loss of a step. On a CPU it is read at once, which costs nothing there."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 from alexnet.nets.alexnet import AlexNet
 from alexnet.nets.cifar import Cifar
@@ -59,9 +60,7 @@ def find(name: str) -> Net:
 def layers(name: str, classes: int | None = None, size: int | None = None) -> list[Layer]:
     """Every named layer in order, counted for one image. Nothing is computed or allocated."""
     net, shapes, costs = find(name), {}, {}
-    with torch.device("meta"):
-        network = build(name, classes, size).eval()
-        image = torch.empty(1, 3, size or net.size, size or net.size)
+    side = size or net.size
 
     def shape_of(layer: str, x: Tensor) -> Tensor:
         shapes[layer] = tuple(x.shape[1:])
@@ -70,10 +69,12 @@ def layers(name: str, classes: int | None = None, size: int | None = None) -> li
     def cost_of(module: nn.Module, _: object, y: Tensor) -> None:
         costs[module] = y.numel() * module.weight[0].numel()
 
-    weighted = [m for m in network.modules() if isinstance(m, nn.Conv2d | nn.Linear)]
-    for module in weighted:
-        module.register_forward_hook(cost_of)
-    network(image, shape_of)
+    with FakeTensorMode():
+        network = build(name, classes, size).eval()
+        for module in network.modules():
+            if isinstance(module, nn.Conv2d | nn.Linear):
+                module.register_forward_hook(cost_of)
+        network(torch.empty(1, 3, side, side), shape_of)
     modules = dict(network.named_children())
     return [_layer(layer, shape, modules.get(layer), costs) for layer, shape in shapes.items()]
 

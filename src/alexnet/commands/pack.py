@@ -1,0 +1,123 @@
+"""`alexnet pack`: labeled images into a pack; what is in a pack."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from tyro.conf import Positional
+
+if TYPE_CHECKING:
+    from alexnet.data.dataset import Pack as PackOnDisk
+    from alexnet.data.progress import Progress
+
+
+@dataclass(frozen=True)
+class Pack:
+    """Decode and resize labeled images once, into a pack."""
+
+    images: Positional[str | None] = None
+    """A folder of train/<class>/* and val/<class>/*, or of classes; a CSV or JSONL of path and label;
+    the ILSVRC, CIFAR, MNIST, NORB or Caltech archives as distributed; or `digits`."""
+    pack: Positional[Path | None] = None
+    """Where to put the pack. By default packs/<name of the images>."""
+    size: int | None = None
+    """Side in pixels of the packed squares; by default 256, or the images' own if they share one."""
+    fit: Literal["crop", "pad", "squash"] = "crop"
+    """How an image that is not square becomes so."""
+    pixels: Literal["rgb", "yuv420"] = "rgb"
+    """How pixels are stored: yuv420 takes half the bytes."""
+    val_fraction: float | None = None
+    """Share set apart for validation where the source has no split of its own; by default a tenth."""
+    seed: int = 0
+    """Decides which images those are."""
+    upright: bool = False
+    """Turn images as their EXIF orientation says."""
+    processes: int | None = None
+    """Decoding processes; by default one a core."""
+    max_pixels: int = 178_956_970
+    """Images of more pixels than this are not read."""
+    timeout: float = 30.0
+    """Seconds after which an image that is still being decoded is given up."""
+    info: Path | None = None
+    """Print what is inside this pack, and make none."""
+    sheet: Path | None = None
+    """With --info: write a contact sheet to this PNG file."""
+    verify: bool = False
+    """With --info: read everything and compare checksums."""
+    json: bool = False
+    """With --info: print pack.json."""
+
+    def run(self) -> int:
+        """Make a pack, or tell of one."""
+        if self.info is not None:
+            return self.tell(self.info)
+        if self.images is None:
+            raise ValueError("name images to pack (alexnet pack IMAGES PACK), or a pack with --info")
+        options = {k: v for k, v in vars(self).items() if k in PACKING}
+        path = self.pack or Path("packs") / default_name(self.images)
+        pack = make(self.images, path, val_fraction=self.val_fraction, seed=self.seed, **options)
+        print(f"Train on it: alexnet train {pack.path}")
+        return 0
+
+    def tell(self, path: Path) -> int:
+        """Print what is in a pack; draw and verify it if asked."""
+        from alexnet.data.dataset import open_pack, verify
+        from alexnet.data.info import contact_sheet, info
+
+        pack = open_pack(path)
+        print(json.dumps(pack.facts, indent=2) if self.json else info(pack))
+        if self.sheet is not None:
+            contact_sheet(pack, self.sheet)
+            print(f"Contact sheet: {self.sheet}", file=sys.stderr)
+        if self.verify:
+            verify(pack)
+            print("All checksums agree.", file=sys.stderr)
+        return 0
+
+
+PACKING = "size", "fit", "pixels", "upright", "processes", "max_pixels", "timeout"
+
+
+def make(
+    images: str, path: Path, *, val_fraction: float | None = None, seed: int = 0, **options: Any
+) -> PackOnDisk:
+    """Pack with a bar, and say what was found, used and left out."""
+    from alexnet.data.info import outcome
+    from alexnet.data.pack import pack
+    from alexnet.data.sources import open_source
+    from alexnet.screen import Bar
+
+    with Bar() as bar:
+        source = open_source(images, val_fraction=val_fraction, seed=seed)
+        bar.say(f"{images}: {source.kind}, {len(source.classes)} classes")
+        for remark in source.remarks:
+            bar.say(f"  {remark}")
+
+        def show(at: Progress) -> None:
+            bar.show(at.done, at.total, packing_line(at))
+
+        made = pack(source, path, progress=show, **options)
+        bar.say(outcome(made))
+    return made
+
+
+def packing_line(at: Progress) -> str:
+    """Where a packing stands, in one line."""
+    from alexnet.screen import duration
+
+    of = f"/{at.total:,}" if at.total is not None else ""
+    left = f"  {duration(at.seconds_left)} left" if at.seconds_left is not None else ""
+    return (
+        f"packing {at.split}  {at.done:,}{of} images  {at.images_per_second:,.0f} images/s"
+        f"  {at.skipped:,} skipped{left}"
+    )
+
+
+def default_name(images: str) -> str:
+    """The name of a pack or run made of these images."""
+    name = Path(images).resolve().name if images != "digits" else images
+    return name.split(".tar")[0].removesuffix(".tgz") or "images"
