@@ -146,9 +146,9 @@ def open_pack(path: str | Path) -> Pack:
             splits=splits,
             facts=facts,
         )
+        _check_sizes(pack)
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"{path / 'pack.json'} is damaged ({error!r}): pack again") from error
-    _check_sizes(pack)
     return pack
 
 
