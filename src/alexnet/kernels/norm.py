@@ -7,6 +7,7 @@ The formula below is a banded 1×1 convolution; the kernels must give what it gi
 
 # mypy: disable-error-code="no-untyped-def"
 
+from contextlib import AbstractContextManager, nullcontext
 from typing import Literal
 
 import torch
@@ -83,10 +84,15 @@ def response_norm_formula(
     x: Tensor, *, n: int, alpha: float, beta: float, k: float, towers: int
 ) -> Tensor:
     """The formula in plain PyTorch, with float32 sums for half precision."""
-    with torch.autocast(x.device.type, enabled=False):
+    with _no_autocast(x.device.type):
         a = x.float() if x.element_size() < 4 else x
         sums = F.conv2d(a.square(), _band(a, n, towers), groups=towers)
         return (a * (k + alpha * sums).pow(-beta)).to(x.dtype)
+
+
+def _no_autocast(device: str) -> AbstractContextManager[object]:
+    known = torch.amp.is_autocast_available(device)
+    return torch.autocast(device, enabled=False) if known else nullcontext()
 
 
 def _band(x: Tensor, n: int, towers: int) -> Tensor:

@@ -1,0 +1,120 @@
+"""The Triton kernels against the CPU's, on a GPU, or without one in Triton's interpreter."""
+
+import pytest
+import torch
+from tests.kernels.twins import maps
+
+from alexnet.kernels.crops import Cut, crop_formula
+from alexnet.kernels.maps import channels_last, new_maps, new_outputs
+from alexnet.kernels.norm import relu_norm_max, relu_norm_max_backward
+from alexnet.kernels.pooling import relu_avg, relu_avg_backward, relu_max, relu_max_backward
+
+pytest.importorskip("triton", reason="Triton is not installed")
+
+from alexnet.kernels import cuda_crop, cuda_norm, cuda_pool
+
+DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
+TOLERANCE = {torch.float32: 2e-5, torch.bfloat16: 4e-2}
+
+NORMS = [  # n, towers, maps, (pool, stride), (height, width)
+    (5, 2, 12, (3, 2), (7, 8)),
+    (4, 1, 20, (2, 2), (5, 5)),
+    (3, 2, 34, (3, 1), (5, 4)),
+    (5, 1, 150, (3, 2), (3, 4)),  # tiles that overlap
+    (1, 1, 3, (1, 1), (4, 4)),
+    (6, 1, 16, (1, 3), (5, 5)),
+]
+POOLS = [(12, (3, 2), (7, 8)), (20, (2, 2), (5, 5)), (5, (3, 1), (5, 4)), (150, (1, 3), (4, 3))]
+
+
+def images(*shape, dtype, seed=0):
+    return channels_last(maps(*shape, seed=seed, dtype=torch.float32).to(dtype).to(DEVICE))
+
+
+def expect(found, wanted):
+    """Close to what the CPU found, for numbers of the size of ten."""
+    tolerance = TOLERANCE[found.dtype]
+    found, wanted = found.float().cpu(), wanted.float()
+    torch.testing.assert_close(found, wanted, check_stride=False, rtol=tolerance, atol=tolerance)
+
+
+@pytest.mark.parametrize("dtype", TOLERANCE)
+@pytest.mark.parametrize("relu", ["first", "last", "none"])
+@pytest.mark.parametrize(("n", "towers", "count", "window", "size"), NORMS)
+def test_norms_are_those_of_the_cpu(n, towers, count, window, size, relu, dtype):
+    x = images(2, count, *size, dtype=dtype)
+    how = n, 0.05, 0.75, 2.0, towers, *window, relu
+    expected, places = relu_norm_max(x.cpu(), *how)
+    out, positions = new_outputs(x, *window)
+    cuda_norm.forward(x, out, positions, *how)
+    expect(out, expected)
+    gradient, result = images(*out.shape, dtype=dtype, seed=1), new_maps(x, *size)
+    cuda_norm.backward(gradient, x, places.to(DEVICE), result, *how)
+    expect(result, relu_norm_max_backward(gradient.cpu(), x.cpu(), places, *how))
+
+
+@pytest.mark.parametrize("dtype", TOLERANCE)
+@pytest.mark.parametrize(("count", "window", "size"), POOLS)
+def test_maxima_are_those_of_the_cpu(count, window, size, dtype):
+    x = images(2, count, *size, dtype=dtype)
+    out, positions = new_outputs(x, *window)
+    cuda_pool.max_forward(x, out, positions, *window)
+    expected, places = relu_max(x.cpu(), *window)
+    assert torch.equal(out.cpu(), expected)
+    assert torch.equal(positions.cpu(), places)
+    gradient, result = images(*out.shape, dtype=dtype, seed=1), new_maps(x, *size)
+    cuda_pool.max_backward(gradient, positions, result, *window)
+    expect(result, relu_max_backward(gradient.cpu(), places, *size, *window))
+
+
+@pytest.mark.parametrize("dtype", TOLERANCE)
+@pytest.mark.parametrize("relu_first", [True, False])
+@pytest.mark.parametrize(("count", "window", "size"), POOLS)
+def test_averages_are_those_of_the_cpu(count, window, size, relu_first, dtype):
+    x = images(2, count, *size, dtype=dtype)
+    out = new_outputs(x, *window)[0]
+    cuda_pool.avg_forward(x, out, *window, relu_first)
+    expected = relu_avg(x.cpu(), *window, relu_first)
+    expect(out, expected)
+    gradient, result = images(*out.shape, dtype=dtype, seed=1), new_maps(x, *size)
+    kept = x.cpu() if relu_first else expected
+    cuda_pool.avg_backward(gradient, kept.to(DEVICE), result, *window, relu_first)
+    how = *size, *window, relu_first
+    expect(result, relu_avg_backward(gradient.cpu(), kept, *how))
+
+
+@pytest.mark.parametrize("dtype", TOLERANCE)
+@pytest.mark.parametrize("pad", [0, 2])
+@pytest.mark.parametrize("pixels", ["rgb", "yuv420"])
+def test_crops_are_those_of_the_formula(pixels, pad, dtype):
+    chance = torch.Generator().manual_seed(0)
+    shape = (5, 16, 16, 3) if pixels == "rgb" else (5, 384)
+    records = torch.randint(256, shape, generator=chance, dtype=torch.uint8).to(DEVICE)
+    cut = Cut(
+        torch.randint(5, (4,), generator=chance).to(DEVICE),
+        torch.randint(6, (4, 4), generator=chance).to(DEVICE),
+        torch.tensor([True, False, True, False], device=DEVICE),
+        torch.randn(4, 3, generator=chance).to(DEVICE),
+        torch.rand(16, 16, 3, generator=chance).to(DEVICE) * 255,
+    )
+    out = channels_last(torch.full((4, 3, 11 + pad, 11 + pad), 7.0, dtype=dtype, device=DEVICE))
+    cuda_crop.crop(records, *cut, 0.04, out, 11, pixels)
+    expect(out[:, :, :11, :11], crop_formula(records, cut, 0.04, 11, pixels).cpu())
+    assert out.count_nonzero() <= 4 * 3 * 11 * 11
+
+
+def test_a_nan_comes_out_as_a_nan():
+    x = images(1, 8, 5, 5, dtype=torch.float32)
+    x[0, 4, 2, 2] = float("nan")
+    out, positions = new_outputs(x, 3, 2)
+    cuda_norm.forward(x, out, positions, 5, 1e-4, 0.75, 2.0, 1, 3, 2, "first")
+    assert out[0, 4].isnan().all()
+    cuda_pool.max_forward(x, out, positions, 3, 2)
+    assert out[0, 4].isnan().all()
+
+
+def test_no_images_need_no_kernel():
+    x = images(0, 8, 5, 5, dtype=torch.float32)
+    out, positions = new_outputs(x, 3, 2)
+    cuda_norm.forward(x, out, positions, 5, 1e-4, 0.75, 2.0, 1, 3, 2, "first")
+    cuda_pool.max_forward(x, out, positions, 3, 2)

@@ -1,0 +1,147 @@
+"""The numbers of the formulas; every test runs with the kernels, and again with plain PyTorch."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from tests.kernels.twins import maps
+
+from alexnet.kernels import formulas_only, norm_pool, relu_pool, response_norm
+from alexnet.kernels.maps import pooled_size
+
+ONE_TO_SIX = [1.0, 2, 3, 4, 5, 6]
+SIX_BY_SIX = torch.arange(36.0).reshape(1, 1, 6, 6)
+
+
+def column(values):
+    """Maps of one pixel: 1 C 1 1."""
+    return torch.tensor(values, dtype=torch.float64)[None, :, None, None]
+
+
+@pytest.fixture(params=["kernel", "formula"], autouse=True)
+def path(request):
+    if request.param == "kernel":
+        yield
+    else:
+        with formulas_only():
+            yield
+
+
+def norm_of(values, **how):
+    return response_norm(column(values), **{"over_n": True, "beta": 0.75, **how}).flatten()
+
+
+def expect(found, wanted, tolerance=5e-7):
+    wanted = torch.as_tensor(wanted, dtype=torch.float64)
+    torch.testing.assert_close(found, wanted, rtol=0, atol=tolerance)
+
+
+def test_the_sum_runs_over_two_maps_on_either_side():
+    wanted = [0.125, 0.148651, 0.144616, 0.134654, 0.174024, 0.226428]
+    expect(norm_of(ONE_TO_SIX, n=5, alpha=5.0, k=2.0), wanted)
+
+
+def test_an_even_window_is_one_longer_on_the_low_side():
+    wanted = [0.260847, 0.262399, 0.228349, 0.198056, 0.175522, 0.228602]
+    expect(norm_of(ONE_TO_SIX, n=4, alpha=4.0, k=1.0), wanted)
+
+
+def test_alpha_multiplies_the_sum_or_the_mean():
+    hundreds = [100 * value for value in ONE_TO_SIX]
+    mean = [30.836784, 42.044821, 43.819129, 42.294851, 54.512247, 70.427020]
+    expect(norm_of(hundreds, n=5, alpha=1e-4, over_n=True), mean)
+    total = [12.5, 14.865, 14.462, 13.465, 17.402, 22.643]
+    expect(norm_of(hundreds, n=5, alpha=1e-4, over_n=False), total, 5e-4)
+
+
+def test_the_window_never_reaches_into_the_other_tower():
+    wanted = [0.232368, 0.25, 0.393598, 0.238209, 0.188690, 0.268316]
+    expect(norm_of(ONE_TO_SIX, n=3, alpha=3.0, k=2.0, towers=2), wanted)
+    together = norm_of(ONE_TO_SIX, n=3, alpha=3.0, k=2.0)
+    expect(together[2:4], [0.228349, 0.206565])
+
+
+@pytest.mark.parametrize(
+    ("n", "wanted"),
+    [
+        (5, [0.112638, -0.099050, 0.054875, -0.025703, -0.049567, 0.003043]),
+        (4, [0.185108, -0.219519, 0.151802, -0.106746, -0.011510, 0.003043]),
+    ],
+)
+def test_the_gradient_is_that_of_the_formula(n, wanted):
+    x = column(ONE_TO_SIX).requires_grad_()
+    gradient = torch.tensor([1.0, -1, 2, 0, 0.5, 1], dtype=torch.float64)
+    y = response_norm(x, n=n, alpha=float(n), k=2.0, over_n=True)
+    y.backward(gradient[None, :, None, None])
+    expect(x.grad.flatten(), wanted)
+
+
+def test_a_norm_before_relu_sees_negative_maps():
+    how = {"n": 3, "alpha": 3.0, "k": 1.0, "over_n": True, "pool": 1, "stride": 1}
+    x = column([-3.0, 4, 0])
+    assert norm_pool(x, order="norm-pool-relu", **how)[0, 1].item() == pytest.approx(
+        0.347400, abs=1e-6
+    )
+    assert norm_pool(x, order="relu-norm-pool", **how)[0, 1].item() == pytest.approx(
+        0.477775, abs=1e-6
+    )
+
+
+def test_it_is_the_norm_of_pytorch_for_odd_windows():
+    x = maps(2, 7, 3, 4)
+    expected = F.local_response_norm(x, 5, alpha=0.1, beta=0.6, k=1.5)
+    found = response_norm(x, n=5, alpha=0.1, beta=0.6, k=1.5, over_n=True)
+    torch.testing.assert_close(found, expected, check_stride=False)
+
+
+def test_the_layers_of_the_paper_have_its_sizes():
+    assert norm_pool(torch.zeros(1, 96, 55, 55), towers=2).shape == (1, 96, 27, 27)
+    assert norm_pool(torch.zeros(1, 256, 27, 27), towers=2).shape == (1, 256, 13, 13)
+
+
+def test_a_nan_comes_out_of_the_norm():
+    x = maps(1, 8, 5, 5, dtype=torch.float32)
+    x[0, 4, 2, 2] = float("nan")
+    for order in ("relu-norm-pool", "norm-pool-relu"):
+        assert norm_pool(x, order=order)[0, 4].isnan().all()
+
+
+def test_no_images_give_no_maps():
+    x = torch.zeros(0, 8, 7, 7, requires_grad=True)
+    y = norm_pool(x)
+    y.sum().backward()
+    assert y.shape == (0, 8, 3, 3)
+    assert x.grad.shape == x.shape
+
+
+def test_windows_are_clipped_and_averages_divide_by_what_is_inside():
+    assert relu_pool(SIX_BY_SIX)[0, 0].tolist() == [[14, 16, 17], [26, 28, 29], [32, 34, 35]]
+    average = relu_pool(SIX_BY_SIX, kind="avg")[0, 0]
+    wanted = torch.tensor([[7, 9, 10.5], [19, 21, 22.5], [28, 30, 31.5]])
+    torch.testing.assert_close(average, wanted, check_stride=False)
+
+
+def test_sizes_round_up():
+    assert [pooled_size(size, 3, 2) for size in (55, 27, 13, 32, 16, 8)] == [27, 13, 6, 16, 8, 4]
+    assert pooled_size(5, 1, 3) == 2  # a third window would begin outside
+
+
+def test_maximum_and_relu_commute_and_averages_do_not():
+    x = maps(2, 3, 7, 6)
+    for kind in ("max", "avg"):
+        first, last = (relu_pool(x, kind=kind, order=o) for o in ("relu-pool", "pool-relu"))
+        assert torch.equal(first, last) == (kind == "max")
+
+
+def test_the_gradient_of_a_tie_goes_to_the_first_pixel():
+    x = torch.full((1, 1, 3, 3), 5.0, requires_grad=True)
+    relu_pool(x).sum().backward()
+    assert x.grad.flatten().tolist() == [1] + [0] * 8
+
+
+def test_a_nan_comes_out_of_pooling():
+    x = maps(1, 2, 6, 6)
+    x[0, 0, 2, 2] = float("nan")
+    for kind in ("max", "avg"):
+        found = relu_pool(x, kind=kind).isnan()
+        assert found[0, 0, :2, :2].all()
+        assert not found[0, 1].any()
