@@ -6,7 +6,6 @@ import resource
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +16,7 @@ from alexnet.data.dataset import open_pack, verify
 from alexnet.data.info import contact_sheet, info, outcome
 from alexnet.data.pack import pack, pack_images
 from alexnet.data.packing import expected
-from alexnet.data.sources.entry import Entry
+from alexnet.data.sources.entry import Entry, Span
 
 ROOT = Path(__file__).parents[2]
 
@@ -84,13 +83,11 @@ def test_killed_at_any_moment_with_two_processes_too(photos, tmp_path):
         "     progress=lambda at: print(at.done, flush=True))"
     )
     out = tmp_path / "killed"
-    for delay in (0.0, 0.003):
-        command = [sys.executable, "-c", code, str(photos.path), str(out)]
-        child = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE)
-        child.stdout.readline()  # the first shards are being written
-        time.sleep(delay)
-        child.send_signal(signal.SIGKILL)
-        child.communicate()
+    command = [sys.executable, "-c", code, str(photos.path), str(out)]
+    child = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE)
+    child.stdout.readline()  # the first shards are being written
+    child.send_signal(signal.SIGKILL)
+    child.communicate()
     pack(photos, out, processes=1, shard_images=3)
     pack(photos, tmp_path / "whole", processes=1, shard_images=3)
     assert contents(out) == contents(tmp_path / "whole")
@@ -211,6 +208,16 @@ def test_progress_tells_what_is_done_and_what_is_left(photos, tmp_path):
 def test_archives_are_not_read_only_to_be_counted(photos):
     assert expected(photos) == 40
     assert expected(source("x", {"train": [Entry("train", "a", 0, b"")]})) is None
+
+
+def test_of_an_archive_the_time_left_is_told_by_its_length(tmp_path):
+    archive, image = tmp_path / "archive", png(pixels(1))
+    archive.write_bytes(image * 50)
+    spans = [Span(archive, i * len(image), len(image)) for i in range(50)]
+    seen = []
+    packed = source(archive, {"train": [Entry("train", str(i), 0, s) for i, s in enumerate(spans)]})
+    pack(packed, tmp_path / "pack", processes=1, progress=seen.append)
+    assert (seen[-1].done, seen[-1].total, seen[-1].seconds_left) == (50, None, 0)
 
 
 def test_folders_are_packed_from_python_in_one_call(tmp_path):

@@ -32,4 +32,4 @@ def die_unless(trace):
 
 if __name__ == "__main__":
     prepare.decode = obey
-    worker.serve(Connection(int(sys.argv[1])), int(sys.argv[2]))
+    worker.serve(Connection(int(sys.argv[1])), *map(int, sys.argv[2:]))

@@ -58,7 +58,7 @@ def pack(
     out = Path(out)
     options = Options(size or source.native_size or PHOTOGRAPH, fit, pixels, upright, max_pixels)
     shard_images = shard_images or max(1, SHARD_BYTES // options.record_bytes)
-    processes = processes or len(os.sched_getaffinity(0))
+    processes = processes or cores()
     _check(source, out, options, processes, shard_images)
     about = _about(source, options, shard_images)
     with _plain_disk_errors(out), _alone_in(out):
@@ -69,6 +69,12 @@ def pack(
             packing.run(workers, progress)
         packing.finish()
     return open_pack(out)
+
+
+def cores() -> int:
+    """Cores that this process may use."""
+    usable = getattr(os, "sched_getaffinity", None)
+    return len(usable(0)) if usable else os.cpu_count() or 1
 
 
 def pack_images(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import functools
 import hashlib
 import itertools
 import json
@@ -20,8 +21,8 @@ from alexnet.data.journal import NAME, Journal, SplitState, write_whole
 from alexnet.data.pixels import record_shape
 from alexnet.data.prepare import Options, Outcome, mark
 from alexnet.data.progress import Meter, Progress
-from alexnet.data.shards import HASHES, SplitWriter, sync, write_array
-from alexnet.data.sources.entry import Entry, Skipped, Source
+from alexnet.data.shards import HASHES, SplitWriter, open_at, sync, write_array
+from alexnet.data.sources.entry import Entry, Skipped, Source, Span
 from alexnet.data.statistics import Sums
 from alexnet.data.workers import Item, Workers
 
@@ -49,8 +50,7 @@ class Packing:
         self._check_space(None if total is None else total - done)
         skipped = sum(sum(state.skipped.values()) for state in states)
         meter = Meter(progress, total, done, skipped)
-        with open(self.out / "skipped.jsonl", "ab") as log:
-            log.truncate(self.journal.skipped_bytes)
+        with open_at(self.out / "skipped.jsonl", self.journal.skipped_bytes) as log:
             for split in self.source.splits:
                 if not self.journal.splits[split].done:
                     self._pack(split, workers, log, meter)
@@ -69,7 +69,7 @@ class Packing:
         try:
             for item, outcome, record in workers.prepare(self._remaining(split)):
                 used = self._take(state, writer, log, item, outcome, record)
-                meter.step(split, used)
+                meter.step(split, used, fraction(item))
                 if writer.full:
                     self._commit(writer, log)
             state.done = True
@@ -184,6 +184,18 @@ def _checksum(facts: dict[str, Any]) -> str:
     splits = {name: {key: is_[key] for key in content} for name, is_ in facts["splits"].items()}
     matter = {key: facts[key] for key in ("size", "pixels", "classes", "mean_crc32")}
     return hashlib.sha256(json.dumps([matter, splits], sort_keys=True).encode()).hexdigest()
+
+
+@functools.cache
+def _length(archive: Path) -> int:
+    return archive.stat().st_size
+
+
+def fraction(item: Item) -> float | None:
+    """How much of its archive lies before the end of an item; None where that is not known."""
+    if not isinstance(item, Entry) or not isinstance(item.content, Span):
+        return None
+    return (item.content.offset + item.content.size) / max(1, _length(item.content.path))
 
 
 def expected(source: Source) -> int | None:

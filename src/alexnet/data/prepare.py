@@ -103,17 +103,22 @@ def _digest(content: bytes | memoryview) -> bytes:
 
 
 def _read(content: Path | Span | bytes) -> bytes:
+    if (size := _size(content)) > MAX_BYTES:
+        raise NotAnImage("too_large", f"{size} bytes, more than any image file has")
     if isinstance(content, bytes):
         return content
-    size = content.size if isinstance(content, Span) else content.stat().st_size
-    if size > MAX_BYTES:
-        raise NotAnImage("too_large", f"{size} bytes, more than any image file has")
     if isinstance(content, Path):
         return content.read_bytes()
     stored = content.read()
     if len(stored) < size:
         raise NotAnImage("truncated", f"the archive ends after {len(stored)} of {size} bytes")
     return stored
+
+
+def _size(content: Path | Span | bytes) -> int:
+    if isinstance(content, Path):
+        return content.stat().st_size
+    return content.size if isinstance(content, Span) else len(content)
 
 
 def mark(content: Content) -> str:

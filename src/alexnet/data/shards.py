@@ -35,9 +35,9 @@ class SplitWriter:
         labels = folder / "labels.npy"
         if not labels.exists():
             labels.write_bytes(header(np.int64, (0,)))
-        self._labels = _open_at(labels, HEADER_BYTES + 8 * state.images)
-        self._names = _open_at(folder / "names.txt", state.names_bytes)
-        self._hashes = _open_at(folder / HASHES, 8 * state.images)
+        self._labels = open_at(labels, HEADER_BYTES + 8 * state.images)
+        self._names = open_at(folder / "names.txt", state.names_bytes)
+        self._hashes = open_at(folder / HASHES, 8 * state.images)
 
     def _forget_unfinished(self) -> None:
         finished = {Path(shard["file"]).name for shard in self.state.shards}
@@ -104,12 +104,11 @@ class SplitWriter:
                     opened.close()
 
 
-def _open_at(path: Path, end: int) -> IO[bytes]:
+def open_at(path: Path, end: int) -> IO[bytes]:
     """A file cut to its first `end` bytes and opened there."""
     path.touch()
     if (found := path.stat().st_size) < end:
-        folder = path.parent.parent
-        raise ValueError(f"{path} has {found} bytes, not {end}: delete {folder} and pack again")
+        raise ValueError(f"{path} has {found} bytes, not {end}: delete the pack and pack again")
     file = open(path, "r+b")  # noqa: SIM115 - closed by its owner
     file.truncate(end)
     file.seek(end)

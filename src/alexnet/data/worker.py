@@ -1,11 +1,12 @@
 """A decoding process: takes images from a pipe, writes records into shared memory, answers.
 
-Run by `workers`, with the numbers of two inherited files: the pipe and the memory. A crash here
-costs one image, not the run.
+Run by `workers`, with the numbers of three inherited files: the pipe, the memory for records and
+the inbox of encoded bytes. A crash here costs one image, not the run.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import mmap
 import os
 import queue
@@ -17,21 +18,30 @@ from multiprocessing.connection import Connection
 import numpy as np
 from numpy.typing import NDArray
 
-from alexnet.data.prepare import Options, prepare, read_ahead
+from alexnet.data.prepare import MAX_BYTES, Options, prepare, read_ahead
 from alexnet.data.sources.entry import Entry
 
+Task = tuple[int, Entry, int | None]
 
-def serve(pipe: Connection, memory: int) -> None:
-    """Answer every task (slot, entry) with its Outcome, in order, until the pipe is closed."""
+
+def serve(pipe: Connection, memory: int, inbox: int) -> None:
+    """Answer every task with its Outcome, in order, until the pipe is closed.
+
+    A task is a slot of the memory, an entry, and the length of its encoded bytes if they are in the
+    inbox.
+    """
     options: Options = pipe.recv()
     slots = np.frombuffer(mmap.mmap(memory, 0), np.uint8).reshape(-1, options.record_bytes)
     _warm_up(options, slots[0])
     pipe.send("ready")
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())  # C libraries chatter
-    tasks: queue.SimpleQueue[tuple[int, Entry]] = queue.SimpleQueue()
+    tasks: queue.SimpleQueue[Task] = queue.SimpleQueue()
     threading.Thread(target=_receive, args=(pipe, tasks), daemon=True).start()
     while True:
-        slot, entry = tasks.get()
+        slot, entry, length = tasks.get()
+        if length is not None:
+            content = os.pread(inbox, length, slot * MAX_BYTES)
+            entry = dataclasses.replace(entry, content=content)
         pipe.send(prepare(entry, options, slots[slot]))
 
 
@@ -41,7 +51,7 @@ def _warm_up(options: Options, record: NDArray[np.uint8]) -> None:
     prepare(Entry("train", "", 0, gray), options, record)
 
 
-def _receive(pipe: Connection, tasks: queue.SimpleQueue[tuple[int, Entry]]) -> None:
+def _receive(pipe: Connection, tasks: queue.SimpleQueue[Task]) -> None:
     """Take tasks as they come, so that files are read ahead while others are decoded."""
     try:
         while True:
@@ -54,4 +64,4 @@ def _receive(pipe: Connection, tasks: queue.SimpleQueue[tuple[int, Entry]]) -> N
 
 if __name__ == "__main__":
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the packer is told, and closes the pipe
-    serve(Connection(int(sys.argv[1])), int(sys.argv[2]))
+    serve(Connection(int(sys.argv[1])), *map(int, sys.argv[2:]))

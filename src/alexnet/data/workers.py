@@ -7,6 +7,7 @@ the caller's program is imported again, and a script needs no `if __name__ == "_
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import mmap
 import os
 import subprocess
@@ -25,7 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import alexnet
-from alexnet.data.prepare import Options, Outcome, mark, prepare
+from alexnet.data.prepare import MAX_BYTES, Content, Options, Outcome, mark, prepare
 from alexnet.data.sources.entry import Entry, Skipped
 
 PROGRAM = Path(__file__).with_name("worker.py")
@@ -48,6 +49,8 @@ class Job:
     record: Record | None = None
     worker: Worker | None = None
     slot: int = -1
+    inbox: int | None = None
+    """Length of its encoded bytes, if they were put into the inbox."""
     attempts: int = 0
     outcome: Outcome | None = None
 
@@ -59,6 +62,7 @@ class Worker:
         self.options, self.timeout = options, timeout
         self.waiting: deque[Job] = deque()
         self._memory = _memory(DEPTH * options.record_bytes)
+        self._inbox = _memory(DEPTH * MAX_BYTES)  # sparse: only what is written takes space
         shared = mmap.mmap(self._memory.fileno(), 0)
         self.records: Record = np.frombuffer(shared, np.uint8).reshape(DEPTH, -1)
         self.free = list(range(DEPTH))
@@ -68,7 +72,7 @@ class Worker:
         """Start a process, or another one in the place of one that is gone."""
         self.pipe, theirs = Pipe()
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - it lives as long as the process
-        files = theirs.fileno(), self._memory.fileno()
+        files = theirs.fileno(), self._memory.fileno(), self._inbox.fileno()
         self.process = subprocess.Popen(
             [sys.executable, "-P", str(PROGRAM), *map(str, files)],
             pass_fds=files,
@@ -78,20 +82,31 @@ class Worker:
             stderr=self._errors,
         )
         theirs.close()
-        self.pipe.send(self.options)
+        self._send(self.options)
         self.ready, self.since = False, time.monotonic()
         for job in self.waiting:
-            self.pipe.send((job.slot, job.item))
+            self._send((job.slot, job.item, job.inbox))
 
     def give(self, job: Job) -> None:
         """Hand over a job; there must be a free slot."""
         job.worker, job.slot = self, self.free.pop()
         job.record = self.records[job.slot]
+        self._post(job)
         if not self.waiting and self.ready:
             self.since = time.monotonic()
         self.waiting.append(job)
-        with contextlib.suppress(OSError):  # just died: its successor will be sent the job
-            self.pipe.send((job.slot, job.item))
+        self._send((job.slot, job.item, job.inbox))
+
+    def _post(self, job: Job) -> None:
+        """Put encoded bytes into shared memory: a long message to a hanging process would block."""
+        if isinstance(job.item, Entry) and isinstance(job.item.content, bytes):
+            os.pwrite(self._inbox.fileno(), job.item.content, job.slot * MAX_BYTES)
+            job.inbox = len(job.item.content)
+            job.item = dataclasses.replace(job.item, content=b"")
+
+    def _send(self, message: object) -> None:
+        with contextlib.suppress(OSError):  # just died: its successor will be sent it again
+            self.pipe.send(message)
 
     def hear(self) -> None:
         """Take one answer; of a dead process, give up or repeat what it was doing."""
@@ -124,11 +139,16 @@ class Worker:
         job = self.waiting[0]
         job.attempts += 1
         if job.attempts == ATTEMPTS:
-            assert isinstance(job.item, Entry)
-            job.outcome = Outcome(mark(job.item.content), reason, detail)
+            job.outcome = Outcome(mark(self._content(job)), reason, detail)
             self.waiting.popleft()
         self._errors.close()
         self.start()
+
+    def _content(self, job: Job) -> Content:
+        assert isinstance(job.item, Entry)
+        if job.inbox is None:
+            return job.item.content
+        return os.pread(self._inbox.fileno(), job.inbox, job.slot * MAX_BYTES)
 
     def stop(self) -> None:
         """End the process."""
@@ -144,6 +164,7 @@ class Worker:
         self.stop()
         self._errors.close()
         self._memory.close()
+        self._inbox.close()
 
 
 class Workers:
@@ -195,7 +216,7 @@ class Workers:
                 return
             job = Job(item)
             jobs.append(job)
-            if isinstance(item, Entry) and not isinstance(item.content, np.ndarray):
+            if isinstance(item, Entry) and _needs_decoder(item):
                 max(self._staff(), key=lambda worker: len(worker.free)).give(job)
 
     def _staff(self) -> list[Worker]:
@@ -213,6 +234,13 @@ class Workers:
                 worker.hear()
             elif worker.time_left() <= 0:
                 worker.give_up()
+
+
+def _needs_decoder(entry: Entry) -> bool:
+    content = entry.content
+    if isinstance(content, bytes):
+        return len(content) <= MAX_BYTES  # more are refused without a look
+    return not isinstance(content, np.ndarray)
 
 
 def _memory(size: int) -> IO[bytes]:
