@@ -68,8 +68,8 @@ def test_views_of_an_image_stand_together(tiny_pack):
 
 def test_another_number_of_views_is_refused(tiny_pack):
     how = Preprocessing.of(tiny_pack, RECIPE)
-    with pytest.raises(ValueError, match="5 views: there are 1"):
-        see(tiny_pack.splits["val"].gather(np.arange(2)), how, 5)
+    with pytest.raises(ValueError, match="7 views: there are 1"):
+        see(tiny_pack.splits["val"].gather(np.arange(2)), how, 7)
 
 
 def test_an_error_in_the_background_reaches_the_foreground():

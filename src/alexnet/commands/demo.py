@@ -39,7 +39,7 @@ class Demo:
         step(f"alexnet train {pack.path} {run} --recipe digits")
         if status := Train(str(pack.path), run, recipe="digits").run():
             return status
-        for views in (1, 10):
+        for views in (1, 5):
             step(f"alexnet evaluate {run} --views {views}")
             Evaluate(run, views=views).run()
         picture = self.folder / "predictions.png"

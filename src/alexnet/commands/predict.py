@@ -29,8 +29,8 @@ class Predict:
     """Image files, and folders of them."""
     top: int = 5
     """How many labels."""
-    views: Literal[1, 10] = 1
-    """1: the center; 10: the ten views of section 4.1."""
+    views: Literal[1, 5, 10] = 1
+    """1: the center; 10: the ten views of section 4.1; 5: those that are not mirrored."""
     format: Literal["table", "csv", "json"] = "table"
     """How the labels are printed; json is one object a line."""
     figure: Path | None = None

@@ -84,7 +84,7 @@ class Train:
             state = "saved" if outcome.saved else "NOT saved"
             print(f"Stopped and {state}. Go on: {self.again(folder)}", file=sys.stderr)
             return 128 + outcome.signal
-        print(next_commands(folder))
+        print(next_commands(folder, 10 if recipe.flip else 5))
         return int(not outcome.saved)
 
     def resume_folder(self) -> Path | None:
@@ -128,10 +128,10 @@ def opened(images: str, folder: Path) -> Pack:
     return make(images, beside)
 
 
-def next_commands(folder: Path) -> str:
+def next_commands(folder: Path, views: int) -> str:
     """What to do with a finished run."""
     place = shlex.quote(str(folder))
-    return f"Measure it:  alexnet evaluate {place} --views 10\nUse it:      alexnet predict {place} IMAGE…"
+    return f"Measure it:  alexnet evaluate {place} --views {views}\nUse it:      alexnet predict {place} IMAGE…"
 
 
 def timestamp() -> str:

@@ -19,6 +19,8 @@ from alexnet.data.dataset import Pack
 from alexnet.kernels import crop as cut
 from alexnet.recipe import Recipe
 
+VIEWS = 1, 5, 10
+
 
 @dataclass(frozen=True, eq=False)
 class Preprocessing:
@@ -160,6 +162,18 @@ def ten_views(images: int, room: int) -> Iterator[Draw]:
     for flip in (False, True):
         for top, left in (0, 0), (0, room), (middle, middle), (room, 0), (room, room):
             yield same_view(images, top, left, flip)
+
+
+def chosen_views(many: int, images: int, room: int) -> list[Draw]:
+    """1 view: the center; 10: those of section 4.1; 5: the same unmirrored, for text and digits.
+
+    Raises ValueError for another number.
+    """
+    if many == 1:
+        return [center_view(images, room)]
+    if many not in VIEWS:
+        raise ValueError(f"{many} views: there are 1 (center), 5 and 10 (section 4.1)")
+    return list(ten_views(images, room))[:many]
 
 
 def augment(

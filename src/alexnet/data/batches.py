@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from alexnet.data.augment import Preprocessing, augment, center_view, draws, order, ten_views
+from alexnet.data.augment import Preprocessing, augment, chosen_views, draws, order
 from alexnet.data.dataset import Split
 from alexnet.data.homes import Batch, Plan, ahead, home_for
 from alexnet.learn.devices import Machine
@@ -63,7 +63,7 @@ def views(
     many: int = 1,
     batch_size: int = 128,
 ) -> Iterator[Batch]:
-    """The `members` of a split in order, `many` = 1 (center) or 10 views of each.
+    """The `members` of a split in order, so `many` views of each (`augment.chosen_views`).
 
     The views of an image stand together: images N·many 3 crop crop, labels N.
     """
@@ -79,12 +79,10 @@ def views(
 
 def see(records: NDArray[np.uint8], how: Preprocessing, many: int) -> Tensor:
     """The views of packed records: uint8 N record… → float N·many 3 crop crop, where `how.mean` is."""
-    place, several = how.mean.device, len(records)
-    there = torch.from_numpy(records).to(place)
+    there = torch.from_numpy(records).to(how.mean.device)
+    chosen = chosen_views(many, len(records), how.room)
+    seen = [augment(there, draw.to(how.mean.device), how) for draw in chosen]
     if many == 1:
-        return augment(there, center_view(several, how.room).to(place), how)
-    if many != 10:
-        raise ValueError(f"{many} views: there are 1 (center) and 10 (section 4.1)")
-    all_views = [augment(there, draw.to(place), how) for draw in ten_views(several, how.room)]
-    images = torch.stack(all_views, dim=1).flatten(0, 1)
+        return seen[0]
+    images = torch.stack(seen, dim=1).flatten(0, 1)
     return images.contiguous(memory_format=torch.channels_last)

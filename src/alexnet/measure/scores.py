@@ -62,7 +62,7 @@ class Scores:
 
     def text(self, per_class: bool = False) -> str:
         """A table for people."""
-        c, how = self.counts, "center view" if self.views == 1 else "ten views averaged"
+        c, how = self.counts, "center view" if self.views == 1 else f"{self.views} views averaged"
         lines = [
             f"{self.checkpoint} on {c.seen:,} images ({self.split} of {self.pack}), {how}",
             f"  top-1 error {c.top1:7.2%}   {c.wrong1:,} of {c.seen:,} wrong",
