@@ -56,10 +56,10 @@ def _resized(pixels: Image, rows: tuple[int, int], columns: tuple[int, int], siz
     """Resize rows and columns (from, to) and keep at most the central `size` of each."""
     if rows[0] == rows[1] <= size and columns[0] == columns[1] <= size:
         return pixels
-    down, across = _triangle(*rows, size), _triangle(*columns, size)
-    out = np.empty((len(down.first), len(across.first), 3), np.uint8)
+    down, across = _triangle(*rows, size), _spread(*columns, size)
+    out = np.empty((len(down.first), len(across.places)), np.uint8)
     compiled(_resize)(np.ascontiguousarray(pixels), down, across, out)
-    return out
+    return out.reshape(len(out), -1, 3)
 
 
 class Taps(NamedTuple):
@@ -93,14 +93,35 @@ def _whole(weights: NDArray[np.float64]) -> NDArray[np.int32]:
     return whole
 
 
+class Spread(NamedTuple):
+    """A filter along rows of interleaved colors, laid out for vector instructions."""
+
+    start: int
+    """First byte of a row that is read at all."""
+    length: int
+    places: NDArray[np.uint32]  # 3·kept: where each output byte's first tap is, after `start`
+    weights: NDArray[np.int32]  # widest 3·kept
+
+
+@functools.lru_cache(maxsize=256)
+def _spread(length: int, target: int, size: int) -> Spread:
+    taps = _triangle(length, target, size)
+    start = 3 * int(taps.first[0])
+    end = 3 * int((taps.first + taps.number).max())
+    places = (3 * taps.first[:, None] + np.arange(3) - start).reshape(-1)
+    weights = np.repeat(taps.weights.T, 3, axis=1)
+    return Spread(start, end - start, places.astype(np.uint32), weights)
+
+
 def _resize(source, down, across, out):  # type: ignore[no-untyped-def]
     """Rows first, into one line of sums with 8 bits below the point, then that line's columns."""
-    start = across.first[0] * 3
-    length = (across.first[-1] + across.number[-1]) * 3 - start
-    line = np.empty(length, np.int32)
+    start, length = across.start, across.length
+    taps, bytes_out = across.weights.shape
+    line = np.zeros(length + 3 * taps, np.int32)  # a filter's unused taps may lie past the end
+    sums = np.empty(bytes_out, np.int32)
     rows = source.reshape(source.shape[0], source.shape[1] * 3)
     for y in range(out.shape[0]):
-        line[:] = 32
+        line[:length] = 32
         for tap in range(down.number[y]):
             weight = down.weights[y, tap]
             row = rows[down.first[y] + tap, start : start + length]
@@ -108,18 +129,13 @@ def _resize(source, down, across, out):  # type: ignore[no-untyped-def]
                 line[i] += weight * row[i]
         for i in range(length):
             line[i] >>= 6
-        for x in range(out.shape[1]):
-            red = green = blue = np.int32(1 << 21)
-            at = across.first[x] * 3 - start
-            for tap in range(across.number[x]):
-                weight = across.weights[x, tap]
-                red += weight * line[at]
-                green += weight * line[at + 1]
-                blue += weight * line[at + 2]
-                at += 3
-            out[y, x, 0] = red >> 22
-            out[y, x, 1] = green >> 22
-            out[y, x, 2] = blue >> 22
+        sums[:] = 1 << 21
+        for tap in range(taps):
+            weights, shifted = across.weights[tap], line[3 * tap :]
+            for i in range(bytes_out):
+                sums[i] += weights[i] * shifted[across.places[i]]
+        for i in range(bytes_out):
+            out[y, i] = sums[i] >> 22
 
 
 def record_shape(size: int, pixels: Format) -> tuple[int, ...]:
