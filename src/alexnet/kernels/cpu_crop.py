@@ -8,7 +8,7 @@ mirrored row is copied once more, pixel by pixel.
 
 import numpy as np
 
-from alexnet.kernels.cpu_threads import compiled
+from alexnet.kernels.cpu_threads import compiled, part
 
 
 @compiled
@@ -49,13 +49,13 @@ def from_yuv(first, last, records, chosen, places, flips, shifts, mean, out, sca
         out[image, size:] = 0
 
 
-@compiled
+@part
 def _repeat(colors, line):
     for i in range(line.size):
         line[i] = colors[i % 3]
 
 
-@compiled
+@part
 def _write(pixels, mean, shift, scale, line, target, flip):
     """A row of the crop, mirrored if `flip`, and zeros to the row's end."""
     if flip:
@@ -70,13 +70,13 @@ def _write(pixels, mean, shift, scale, line, target, flip):
     target[line.size :] = 0
 
 
-@compiled
+@part
 def _shifted(pixels, mean, shift, scale, out):
     for i in range(out.size):
         out[i] = (np.float32(pixels[i]) - mean[i] + shift[i]) * scale
 
 
-@compiled
+@part
 def _colors(lights, us, vs, odd, pixels):
     """JPEG's colors of a row, neither rounded nor clipped. odd: 1 if it starts inside a block."""
     for x in range(pixels.size // 3):

@@ -10,7 +10,7 @@ ring; going back they are computed again, which is cheaper than to have written 
 import numpy as np
 
 from alexnet.kernels.cpu_pool import block, max_row, rectify, unpool_row
-from alexnet.kernels.cpu_threads import compiled
+from alexnet.kernels.cpu_threads import compiled, part
 
 # alpha and k come in the type of the images: a Python float would widen float32 arithmetic.
 
@@ -59,13 +59,13 @@ def backward(first, last, pooled, x, positions, out, n, alpha, beta, k, towers, 
                 block(out[image, y].reshape(-1), x[image, y].reshape(-1))
 
 
-@compiled
+@part
 def _zero_rows(count, groups, size, n, like):
     """Rows with room for `groups` groups of `size` maps, n // 2 zeros before, between and after."""
     return np.zeros((count, n // 2 + groups * (size + n // 2)), like.dtype)
 
 
-@compiled
+@part
 def _spread(pixels, row, towers, n, relu):
     """Copy the pixels (W C) into the row, each tower's maps to its place."""
     size, gap, flat = pixels.shape[1] // towers, n // 2, pixels.reshape(-1)
@@ -80,7 +80,7 @@ def _spread(pixels, row, towers, n, relu):
                 row[target + c] = flat[source + c]
 
 
-@compiled
+@part
 def _gather(row, pixels, towers, n):
     """The other way: the row without its zeros."""
     size, gap, flat = pixels.shape[1] // towers, n // 2, pixels.reshape(-1)
@@ -90,7 +90,7 @@ def _gather(row, pixels, towers, n):
             flat[target + c] = row[source + c]
 
 
-@compiled
+@part
 def _bases(row, base, n, alpha, k):
     """base = k + alpha * the sum of squares over n maps, from n // 2 below."""
     gap = n // 2
@@ -107,7 +107,7 @@ def _bases(row, base, n, alpha, k):
             inner[i] += alpha * shifted[i] * shifted[i]
 
 
-@compiled
+@part
 def _powers(base, power, beta):
     """power = base ** -beta. Only roots and quotients are vectorized: other powers are slow."""
     if beta == 0.75:
@@ -125,13 +125,13 @@ def _powers(base, power, beta):
             power[i] = base[i] ** base.dtype.type(-beta)
 
 
-@compiled
+@part
 def _multiply(row, power):
     for i in range(row.size):
         power[i] *= row[i]
 
 
-@compiled
+@part
 def _through(row, base, power, gradient, across):
     """The gradient along the map itself, and what it hands to the maps of its window."""
     for i in range(row.size):
@@ -139,7 +139,7 @@ def _through(row, base, power, gradient, across):
         across[i] = gradient[i] * row[i] / base[i]
 
 
-@compiled
+@part
 def _add_sums(across, row, gradient, n, factor):
     """gradient += factor * row * the sum of `across` over the maps whose window holds this one."""
     gap = n // 2

@@ -9,7 +9,7 @@ it whether it won: no races, nothing to clear first, and the input is not needed
 
 import numpy as np
 
-from alexnet.kernels.cpu_threads import compiled
+from alexnet.kernels.cpu_threads import compiled, part
 
 # np.float32(0) below is a zero that widens neither float32 nor float64.
 
@@ -35,38 +35,47 @@ def max_backward(first, last, pooled, positions, out, pool, stride):
 @compiled
 def avg_forward(first, last, x, out, pool, stride, relu_first):
     """out: the mean of the pixels inside each window, with ReLU before or after."""
-    height, width = x.shape[1:3]
+    height, width, maps = x.shape[1:]
+    column = np.empty(width * maps, x.dtype)  # the sums down the window, of a row of pixels
     for image in range(first, last):
         for i in range(out.shape[1]):
+            top, bottom = i * stride, min(i * stride + pool, height)
+            column[:] = 0
+            for y in range(top, bottom):
+                _add(x[image, y].reshape(-1), column, relu_first)
+            means = out[image, i].reshape(-1)
             for j in range(out.shape[2]):
-                bottom, right = min(i * stride + pool, height), min(j * stride + pool, width)
-                mean = out[image, i, j]
-                mean[:] = 0
-                for y in range(i * stride, bottom):
-                    for x_ in range(j * stride, right):
-                        _add(x[image, y, x_], mean, relu_first)
-                _scale(mean, (bottom - i * stride) * (right - j * stride), not relu_first)
+                left, right = j * stride, min(j * stride + pool, width)
+                share = x.dtype.type(1 / ((bottom - top) * (right - left)))
+                _add_pixels(column, left, right, share, means, j, maps)
+            if not relu_first:
+                block(means, means)
 
 
 @compiled
 def avg_backward(first, last, pooled, kept, out, pool, stride, relu_first):
     """out: the gradient of the input. `kept` is the input if ReLU came first, else the output."""
-    height, width = out.shape[1:3]
+    height, width, maps = out.shape[1:]
+    high, wide = pooled.shape[1:3]
+    column = np.empty(wide * maps, out.dtype)  # what the windows over a row of pixels hand it
     for image in range(first, last):
         for y in range(height):
-            for x in range(width):
-                gradient = out[image, y, x]
-                gradient[:] = 0
-                for i in range(*windows_over(y, pooled.shape[1], pool, stride)):
-                    for j in range(*windows_over(x, pooled.shape[2], pool, stride)):
-                        inside = min(pool, height - i * stride) * min(pool, width - j * stride)
-                        alive = pooled[image, i, j] if relu_first else kept[image, i, j]
-                        _add_share(gradient, pooled[image, i, j], alive, inside, relu_first)
-                if relu_first:
-                    block(gradient, kept[image, y, x])
+            column[:] = 0
+            for i in range(*windows_over(y, high, pool, stride)):
+                share = out.dtype.type(1 / min(pool, height - i * stride))
+                gradient = pooled[image, i].reshape(-1)
+                alive = gradient if relu_first else kept[image, i].reshape(-1)
+                _add_share(column, gradient, alive, share, relu_first)
+            row = out[image, y].reshape(-1)
+            row[:] = 0
+            for j in range(wide):
+                left, right = j * stride, min(j * stride + pool, width)
+                _spread_pixel(column, j, row, left, right, out.dtype.type(1 / (right - left)), maps)
+            if relu_first:
+                block(row, kept[image, y].reshape(-1))
 
 
-@compiled
+@part
 def max_row(image, rows, out, positions, pool, stride):
     """One row of outputs. Row y of the image is at y % (number of rows held): a ring will do."""
     top, bottom = rows
@@ -80,7 +89,7 @@ def max_row(image, rows, out, positions, pool, stride):
                     _take_larger(image[y % image.shape[0], x], out[j], positions[j], here)
 
 
-@compiled
+@part
 def rectify(out, positions, dead):
     """ReLU of a row of maxima; where it blocks, the position becomes `dead`."""
     flat, where = out.reshape(-1), positions.reshape(-1)
@@ -90,7 +99,7 @@ def rectify(out, positions, dead):
         where[c] = dead if blocked else where[c]
 
 
-@compiled
+@part
 def unpool_row(gradient, pooled, positions, y, pool, stride):
     """The gradient of row y of an image (W C), from that of its maxima (H' W' C)."""
     for x in range(gradient.shape[0]):
@@ -101,27 +110,27 @@ def unpool_row(gradient, pooled, positions, y, pool, stride):
                 _add_won(gradient[x], pooled[i, j], positions[i, j], here)
 
 
-@compiled
+@part
 def windows_over(y, windows, pool, stride):
     """The first window that covers y, and the first after it that does not."""
     return max(0, (y - pool + stride) // stride), min(windows, y // stride + 1)
 
 
-@compiled
+@part
 def block(gradient, x):
     """The gradient of ReLU, in place; a NaN in x blocks nothing and shows."""
     for c in range(gradient.size):
         gradient[c] = np.float32(0) if x[c] <= 0 else gradient[c]
 
 
-@compiled
+@part
 def _start(values, best, position):
     for c in range(best.size):
         best[c] = values[c]
         position[c] = 0
 
 
-@compiled
+@part
 def _take_larger(values, best, position, here):
     for c in range(best.size):
         value = values[c]
@@ -130,13 +139,13 @@ def _take_larger(values, best, position, here):
         position[c] = here if larger else position[c]
 
 
-@compiled
+@part
 def _add_won(gradient, pooled, positions, here):
     for c in range(gradient.size):
         gradient[c] += pooled[c] if positions[c] == here else np.float32(0)
 
 
-@compiled
+@part
 def _add(values, total, relu):
     if relu:
         for c in range(total.size):
@@ -146,20 +155,29 @@ def _add(values, total, relu):
             total[c] += values[c]
 
 
-@compiled
-def _scale(total, count, relu):
-    share = total.dtype.type(1 / count)
-    for c in range(total.size):
-        mean = total[c] * share
-        total[c] = np.float32(0) if relu and mean <= 0 else mean
+@part
+def _add_pixels(column, left, right, share, means, j, maps):
+    """means of pixel j = share * the sum of the pixels left … right of the column sums."""
+    for c in range(maps):
+        means[j * maps + c] = column[left * maps + c] * share
+    for x in range(left + 1, right):
+        for c in range(maps):
+            means[j * maps + c] += column[x * maps + c] * share
 
 
-@compiled
-def _add_share(gradient, pooled, alive, count, always):
-    share = gradient.dtype.type(1 / count)
+@part
+def _spread_pixel(column, j, row, left, right, share, maps):
+    for x in range(left, right):
+        for c in range(maps):
+            row[x * maps + c] += column[j * maps + c] * share
+
+
+@part
+def _add_share(total, gradient, alive, share, always):
+    """total += gradient * share, where ReLU let the output through or came `always` before."""
     if always:
-        for c in range(gradient.size):
-            gradient[c] += pooled[c] * share
+        for c in range(total.size):
+            total[c] += gradient[c] * share
     else:
-        for c in range(gradient.size):
-            gradient[c] += np.float32(0) if alive[c] <= 0 else pooled[c] * share
+        for c in range(total.size):
+            total[c] += np.float32(0) if alive[c] <= 0 else gradient[c] * share

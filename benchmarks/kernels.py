@@ -1,0 +1,204 @@
+"""Each kernel beside its formula, beside what PyTorch has, and beside the bytes that it must move.
+
+python benchmarks/kernels.py                  # on the CPU, or on CUDA if there is one
+python benchmarks/kernels.py --threads 1
+
+Everyone takes a turn in every round; of a block of a network it is the forward and backward pass.
+The bytes are those of reading every input and writing every result once; the machine's copy rate
+stands below the table.
+"""
+
+from __future__ import annotations
+
+import json
+import resource
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from alexnet.kernels import crop, formulas_only, norm_pool, relu_pool
+from alexnet.kernels.maps import channels_last, pooled_size
+from interleave import machine, options
+
+KERNEL, FORMULA, PLAIN, LAST = "ours", "formula", "PyTorch, NCHW", "PyTorch, channels_last"
+
+
+@dataclass
+class Case:
+    """One operation and the ways to compute it."""
+
+    name: str
+    images: int
+    bytes: int
+    """That must be moved for an image."""
+    ways: dict[str, Callable[[], Any]]
+    seconds: dict[str, list[float]] = field(default_factory=dict)
+    peak_device: dict[str, int] = field(default_factory=dict)
+
+
+def block(
+    name: str, operation: Any, eager: Any, shape: tuple[int, ...], dtype: torch.dtype
+) -> Case:
+    """Forward and backward of `operation`, its formula, and PyTorch's `eager` on N C H W."""
+    images, maps, size, _ = shape
+    plain, small = torch.randn(shape).to(DEVICE, dtype), pooled_size(size, 3, 2)
+    gradient = torch.randn(images, maps, small, small).to(DEVICE, dtype)
+    inputs = [plain, gradient]
+    lasting = [channels_last(x) for x in inputs]
+    ways = {
+        KERNEL: partial(step, operation, *lasting),
+        FORMULA: partial(by_formula, step, operation, *lasting),
+        PLAIN: partial(step, eager, *inputs),
+        LAST: partial(step, eager, *lasting),
+    }
+    floats = 3 * size * size + 2 * small * small  # x twice, its gradient; results, their gradients
+    positions = 2 * small * small
+    return Case(name, images, maps * (dtype.itemsize * floats + positions), ways)
+
+
+def step(operation: Callable[[Tensor], Tensor], x: Tensor, gradient: Tensor) -> None:
+    x = x.detach().requires_grad_()
+    operation(x).backward(gradient)
+
+
+def by_formula(work: Callable[..., Any], *arguments: Any, **options: Any) -> None:
+    with formulas_only():
+        work(*arguments, **options)
+
+
+def eager_norm_pool(x: Tensor) -> Tensor:
+    x = F.local_response_norm(F.relu(x), 5, alpha=5e-4, beta=0.75, k=2.0)
+    return F.max_pool2d(x, 3, 2, ceil_mode=True)
+
+
+def eager_max(x: Tensor) -> Tensor:
+    return F.max_pool2d(F.relu(x), 3, 2, ceil_mode=True)
+
+
+def eager_avg(x: Tensor) -> Tensor:
+    return F.avg_pool2d(F.relu(x), 3, 2, ceil_mode=True, count_include_pad=False)
+
+
+def crops(pixels: str, images: int, dtype: torch.dtype) -> Case:
+    """Random 224×224 crops of 256×256 records, ours and its formula."""
+    shape = (256, 256, 3) if pixels == "rgb" else (98304,)
+    records = torch.randint(0, 256, (2 * images, *shape), dtype=torch.uint8, device=DEVICE)
+    draw = {
+        "tops": torch.randint(0, 33, (images,)),
+        "lefts": torch.randint(0, 33, (images,)),
+        "flips": torch.rand(images) < 0.5,
+        "shifts": torch.randn(images, 3),
+        "mean": torch.rand(256, 256, 3) * 255,
+    }
+    draw = {name: value.to(DEVICE) for name, value in draw.items()}
+    chosen = torch.randperm(2 * images)[:images].to(DEVICE)
+    out = torch.empty(images, 3, 227, 227, dtype=dtype, device=DEVICE)
+    how = {**draw, "size": 224, "side": 256, "scale": 1.0, "pixels": pixels, "pad": 3}
+    work = partial(crop, records, chosen, out=channels_last(out), **how)
+    ways = {KERNEL: work, FORMULA: partial(by_formula, work)}
+    read = 224 * 224 * 3 // (1 if pixels == "rgb" else 2)
+    return Case(f"crops, {pixels}", images, read + 227 * 227 * 3 * dtype.itemsize, ways)
+
+
+def cases(batch: int, dtype: torch.dtype) -> list[Case]:
+    norm = partial(norm_pool, towers=1)
+    average = partial(relu_pool, kind="avg")
+    return [
+        block("ReLU, norm, pool  96×55×55", norm, eager_norm_pool, (batch, 96, 55, 55), dtype),
+        block("ReLU, norm, pool 256×27×27", norm, eager_norm_pool, (batch, 256, 27, 27), dtype),
+        block("ReLU, max pool   256×13×13", relu_pool, eager_max, (8 * batch, 256, 13, 13), dtype),
+        block("ReLU, max pool    32×32×32", relu_pool, eager_max, (8 * batch, 32, 32, 32), dtype),
+        block("ReLU, mean pool   64× 8× 8", average, eager_avg, (32 * batch, 64, 8, 8), dtype),
+        crops("rgb", 4 * batch, dtype),
+        crops("yuv420", 4 * batch, dtype),
+    ]
+
+
+def timed(work: Callable[[], Any]) -> float:
+    """Seconds of one turn, with everything that it put on the device done."""
+    wait()
+    began = time.perf_counter()
+    work()
+    wait()
+    return time.perf_counter() - began
+
+
+def wait() -> None:
+    if DEVICE == "cuda":
+        torch.cuda.synchronize()
+
+
+def measure(case: Case, rounds: int) -> None:
+    """Let every way warm up, then take turns."""
+    for name, work in case.ways.items():
+        if DEVICE == "cuda":
+            torch.cuda.reset_peak_memory_stats()
+        timed(work)
+        case.peak_device[name] = torch.cuda.max_memory_allocated() if DEVICE == "cuda" else 0
+        case.seconds[name] = []
+    for _ in range(rounds):
+        for name, work in case.ways.items():
+            case.seconds[name].append(timed(work))
+
+
+def rows(case: Case) -> list[str]:
+    """A line for each way: time an image, times slower than ours, bytes a second."""
+    ours, lines = case.seconds[KERNEL], []
+    for name, seconds in case.seconds.items():
+        each = [1e6 * s / case.images for s in seconds]
+        slower = statistics.median(s / o for s, o in zip(seconds, ours, strict=True))
+        speed = case.bytes * case.images / statistics.median(seconds) / 1e9
+        spread = f"{statistics.median(each):,.1f} [{min(each):,.1f}–{max(each):,.1f}]"
+        memory = f"{case.peak_device[name] / 2**30:8.2f}G" if case.peak_device[name] else ""
+        lines.append(f"  {name:<26}{spread:>30}{slower:>9.1f}×{speed:>9.1f}{memory}")
+    return [f"{case.name}, {case.images} images, {case.bytes / 1e6:.2f} MB an image", *lines]
+
+
+def copy_rate(rounds: int) -> float:
+    """GB/s, read and written, of copying 256 MiB."""
+    source = torch.zeros(2**28, dtype=torch.uint8, device=DEVICE)
+    target = torch.ones_like(source)
+    return (
+        2 * source.numel() / min(timed(lambda: target.copy_(source)) for _ in range(rounds)) / 1e9
+    )
+
+
+def main() -> None:
+    global DEVICE
+    parser = options(__doc__, rounds=7, batch=0, threads=0)
+    parser.add_argument("--dtype", choices=("float32", "bfloat16"), help="bfloat16 on CUDA")
+    chosen = parser.parse_args()
+    DEVICE, cuda = chosen.device, chosen.device == "cuda"
+    torch.set_num_threads(chosen.threads or torch.get_num_threads())
+    dtype = getattr(torch, chosen.dtype or ("bfloat16" if cuda else "float32"))
+    found = cases(chosen.batch or (512 if cuda else 16), dtype)
+    print(f"{str(dtype)[6:]}, {torch.get_num_threads()} threads")
+    print(f"{'':<28}{'µs an image':>30}{'× ours':>10}{'GB/s':>9}{'  device' if cuda else ''}")
+    for case in found:
+        measure(case, chosen.rounds)
+        print("\n".join(rows(case)), flush=True)
+    copied = copy_rate(chosen.rounds)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    print(f"copying: {copied:.1f} GB/s; peak resident: {peak / 2**30:.2f} GiB")
+    if chosen.json:
+        write(chosen.json, found, dtype=str(dtype), copy_gb_per_second=copied, peak_resident=peak)
+
+
+def write(path: Any, found: list[Case], **more: Any) -> None:
+    names = "name", "images", "bytes", "seconds", "peak_device"
+    numbers = [{name: getattr(case, name) for name in names} for case in found]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps({**machine(DEVICE), **more, "rows": numbers}, indent=1) + "\n")
+
+
+DEVICE = "cpu"
+
+if __name__ == "__main__":
+    main()
