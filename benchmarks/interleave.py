@@ -1,6 +1,6 @@
 """Time contestants fairly on a machine that is not quiet.
 
-Every contestant lives in a process of its own, so that its memory and its allocator are its own, and
+Every contestant lives in a process of its own, so that its memory and allocator are its own, and
 they take turns: A B C, A B C, … A round's ratio compares runs that stood next to each other.
 """
 

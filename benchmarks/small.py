@@ -72,7 +72,7 @@ def ours(device: str, batch: int, steps: int) -> Turn:
 
 
 def seconds_to(error: float, pack_path: Path, device: str) -> tuple[float, int]:
-    """Train with recipe `cifar` until the training images' own error is this low: seconds, epochs."""
+    """Train with recipe `cifar` until the training error is this low: seconds, epochs."""
     import tempfile
 
     from alexnet.data.dataset import open_pack

@@ -66,7 +66,9 @@ def trained(folder, tmp_path_factory):
     packed = alexnet("pack", folder, place / "patterns.pack", "--size", 32)
     assert packed.returncode == 0, packed.stderr
     run = place / "patterns"
-    done = alexnet("train", place / "patterns.pack", run, "--recipe", "paper", "--epochs", 12, *QUICK)
+    done = alexnet(
+        "train", place / "patterns.pack", run, "--recipe", "paper", "--epochs", 12, *QUICK
+    )
     assert done.returncode == 0, done.stderr
     return run, done
 

@@ -10,20 +10,20 @@ import pytest
 
 SOURCE = Path(__file__).parents[1] / "src" / "alexnet"
 ROWS = [
+    ["recipe", "data.decode", "data.pixels", "kernels", "learn.devices"],
     [
-        "recipe",
-        "data.decode",
-        "data.pixels",
-        "kernels",
-        "learn.devices",
         "learn.interrupt",
         "learn.log",
+        "nets.layers",
+        "data",
+        "learn.sgd",
+        "learn.schedule",
+        "learn.step",
     ],
-    ["nets.layers", "data", "learn.sgd", "learn.schedule"],
     ["nets"],
     ["learn.checkpoint", "measure.evaluate"],
-    ["learn.train", "measure", "screen"],
-    ["show.figures"],
+    ["learn", "measure", "portable", "screen"],
+    ["show"],
     ["commands"],
     ["cli"],
 ]

@@ -31,7 +31,13 @@ def test_a_value_that_cannot_train_is_refused_by_name(field, value):
 
 
 def test_every_kind_of_pack_gets_a_recipe_that_exists():
-    for size, images, validation in [(8, 1, True), (32, 50_000, True), (256, 9_000, True)]:
-        assert recommend(size, images, validation)[0] in RECIPES
-    assert recommend(256, 1_281_167, True)[0] == "paper"
-    assert recommend(256, 9_469, True)[0] == "small"
+    found = {
+        ("digits", 32, 1_448, True): "digits",
+        ("cifar10", 32, 50_000, True): "cifar",
+        ("folder", 256, 9_469, True): "small",
+        ("folder", 256, 500_000, False): "small",
+        ("ilsvrc2012", 256, 1_281_167, True): "paper",
+    }
+    for pack, name in found.items():
+        assert recommend(*pack)[0] == name
+        assert name in RECIPES

@@ -1,4 +1,4 @@
-"""The command line: parse, run one command, say what went wrong. Each command is a file of `commands`."""
+"""The command line: parse, run one command, say what went wrong. `commands` has a file for each."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ import tyro
 from alexnet import __version__
 from alexnet.commands import COMMANDS
 
-DESCRIPTION = """Labelled images in, a trained and measured classifier out: the system of Krizhevsky,
-Sutskever & Hinton (2012). `alexnet demo` shows all of it in a minute; `alexnet COMMAND --help` explains
-one command. Exit codes: 0 done, 1 failed, 2 usage, 3 diverged, 130 and 143 interrupted."""
+DESCRIPTION = """Labeled images in, a trained and measured classifier out: the system of Krizhevsky,
+Sutskever & Hinton (2012). `alexnet demo` shows all of it in a minute; `alexnet COMMAND --help`
+explains one. Exit codes: 0 done, 1 failed, 2 usage, 3 diverged, 130 and 143 interrupted."""
 
 FAILURES = (OSError, ValueError, RuntimeError)
 """What a user can cause. Anything else is a fault of this program and keeps its traceback."""

@@ -140,6 +140,8 @@ RECIPES: dict[str, Recipe] = {
 }
 """Trainings by name. `alexnet train` prints in what the one it uses departs from the paper."""
 
+DIGITS = "digits", "mnist"
+
 SMALLEST_PHOTOGRAPH = 64
 """Packs of a smaller side hold small pictures, which the large network cannot take."""
 
@@ -147,15 +149,17 @@ FEW_IMAGES = 100_000
 """Under so many training images the printed initialization is slow to leave ln(classes)."""
 
 
-def recommend(size: int, images: int, validation: bool) -> tuple[str, str]:
-    """The recipe for a pack of `images` training images of `size`×`size`, and why: (name, reason)."""
+def recommend(kind: str, size: int, images: int, validation: bool) -> tuple[str, str]:
+    """The recipe for a pack, and why: (name, reason).
+
+    `kind` is that of its source; it has `images` training images of `size`×`size`.
+    """
+    if kind in DIGITS:
+        return "digits", "the images are digits, which have a right way round"
     if size < SMALLEST_PHOTOGRAPH:
         return "cifar", f"the images are {size}×{size}"
     if images < FEW_IMAGES:
-        return (
-            "small",
-            f"{images:,} training images are few: the printed start is slow to learn there",
-        )
+        return "small", f"{images:,} training images are few, and the printed start is slow there"
     if not validation:
         return "small", "there are no validation images, which the printed schedule needs"
     return "paper", f"{images:,} training images"

@@ -15,7 +15,7 @@ from alexnet.learn.log import Screen
 
 
 class Bar:
-    """One bar with a text behind it, on stderr; without a terminal, the text as a line now and then."""
+    """A bar with a text behind it, on stderr; without a terminal, the text as a line at times."""
 
     def __init__(self, seconds_between_lines: float = 10.0) -> None:
         self.console = Console(stderr=True, highlight=False, soft_wrap=True)

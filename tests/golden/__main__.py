@@ -1,15 +1,16 @@
-"""Write golden files: python -m tests.golden NETWORK… losses. Read what was written, then commit it."""
+"""Write golden files: python -m tests.golden NETWORK… losses. Read what was written."""
 
 import json
 import sys
 import tempfile
 from pathlib import Path
 
-from alexnet import nets
-from alexnet.data.pack import pack
 from tests.conftest import pictures
 from tests.learn.conftest import QUICK
 from tests.learn.test_train import twenty_losses
+
+from alexnet import nets
+from alexnet.data.pack import pack
 
 HERE = Path(__file__).parent
 

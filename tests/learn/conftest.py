@@ -4,7 +4,6 @@ import pytest
 
 from alexnet.recipe import Recipe
 
-
 QUICK = Recipe(
     network="cifar",
     initialization="variance",

@@ -86,7 +86,7 @@ def test_an_unknown_layer_names_those_there_are(classifier):
 
 
 def test_an_array_that_is_no_image_is_refused(classifier):
-    with pytest.raises(TypeError, match="float64 .*uint8, H W 3"):
+    with pytest.raises(TypeError, match=r"float64 .*uint8, H W 3"):
         classifier.predict(np.zeros((4, 4, 3)))
 
 

@@ -5,6 +5,9 @@ Nothing heavy is imported before `run`, so that help and usage errors answer at 
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 from alexnet.commands.demo import Demo
 from alexnet.commands.evaluate import Evaluate
 from alexnet.commands.networks import Networks
@@ -12,7 +15,7 @@ from alexnet.commands.pack import Pack
 from alexnet.commands.predict import Predict
 from alexnet.commands.train import Train
 
-COMMANDS = {
+COMMANDS: dict[str, Callable[..., Any]] = {
     "pack": Pack,
     "train": Train,
     "evaluate": Evaluate,

@@ -20,7 +20,7 @@ SHOWN = 18
 
 @dataclass(frozen=True)
 class Demo:
-    """Pack, train, evaluate and predict on scikit-learn's digits (real scans), in about a minute."""
+    """Pack, train, evaluate and predict on scikit-learn's digits, in about a minute."""
 
     folder: Positional[Path] = Path("demo")
     """Where everything is put. A demo's earlier run in it is replaced."""

@@ -21,8 +21,8 @@ class Evaluate:
     split: str = "val"
     """Which images."""
     views: Literal[1, 5, 10] = 1
-    """1: the center; 10: corners and center and their mirror images, averaged (section 4.1); 5: the same
-    without mirror images, for what has a right way round."""
+    """1: the center; 10: corners and center and their mirror images, averaged (section 4.1); 5: the
+    same without mirror images, for what has a right way round."""
     per_class: bool = False
     """Print the errors of every class."""
     ignore_unknown: bool = False

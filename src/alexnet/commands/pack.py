@@ -20,18 +20,18 @@ class Pack:
     """Decode and resize labeled images once, into a pack."""
 
     images: Positional[str | None] = None
-    """A folder of train/<class>/* and val/<class>/*, or of classes; a CSV or JSONL of path and label;
-    the ILSVRC, CIFAR, MNIST, NORB or Caltech archives as distributed; or `digits`."""
+    """A folder of train/<class>/* and val/<class>/*, or of classes; a CSV or JSONL of path and
+    label; the ILSVRC, CIFAR, MNIST, NORB or Caltech archives as distributed; or `digits`."""
     pack: Positional[Path | None] = None
     """Where to put the pack. By default packs/<name of the images>."""
     size: int | None = None
-    """Side in pixels of the packed squares; by default 256, or the images' own if they share one."""
+    """Side in pixels of the packed squares; by default 256, or the images' own if all share it."""
     fit: Literal["crop", "pad", "squash"] = "crop"
     """How an image that is not square becomes so."""
     pixels: Literal["rgb", "yuv420"] = "rgb"
     """How pixels are stored: yuv420 takes half the bytes."""
     val_fraction: float | None = None
-    """Share set apart for validation where the source has no split of its own; by default a tenth."""
+    """Share set apart for validation where the source has no split; by default a tenth."""
     seed: int = 0
     """Decides which images those are."""
     upright: bool = False
@@ -56,7 +56,9 @@ class Pack:
         if self.info is not None:
             return self.tell(self.info)
         if self.images is None:
-            raise ValueError("name images to pack (alexnet pack IMAGES PACK), or a pack with --info")
+            raise ValueError(
+                "name images to pack (alexnet pack IMAGES PACK), or a pack with --info"
+            )
         options = {k: v for k, v in vars(self).items() if k in PACKING}
         path = self.pack or Path("packs") / default_name(self.images)
         pack = make(self.images, path, val_fraction=self.val_fraction, seed=self.seed, **options)

@@ -46,7 +46,8 @@ class Predict:
 
         classifier = load(self.run_folder, self.device)
         stream = classifier.stream(files(self.images), top=self.top, views=self.views)
-        bad, drawn = 0, []
+        bad = 0
+        drawn: list[Prediction] = []
         for prediction in printed(stream, self.format):
             bad += prediction.error is not None
             if prediction.error is None and len(drawn) < FIGURE_IMAGES:

@@ -102,7 +102,8 @@ class Train:
             return dataclasses.replace(load_recipe(find(self.resume, ("last", "best"))), **changes)
         name, why = self.recipe, "as asked"
         if name is None:
-            name, why = recommend(pack.size, len(pack.splits["train"]), "val" in pack.splits)
+            images, kind = len(pack.splits["train"]), pack.source["kind"]
+            name, why = recommend(kind, pack.size, images, "val" in pack.splits)
         if name not in RECIPES:
             raise ValueError(f"no recipe is called {name!r}; there are {', '.join(RECIPES)}")
         recipe = dataclasses.replace(RECIPES[name], **changes)
@@ -131,7 +132,10 @@ def opened(images: str, folder: Path) -> Pack:
 def next_commands(folder: Path, views: int) -> str:
     """What to do with a finished run."""
     place = shlex.quote(str(folder))
-    return f"Measure it:  alexnet evaluate {place} --views {views}\nUse it:      alexnet predict {place} IMAGE…"
+    return (
+        f"Measure it:  alexnet evaluate {place} --views {views}\n"
+        f"Use it:      alexnet predict {place} IMAGE…"
+    )
 
 
 def timestamp() -> str:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from alexnet.data.dataset import Pack
+from alexnet.data.pixels import Fit, Format
 from alexnet.kernels import crop as cut
 from alexnet.recipe import Recipe
 
@@ -30,9 +31,9 @@ class Preprocessing:
     """Side of a packed image in pixels."""
     crop: int
     """Side of what the network sees."""
-    fit: str
+    fit: Fit
     """How an image of another shape was brought to `side`: crop, pad or squash."""
-    pixels: str
+    pixels: Format
     """rgb or yuv420: how the training pack stored them."""
     pixel_scale: float
     mean: Tensor = field(repr=False)
@@ -51,8 +52,8 @@ class Preprocessing:
         if recipe.crop > pack.size:
             raise ValueError(
                 f"the recipe cuts {recipe.crop}×{recipe.crop} pixels out of images, but those of "
-                f"{pack.path} are {pack.size}×{pack.size}. Say --crop {pack.size * 7 // 8}, or pack with "
-                f"--size {recipe.crop * 8 // 7}"
+                f"{pack.path} are {pack.size}×{pack.size}. Say --crop {pack.size * 7 // 8}, or "
+                f"pack with --size {recipe.crop * 8 // 7}"
             )
         mean = torch.from_numpy(np.array(pack.mean, np.float32))
         return cls(
@@ -73,8 +74,13 @@ class Preprocessing:
 
     def to(self, device: torch.device) -> Preprocessing:
         """The same with its tensors on `device`."""
-        moved = {k: v.to(device) if isinstance(v, Tensor) else v for k, v in vars(self).items()}
-        return Preprocessing(**moved)
+        return self.restore(self.settings(), {k: v.to(device) for k, v in self.tensors().items()})
+
+    @classmethod
+    def restore(cls, settings: dict[str, Any], tensors: dict[str, Tensor]) -> Preprocessing:
+        """What `settings` and `tensors` were taken from."""
+        fields: dict[str, Any] = {**settings, **tensors}
+        return cls(**fields)
 
     def settings(self) -> dict[str, Any]:
         """The fields that are not tensors."""
@@ -120,12 +126,12 @@ def draws(recipe: Recipe, epoch: int, images: int, how: Preprocessing) -> Draw:
     """What happens to the image at every position of this epoch, before anyone looks at it."""
     chance = generator(recipe.seed, epoch, 1)
     places = chance.integers(0, how.room + 1, (2, images))
-    flips = chance.random(images) < 0.5
+    mirrored = chance.random(images) < 0.5
     steps = chance.standard_normal((images, 3), np.float32) * np.float32(recipe.color_noise)
     if not recipe.random_crop:
         places = np.full_like(places, how.room // 2)
     tops, lefts = torch.from_numpy(places)
-    flips = torch.from_numpy(flips & recipe.flip)
+    flips = torch.from_numpy(mirrored & recipe.flip)
     return Draw(tops, lefts, flips, color_shifts(torch.from_numpy(steps), how))
 
 

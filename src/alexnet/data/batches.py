@@ -6,6 +6,7 @@ the middle of an epoch gives what going through it would have given.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 import numpy as np
@@ -37,10 +38,10 @@ class Batches:
 
     def __len__(self) -> int:
         """Steps an epoch: every image is seen once, so the last batch can be short."""
-        return -(-len(self.split) // self.recipe.batch_size)
+        return math.ceil(len(self.split) / self.recipe.batch_size)
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
-        """The batches of an epoch from step `start` on. A batch's memory is used again two steps later."""
+        """The batches of an epoch from step `start` on. Memory is used again two steps later."""
         images = len(self.split)
         plan = Plan(
             members=order(self.recipe.seed, epoch, images),
@@ -78,7 +79,7 @@ def views(
 
 
 def see(records: NDArray[np.uint8], how: Preprocessing, many: int) -> Tensor:
-    """The views of packed records: uint8 N record… → float N·many 3 crop crop, where `how.mean` is."""
+    """The views of packed records, uint8 N record… → float N·many 3 crop crop, beside the mean."""
     there = torch.from_numpy(records).to(how.mean.device)
     chosen = chosen_views(many, len(records), how.room)
     seen = [augment(there, draw.to(how.mean.device), how) for draw in chosen]

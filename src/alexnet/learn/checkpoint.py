@@ -42,7 +42,7 @@ class Position:
     loss_sum: float = 0.0
     """Sum of the losses of the images of this epoch so far."""
     history: tuple[dict[str, Any], ...] = ()
-    """What was measured after each finished epoch: epoch, train_loss, val_loss, val_top1, val_top5."""
+    """What was measured after each finished epoch: train_loss, val_loss, val_top1, val_top5, …"""
 
 
 @dataclass(frozen=True)
@@ -74,8 +74,8 @@ class Checkpoint:
         how = self.preprocessing
         if pack.size != how.side:
             raise ValueError(
-                f"the network was trained on {how.side}×{how.side} images, and those of {pack.path} are "
-                f"{pack.size}×{pack.size}. Pack them again with --size {how.side}"
+                f"the network was trained on {how.side}×{how.side} images, and those of "
+                f"{pack.path} are {pack.size}×{pack.size}. Pack them again with --size {how.side}"
             )
         return replace(how, pixels=pack.pixels)
 
@@ -128,15 +128,10 @@ def load(path: Path) -> Checkpoint:
     """Read a checkpoint file. Raises ValueError for a file that is none, or is not whole."""
     try:
         with safe_open(path, "pt") as file:
-            meta = json.loads((file.metadata() or {}).get("alexnet", "null"))
+            meta = _meta_of(file, path)
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, json.JSONDecodeError) as error:
         raise ValueError(f"{path} is not a whole safetensors file: {error}") from error
-    if not isinstance(meta, dict) or meta.get("format") != FORMAT:
-        raise ValueError(
-            f"{path} is not a checkpoint of this program: its metadata has no `alexnet` entry of "
-            f"format {FORMAT}. Train one: alexnet train PACK"
-        )
     parts: dict[str, dict[str, Tensor]] = {"": {}, "momentum": {}, "preprocessing": {}}
     for name, tensor in tensors.items():
         kind, _, rest = name.rpartition("/")
@@ -146,13 +141,22 @@ def load(path: Path) -> Checkpoint:
         classes=tuple(meta["classes"]),
         wordnet_ids=tuple(meta["wordnet_ids"]) if meta["wordnet_ids"] else None,
         pack_checksum=meta["pack_checksum"],
-        preprocessing=Preprocessing(**meta["preprocessing"], **parts["preprocessing"]),
+        preprocessing=Preprocessing.restore(meta["preprocessing"], parts["preprocessing"]),
         position=Position(**{**meta["position"], "history": tuple(meta["position"]["history"])}),
         weights=parts[""],
         momenta=parts["momentum"],
     )
     _check_shapes(checkpoint, path)
     return checkpoint
+
+
+def load_recipe(path: Path) -> Recipe:
+    """The recipe of a checkpoint file, without reading its weights. Raises ValueError as `load`."""
+    try:
+        with safe_open(path, "pt") as file:
+            return Recipe.from_dict(_meta_of(file, path)["recipe"])
+    except (SafetensorError, json.JSONDecodeError) as error:
+        raise ValueError(f"{path} is not a whole safetensors file: {error}") from error
 
 
 def find(run: str | Path, prefer: tuple[str, ...] = ("best", "last")) -> Path:
@@ -167,9 +171,19 @@ def find(run: str | Path, prefer: tuple[str, ...] = ("best", "last")) -> Path:
         if (path := run / f"{name}.safetensors").is_file():
             return path
     raise FileNotFoundError(
-        f"no trained network at {run}: it has no {' or '.join(f'{n}.safetensors' for n in prefer)}. "
+        f"no trained network at {run}: it has no {' or '.join(prefer)}.safetensors. "
         f"Train one: alexnet train IMAGES {run}"
     )
+
+
+def _meta_of(file: Any, path: Path) -> dict[str, Any]:
+    meta = json.loads((file.metadata() or {}).get("alexnet", "null"))
+    if not isinstance(meta, dict) or meta.get("format") != FORMAT:
+        raise ValueError(
+            f"{path} is not a checkpoint of this program: its metadata has no `alexnet` entry of "
+            f"format {FORMAT}. Train one: alexnet train PACK"
+        )
+    return meta
 
 
 def _metadata(checkpoint: Checkpoint) -> dict[str, str]:

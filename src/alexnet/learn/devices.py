@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
+from torch import nn
 
 Precision = Literal["auto", "float32", "tf32", "bf16"]
 Residence = Literal["auto", "yes", "no"]
@@ -18,7 +19,7 @@ Residence = Literal["auto", "yes", "no"]
 
 @dataclass(frozen=True)
 class Machine:
-    """What a network runs on, and how: nothing here changes what is computed, but for rounding."""
+    """What a network runs on, and how: it changes nothing that is computed but rounding."""
 
     device: torch.device
     precision: Precision = "float32"
@@ -32,7 +33,7 @@ class Machine:
         return torch.bfloat16 if self.precision == "bf16" else torch.float32
 
     def cast(self) -> AbstractContextManager[object]:
-        """Autocast for bf16 (arXiv 1710.03740; bf16 needs no loss scaling), nothing for the others."""
+        """Autocast for bf16 (arXiv 1710.03740, without loss scaling), nothing for the others."""
         if self.precision == "bf16":
             return torch.autocast(self.device.type, torch.bfloat16)
         return nullcontext()
@@ -43,7 +44,7 @@ def machine(
 ) -> Machine:
     """Choose a device and set the process up for it.
 
-    Raises ValueError for a GPU that is not there, and for a precision that only GPUs have.
+    Raises ValueError for a GPU that is not there and for a precision that only GPUs have.
     """
     where = choose(device)
     if where.type == "cpu":
@@ -59,14 +60,21 @@ def machine(
     return Machine(where, precision, resident)
 
 
+def place(network: nn.Module, machine: Machine) -> nn.Module:
+    """Move a network to the device, its weights laid out channels last; the network itself."""
+    network.to(machine.device)
+    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return network
+
+
 def choose(device: str = "auto") -> torch.device:
     """`auto` (a GPU if there is one), `cpu` or `cuda`. Raises ValueError where there is no GPU."""
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     if device.startswith("cuda") and not torch.cuda.is_available():
         raise ValueError(
-            f"--device {device}: this torch ({torch.__version__}) sees no GPU. Use --device cpu, or "
-            "install a CUDA build of torch"
+            f"--device {device}: this torch ({torch.__version__}) sees no GPU. Use --device cpu, "
+            "or install a CUDA build of torch"
         )
     return torch.device(device)
 

@@ -1,4 +1,4 @@
-"""Forward and backward of one batch: the same arithmetic, launched one by one or as a CUDA graph."""
+"""Forward and backward of one batch: launched one by one, or all at once as a CUDA graph."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ WARMUP = 3
 
 
 class Step:
-    """Loss and gradients of a batch: images N 3 H W, labels N → loss, with gradients in the network.
+    """Loss and gradients of a batch: images N 3 H W, labels N → loss; gradients in the network.
 
     Weights and gradients are float32 whatever the precision: bf16 is autocast (arXiv 1710.03740,
     without loss scaling, which bf16 does not need); tf32 rounds the inputs of products.

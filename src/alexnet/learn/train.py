@@ -12,17 +12,17 @@ import hashlib
 import json
 import math
 import time
-from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from alexnet import nets
-from alexnet.data.augment import Preprocessing, order
+from alexnet.data.augment import Preprocessing
 from alexnet.data.batches import Batches
 from alexnet.data.dataset import Pack
 from alexnet.learn import checkpoint as checkpoints
@@ -30,26 +30,13 @@ from alexnet.learn import devices
 from alexnet.learn.checkpoint import Checkpoint, Position
 from alexnet.learn.devices import Machine, Precision, Residence
 from alexnet.learn.interrupt import Interrupt
-from alexnet.learn.log import Progress, RunLog, Screen
+from alexnet.learn.log import RunLog, Screen
+from alexnet.learn.meter import Meter
 from alexnet.learn.schedule import learning_rate
 from alexnet.learn.sgd import SGD
 from alexnet.learn.step import stepper
 from alexnet.measure.evaluate import Counts, evaluate
 from alexnet.recipe import Recipe
-
-FLAT_STEPS = 50
-"""Over how many steps a loss has to stay at ln(classes) to be remarked upon, after as many more."""
-
-FLAT = """The loss has stayed at {loss:.3f} = ln({classes}) for {steps} steps: nothing is being learned yet.
-Usual causes: a learning rate too high or too low (now {rate:g}; try a third, or three times as much);
-the printed initialization, which is slow to start on few images (--initialization variance, or
---recipe small); labels that do not belong to their images (look: alexnet pack --info PACK --sheet x.png)."""
-
-
-class Diverged(RuntimeError):
-    """The loss was not a finite number. The weights are those from before that batch."""
-
-    exit_code = 3
 
 
 @dataclass(frozen=True)
@@ -94,7 +81,8 @@ def train(
     with locked(run), Interrupt() as interrupt:
         if start is None and (run / "recipe.json").exists():
             raise FileExistsError(
-                f"{run} already holds a training. Go on with it: --resume {run}; or name another folder"
+                f"{run} already holds a training. Go on with it (--resume {run}) or name "
+                "another folder"
             )
         training = Training(pack, run, recipe, machine, start, interrupt, screen)
         training.save_seconds, training.log_seconds = save_minutes * 60, log_seconds
@@ -124,7 +112,7 @@ class Training:
         how = start.preprocessing if start else Preprocessing.of(pack, recipe)
         self.how = how.to(machine.device)
         self.network = (start.network() if start else fresh(recipe, len(pack.classes))).train()
-        self.network.to(machine.device, memory_format=torch.channels_last)
+        devices.place(self.network, machine)
         self.sgd = SGD(self.network, recipe)
         self.position = start.position if start else Position()
         if start is not None:
@@ -200,7 +188,7 @@ class Training:
         self.screen.say(epoch_line(epoch + 1, self.recipe.epochs, measured))
 
     def save(self) -> bool:
-        """Write `last.safetensors`; whether there was room. An earlier one stays if there was not."""
+        """Write `last.safetensors`; whether there was room. If not, the earlier one stays."""
         checkpoint = Checkpoint(
             recipe=self.recipe,
             classes=tuple(self.pack.classes),
@@ -220,13 +208,13 @@ class Training:
         last, best = self.run / "last.safetensors", self.run / "best.safetensors"
         return self._written(lambda: checkpoints.keep_as(last, best))
 
-    def _written(self, write) -> bool:  # type: ignore[no-untyped-def]
+    def _written(self, write: Callable[[], None]) -> bool:
         try:
             write()
         except OSError as error:
             self.screen.say(
-                f"No checkpoint could be written to {self.run}: {error.strerror}. Training goes on, "
-                "the one before it is untouched, and the next will be tried. Make room on that disk."
+                f"No checkpoint could be written to {self.run}: {error.strerror}. Training goes "
+                "on, the one before is untouched, the next will be tried. Make room on that disk."
             )
             return False
         return True
@@ -241,110 +229,10 @@ class Training:
         )
 
 
-class Meter:
-    """Reads the losses of the steps, as late as the device likes, and reports on them."""
-
-    def __init__(self, training: Training) -> None:
-        self.training, self.epoch = training, 0
-        self.unread: list[tuple[int, Tensor, int]] = []
-        self.recent: deque[float] = deque(maxlen=FLAT_STEPS)
-        self.since_report: list[float] = []
-        self.images, self.began, self.waited = 0, 0.0, 0.0
-        self.remarked = training.position != Position()
-
-    def begin(self, epoch: int) -> None:
-        """Start the clock of an epoch."""
-        self.epoch, self.images = epoch, 0
-        self.began, self.waited = time.monotonic(), self.training.batches.waited
-
-    def add(self, step: int, loss: Tensor, images: int) -> None:
-        """Take the loss of a step. On a CPU it is read at once, which costs nothing there."""
-        self.unread.append((step, loss, images))
-        self.images += images
-        if loss.device.type == "cpu":
-            self.read()
-        if time.monotonic() - self.began > self.training.log_seconds:
-            self.report()
-
-    def read(self) -> None:
-        """Move what is unread into the position. Raises Diverged at a loss that is not finite."""
-        if not self.unread:
-            return
-        training, position = self.training, self.training.position
-        losses = torch.stack([loss for _, loss, _ in self.unread]).tolist()
-        total = position.loss_sum
-        for (step, _, images), loss in zip(self.unread, losses, strict=True):
-            if not math.isfinite(loss):
-                raise Diverged(self._where(step, loss))
-            total += loss * images
-        last_step = self.unread[-1][0]
-        training.position = replace(
-            position, step=last_step + 1, rate=training.sgd.rate, loss_sum=total
-        )
-        self.unread.clear()
-        self.recent.extend(losses)
-        self.since_report.extend(losses)
-
-    def report(self) -> None:
-        """Tell the log and the screen how it goes."""
-        self.read()
-        if not self.since_report:
-            return
-        training, now = self.training, time.monotonic()
-        steps, position = len(training.batches), training.position
-        seconds, mean = now - self.began, math.fsum(self.since_report) / len(self.since_report)
-        waited = training.batches.waited
-        left = (training.recipe.epochs - self.epoch) * steps - position.step
-        speed = self.images / seconds
-        progress = Progress(
-            epoch=self.epoch + 1,
-            epochs=training.recipe.epochs,
-            step=position.step,
-            steps=steps,
-            loss=mean,
-            learning_rate=position.rate,
-            images_per_second=speed,
-            waiting=(waited - self.waited) / seconds,
-            seconds_left=left * seconds / len(self.since_report),
-        )
-        values = {"loss": mean, "learning_rate": position.rate, "images_per_second": speed}
-        values["waiting"] = progress.waiting
-        training.log.write("step", epoch=self.epoch, step=position.step, **values)
-        training.log.scalars(self.epoch * steps + position.step, train__step_loss=mean)
-        training.screen.progress(progress)
-        self._remark_flat()
-        self.since_report.clear()
-        self.began, self.waited, self.images = now, waited, 0
-
-    def _remark_flat(self) -> None:
-        classes = len(self.training.pack.classes)
-        done = self.epoch * len(self.training.batches) + self.training.position.step
-        if self.remarked or done < 2 * FLAT_STEPS or len(self.recent) < FLAT_STEPS or classes < 2:
-            return
-        mean, chance = math.fsum(self.recent) / len(self.recent), math.log(classes)
-        if abs(mean - chance) < 0.01 * chance:
-            rate = self.training.sgd.rate
-            text = FLAT.format(loss=mean, classes=classes, steps=len(self.recent), rate=rate)
-            self.training.screen.say(text)
-        self.remarked = True
-
-    def _where(self, step: int, loss: float) -> str:
-        training, size = self.training, self.training.recipe.batch_size
-        split = training.batches.split
-        members = order(training.recipe.seed, self.epoch, len(split))[step * size :][:size]
-        names = ", ".join(split.name(i) for i in members[:3])
-        return (
-            f"the loss is {loss} at epoch {self.epoch + 1}, step {step + 1} (learning rate "
-            f"{training.sgd.rate:g}; a batch of {len(members)} images: {names}, …). The weights were "
-            f"not touched by it; the last good checkpoint is in {training.run}. Usually the learning rate "
-            "is too high: try --learning-rate with a third of it"
-        )
-
-
 def fresh(recipe: Recipe, classes: int) -> nn.Module:
     """A network with its weights newly drawn from the recipe's seed."""
     torch.manual_seed(recipe.seed)
-    network = nets.build(recipe.network, classes, recipe.crop, recipe.dropout)
+    network: Any = nets.build(recipe.network, classes, recipe.crop, recipe.dropout)
     network.initialize(recipe.initialization)
     return network
 
@@ -398,16 +286,18 @@ def _check(pack: Pack, recipe: Recipe) -> None:
         raise ValueError(f"{pack.path} holds no training images; it has {', '.join(pack.splits)}")
     if recipe.schedule == "plateau" and "val" not in pack.splits and recipe.drops:
         raise ValueError(
-            f"{pack.path} has no validation images, and the schedule `plateau` lowers the rate when "
-            "their error stops improving. Say --schedule cosine, or pack with --val-fraction 0.1"
+            f"{pack.path} has no validation images, and the schedule `plateau` lowers the rate "
+            "when their error stops improving. Say --schedule cosine, or pack with "
+            "--val-fraction 0.1"
         )
 
 
 def _check_same(start: Checkpoint, pack: Pack, recipe: Recipe) -> None:
     if start.pack_checksum != pack.checksum:
         raise ValueError(
-            f"the checkpoint was trained on another pack (checksum {start.pack_checksum[:12]}…) than "
-            f"{pack.path} ({pack.checksum[:12]}…). Name that pack, or start anew in another folder"
+            f"the checkpoint was trained on another pack (checksum {start.pack_checksum[:12]}…) "
+            f"than {pack.path} ({pack.checksum[:12]}…). Name that pack, or start anew in another "
+            "folder"
         )
     if start.position.epoch >= recipe.epochs:
         raise ValueError(

@@ -70,7 +70,7 @@ def ranks_of(probabilities: Tensor, labels: Tensor) -> Tensor:
 
 @torch.inference_mode()
 def probabilities(network: nn.Module, images: Tensor, many: int = 1) -> Tensor:
-    """Softmax averaged over the views of each image: N·many 3 crop crop → N classes (section 4.1)."""
+    """Softmax averaged over the views of an image: N·many 3 crop crop → N classes (section 4.1)."""
     soft = F.softmax(network(images).float(), dim=1)
     return soft.unflatten(0, (-1, many)).mean(1)
 

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from alexnet.data.dataset import Pack, open_pack
 from alexnet.learn import checkpoint as checkpoints
@@ -102,9 +101,8 @@ def measure(
         raise ValueError(f"{images.path} has no {split} images; it has {', '.join(images.splits)}")
     relabel = _relabel(trained, images, split, ignore_unknown)
     how, machine = trained.preprocessing_for(images), devices.machine(device)
-    network = trained.network().to(machine.device, memory_format=torch.channels_last)
     counts = evaluate(
-        network,
+        devices.place(trained.network(), machine),
         images.splits[split],
         how.to(machine.device),
         len(trained.classes),
@@ -147,8 +145,9 @@ def _relabel(
         )
     if unknown and not ignore_unknown:
         raise ValueError(
-            f"{len(unknown)} classes of {pack.path} are unknown to the network: {', '.join(unknown[:5])}"
-            f"{', …' if len(unknown) > 5 else ''}. Leave them out: --ignore-unknown"
+            f"{len(unknown)} classes of {pack.path} are unknown to the network: "
+            f"{', '.join(unknown[:5])}{', …' if len(unknown) > 5 else ''}. Leave them out: "
+            "--ignore-unknown"
         )
     return relabel
 

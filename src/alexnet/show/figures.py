@@ -1,4 +1,4 @@
-"""Pictures for people, drawn from files and from what was measured. Nothing imports this but commands."""
+"""Pictures for people, drawn from files and from what was measured. Only commands import this."""
 
 from __future__ import annotations
 
