@@ -6,6 +6,7 @@ import resource
 import signal
 import subprocess
 import sys
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,8 @@ from alexnet.data.dataset import open_pack, verify
 from alexnet.data.info import contact_sheet, info, outcome
 from alexnet.data.pack import pack, pack_images
 from alexnet.data.packing import expected
-from alexnet.data.sources.entry import Entry, Span
+from alexnet.data.sources.entry import Entry, Source, Span
+from alexnet.data.sources.open import open_source
 
 ROOT = Path(__file__).parents[2]
 
@@ -135,6 +137,13 @@ def test_a_finished_pack_is_opened_at_once_unless_something_differs(photos, tmp_
         pack(photos, tmp_path / "pack")
 
 
+def test_another_way_to_set_images_apart_is_another_pack(tmp_path):
+    first = open_source("digits", seed=0)
+    pack(first, tmp_path / "pack", processes=1)
+    with pytest.raises(ValueError, match=r"other settings \(remarks\)"):
+        pack(open_source("digits", seed=1), tmp_path / "pack")
+
+
 def test_what_cannot_be_is_refused_at_the_door(photos, tmp_path):
     with pytest.raises(ValueError, match="even size"):
         pack(photos, tmp_path / "pack", size=7, pixels="yuv420")
@@ -203,6 +212,20 @@ def test_progress_tells_what_is_done_and_what_is_left(photos, tmp_path):
     assert (seen[-1].done, seen[-1].total, seen[-1].skipped) == (40, 40, 1)
     assert seen[-1].seconds_left == 0
     assert seen[-1].images_per_second > 0
+
+
+def test_memory_does_not_grow_with_the_number_of_images(tmp_path):
+    def stream(count):
+        return lambda split: (Entry(split, f"{i}", 0, pixels(i)) for i in range(count))
+
+    peaks = []
+    for count in (50, 300, 3000):
+        many = Source("x", Path("x"), ("a",), None, ("train",), (), 8, stream(count))
+        tracemalloc.start()
+        pack(many, tmp_path / f"{count}", shard_images=100)
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert peaks[2] < peaks[1] + 100_000
 
 
 def test_archives_are_not_read_only_to_be_counted(photos):

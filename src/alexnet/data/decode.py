@@ -39,6 +39,15 @@ PNG_END = b"IEND\xae\x42\x60\x82"
 FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 """Second bytes of the markers that begin a frame's header."""
 HEIF_BRANDS = (b"heic", b"heix", b"hevc", b"mif1", b"msf1")
+MAGIC = {
+    b"\x89PNG": "PNG",
+    b"GIF8": "GIF",
+    b"BM": "BMP",
+    b"II*\0": "TIFF",
+    b"MM\0*": "TIFF",
+    b"RIFF": "WebP",
+    b"\xff\xd8": "JPEG",
+}
 SUFFIXES = {
     **dict.fromkeys((".jpg", ".jpeg", ".jpe", ".jfif"), ("JPEG", "MPO")),
     **dict.fromkeys((".tif", ".tiff"), ("TIFF",)),
@@ -184,6 +193,9 @@ def _unidentified(content: bytes) -> NotAnImage:
         return NotAnImage("unsupported", "a HEIF photograph; convert it to JPEG or PNG")
     if content.startswith(JPEG_START):
         return NotAnImage("unsupported", "a JPEG of a kind that is not read, or a broken one")
+    for magic in MAGIC:
+        if content.startswith(magic):
+            return NotAnImage("broken", f"it begins like {MAGIC[magic]} but cannot be read")
     start = content[:16].decode("ascii", "backslashreplace")
     return NotAnImage("not_an_image", f"no known image format begins with {start!r}")
 

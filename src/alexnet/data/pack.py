@@ -50,10 +50,10 @@ def pack(
 ) -> Pack:
     """Pack a source into the folder `out`, or go on with it, or open it where it is finished.
 
-    `size` is the source's own where it has one, else 256. An image whose decoder does not answer
-    for `timeout` seconds is given up. Raises ValueError for options that cannot be, for a folder
-    that holds something else and for a source that has changed since an interruption; OSError
-    where the disk is full.
+    `size` is the source's own where it has one, else 256. An image whose decoder crashes, or does
+    not answer for `timeout` seconds, is given up at the second attempt. Raises ValueError for
+    options that cannot be, for a folder that holds something else and for a source that has
+    changed since an interruption; OSError where the disk is full.
     """
     out = Path(out)
     options = Options(size or source.native_size or PHOTOGRAPH, fit, pixels, upright, max_pixels)
@@ -189,10 +189,10 @@ def _begin(out: Path, about: dict[str, Any]) -> Journal:
 
 
 def _check_same(out: Path, there: dict[str, Any], wanted: dict[str, Any]) -> None:
-    different = [key for key in wanted if key != "remarks" and there.get(key) != wanted[key]]
+    different = [key for key in wanted if there.get(key) != wanted[key]]
     if different:
         what = ", ".join(
-            key if key == "classes" else f"{key} {there.get(key)}, not {wanted[key]}"
+            key if key in ("classes", "remarks") else f"{key} {there.get(key)}, not {wanted[key]}"
             for key in different
         )
         raise ValueError(

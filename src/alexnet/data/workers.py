@@ -62,7 +62,7 @@ class Worker:
         self.options, self.timeout = options, timeout
         self.waiting: deque[Job] = deque()
         self._memory = _memory(DEPTH * options.record_bytes)
-        self._inbox = _memory(DEPTH * MAX_BYTES)  # sparse: only what is written takes space
+        self._inbox = _memory(0)  # grows; sparse, so that only what is written takes space
         shared = mmap.mmap(self._memory.fileno(), 0)
         self.records: Record = np.frombuffer(shared, np.uint8).reshape(DEPTH, -1)
         self.free = list(range(DEPTH))
