@@ -10,6 +10,7 @@ from typing import Any
 
 from alexnet.commands.demo import Demo
 from alexnet.commands.evaluate import Evaluate
+from alexnet.commands.export import Export
 from alexnet.commands.networks import Networks
 from alexnet.commands.pack import Pack
 from alexnet.commands.predict import Predict
@@ -20,6 +21,7 @@ COMMANDS: dict[str, Callable[..., Any]] = {
     "train": Train,
     "evaluate": Evaluate,
     "predict": Predict,
+    "export": Export,
     "networks": Networks,
     "demo": Demo,
 }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,6 +20,11 @@ from alexnet.data.decode import NotAnImage, decode, fit, pillow_pixels
 from alexnet.learn import checkpoint as checkpoints
 from alexnet.learn import devices
 from alexnet.measure.evaluate import probabilities
+from alexnet.nets.layers import See, unseen
+from alexnet.portable.libraries import FORMATS
+
+VIEWS_AT_ONCE = 64
+"""Images that the network is shown together: more gain nothing and take memory."""
 
 Image = Any
 """A path, encoded bytes, a PIL image, or an array uint8 H W 3 or H W."""
@@ -57,7 +62,8 @@ class Classifier:
     ) -> None:
         self.classes, self.device = classes, device
         self.preprocessing = replace(preprocessing, pixels="rgb").to(device)
-        self.network = network.to(device, memory_format=torch.channels_last).eval()
+        self.network = network.to(device).eval()
+        self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def predict(
         self, images: Image | list[Image], *, top: int = 5, views: int = 1
@@ -68,36 +74,31 @@ class Classifier:
         that cannot be read; in a list such an image has a Prediction with an `error`.
         """
         if not isinstance(images, list | tuple):
-            record = self._record(images)
-            return self._predictions([name_of(images)], record[None], top, views)[0]
+            return self._predictions([name_of(images)], [self._record(images)], top, views)[0]
         return list(self.stream(images, top=top, views=views))
 
     def stream(
-        self, images: Iterable[Image], *, top: int = 5, views: int = 1, batch_size: int = 32
+        self, images: Iterable[Image], *, top: int = 5, views: int = 1
     ) -> Iterator[Prediction]:
         """Predictions in the order of the images, which are decoded while the network works."""
-        with ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="decode") as threads:
-            for batch in _batched(images, batch_size, lambda x: threads.submit(self._try, x)):
-                read = [(image, job.result()) for image, job in batch]
-                records = [r for _, r in read if not isinstance(r, str)]
-                good = iter(())
-                if records:
-                    names = [name_of(image) for image, r in read if not isinstance(r, str)]
-                    good = iter(self._predictions(names, np.stack(records), top, views))
-                for image, record in read:
-                    if isinstance(record, str):
-                        yield Prediction(name_of(image), error=record)
-                    else:
-                        yield next(good)
+        for batch in self._decoded(images, self._try, views):
+            names = [name_of(image) for image, record in batch if not isinstance(record, str)]
+            records = [record for _, record in batch if not isinstance(record, str)]
+            found = iter(self._predictions(names, records, top, views) if names else ())
+            for image, record in batch:
+                if isinstance(record, str):
+                    yield Prediction(name_of(image), error=record)
+                else:
+                    yield next(found)
 
     def probabilities(self, images: Image | list[Image], *, views: int = 1) -> Tensor:
         """Images → probabilities N classes, averaged over the views."""
-        return self._probabilities(self._records(images), views)
+        return torch.cat([self._probabilities(x, views) for x in self._records(images, views)])
 
     @torch.inference_mode()
     def logits(self, images: Image | list[Image]) -> Tensor:
-        """Images → logits N classes of the center view."""
-        return self.network(see(self._records(images), self.preprocessing, 1))
+        """Images → logits N classes of the center view, on the CPU."""
+        return torch.cat([self._network(x) for x in self._records(images)])
 
     @torch.inference_mode()
     def features(self, images: Image | list[Image], layer: str = "fc7") -> Tensor:
@@ -105,31 +106,50 @@ class Classifier:
 
         Raises ValueError, with the names there are, for a layer that the network does not have.
         """
+        return torch.cat([self._features(x, layer) for x in self._records(images)])
+
+    def _features(self, records: NDArray[np.uint8], layer: str) -> Tensor:
         found: dict[str, Tensor] = {}
 
         def keep(name: str, x: Tensor) -> Tensor:
             found[name] = x.clone() if name == layer else x[:0]
             return x
 
-        self.network(see(self._records(images), self.preprocessing, 1), keep)
+        self._network(records, keep)
         if layer not in found:
             raise ValueError(f"the network has no layer {layer!r}; it has {', '.join(found)}")
         return found[layer].float().cpu().contiguous()
 
     def _predictions(
-        self, names: list[str], records: NDArray[np.uint8], top: int, views: int
+        self, names: Sequence[str], records: Sequence[NDArray[np.uint8]], top: int, views: int
     ) -> list[Prediction]:
-        likely = self._probabilities(records, views).topk(min(top, len(self.classes)), dim=1)
-        rows = zip(names, likely.indices.tolist(), likely.values.tolist(), strict=True)
+        likely = self._probabilities(np.stack(records), views)
+        best = likely.topk(min(top, len(self.classes)), dim=1)
+        rows = zip(names, best.indices.tolist(), best.values.tolist(), strict=True)
         return [Prediction(n, tuple(self.classes[i] for i in at), tuple(p)) for n, at, p in rows]
 
-    def _probabilities(self, records: NDArray[np.uint8], views: int) -> Tensor:
-        images = see(records, self.preprocessing, views)
-        return probabilities(self.network, images.to(self.device), views).cpu()
+    def _network(self, records: NDArray[np.uint8], look: See = unseen) -> Tensor:
+        return self.network(see(records, self.preprocessing, 1), look).cpu()
 
-    def _records(self, images: Image | list[Image]) -> NDArray[np.uint8]:
-        several = images if isinstance(images, list | tuple) else [images]
-        return np.stack([self._record(image) for image in several])
+    def _probabilities(self, records: NDArray[np.uint8], views: int) -> Tensor:
+        return probabilities(self.network, see(records, self.preprocessing, views), views).cpu()
+
+    def _records(self, images: Image | list[Image], views: int = 1) -> Iterator[NDArray[np.uint8]]:
+        """The records of one image, or of many by batches. Raises what reading an image raises."""
+        if not isinstance(images, list | tuple):
+            yield self._record(images)[None]
+            return
+        for batch in self._decoded(images, self._record, views):
+            yield np.stack([record for _, record in batch])
+
+    def _decoded(
+        self, images: Iterable[Image], decode: Callable[[Image], Any], views: int
+    ) -> Iterator[list[tuple[Image, Any]]]:
+        """Batches of (image, what `decode` made of it), in order; the next is decoded meanwhile."""
+        size = max(1, VIEWS_AT_ONCE // views)
+        with ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="decode") as threads:
+            for batch in _ahead(images, size, lambda image: threads.submit(decode, image)):
+                yield [(image, job.result()) for image, job in batch]
 
     def _record(self, image: Image) -> NDArray[np.uint8]:
         how = self.preprocessing
@@ -145,11 +165,24 @@ class Classifier:
 def load(run: str | Path, device: str = "auto") -> Classifier:
     """The classifier of a run's folder (its `best` checkpoint, else its `last`) or of a file.
 
-    Raises FileNotFoundError if there is none, ValueError if the file is not a checkpoint.
+    The file is a checkpoint or what `alexnet export` made of one: .onnx, or .xml beside its .bin.
+    Raises FileNotFoundError if there is none, ValueError if the file is neither.
     """
+    if Path(run).suffix in FORMATS:
+        return _load_portable(Path(run), device)
     checkpoint = checkpoints.load(checkpoints.find(run))
     where = devices.machine(device).device
     return Classifier(checkpoint.network(), checkpoint.classes, checkpoint.preprocessing, where)
+
+
+def _load_portable(path: Path, device: str) -> Classifier:
+    from alexnet.portable.running import open_portable
+
+    if device not in ("auto", "cpu"):
+        raise ValueError(f"{path} runs on the CPU, not on {device!r}: load the run for that")
+    network = open_portable(path)
+    card = network.card
+    return Classifier(network, card.classes, card.preprocessing, torch.device("cpu"))
 
 
 def read(image: Image, side: int) -> NDArray[np.uint8]:
@@ -178,7 +211,7 @@ def _array_pixels(array: NDArray[Any]) -> NDArray[np.uint8]:
     return np.repeat(array[:, :, None], 3, axis=2) if gray else array
 
 
-def _batched(items: Iterable[Any], size: int, start: Any) -> Iterator[list[tuple[Any, Any]]]:
+def _ahead(items: Iterable[Any], size: int, start: Any) -> Iterator[list[tuple[Any, Any]]]:
     """Lists of (item, start(item)), one list always started ahead of the one that is used."""
     waiting: list[list[tuple[Any, Any]]] = [[]]
     for item in items:
