@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -204,6 +205,18 @@ def test_a_signal_saves_and_says_how_to_go_on(trained, tmp_path):
     _, told = child.communicate(timeout=60)
     assert child.returncode == 130
     assert "--resume" in told
+
+
+def test_a_run_is_resumed_with_its_own_recipe(trained, tmp_path):
+    source, run = trained[0].parent / "patterns.pack", tmp_path / "run"
+    shutil.copytree(trained[0], run)
+    done = alexnet("train", source, "--resume", run, "--epochs", 13, "--device", "cpu")
+    assert done.returncode == 0, done.stderr
+    assert "epoch 13/13" in done.stderr
+    assert "epoch 12/" not in done.stderr
+    done = alexnet("train", source, "--resume", run, "--learning-rate", 1, "--epochs", 14)
+    assert done.returncode == 1
+    assert "learning_rate 0.02 → 1" in done.stderr
 
 
 def test_a_training_that_diverges_exits_with_3(trained, tmp_path):
