@@ -80,6 +80,15 @@ def test_logits_and_features_are_the_networks_own(classifier):
     assert torch.allclose(logits.softmax(1), classifier.probabilities(images), atol=1e-6)
 
 
+def test_many_images_go_through_in_parts_and_give_the_same(classifier):
+    images = [picture(k % 3, 700 + k) for k in range(70)]
+    parts = torch.cat([classifier.logits(images[:7]), classifier.logits(images[7:])])
+    assert torch.allclose(classifier.logits(images), parts, atol=1e-4)
+    assert classifier.features(images, "pool3").shape[0] == 70
+    ten = classifier.probabilities(images[:9], views=10)
+    assert torch.allclose(ten[8:], classifier.probabilities(images[8], views=10), atol=1e-5)
+
+
 def test_an_unknown_layer_names_those_there_are(classifier):
     with pytest.raises(ValueError, match=r"no layer 'fc7'; it has conv1, .*fc4"):
         classifier.features(picture(0, 0))

@@ -203,8 +203,8 @@ def _check(found: Exported, allow: float) -> None:
     elif not found.difference <= TOLERANCE:  # so that NaN is a difference, too
         raise Disagrees(
             f"the file's logits differ from the network's by {found.difference:.2g} of the "
-            f"largest, on {found.images} images ({found.source}): no file was kept. This is a fault "
-            "of the exporter or of the library that ran the file; please report it"
+            f"largest, on {found.images} images ({found.source}): no file was kept. This is a "
+            "fault of the exporter or of the library that ran the file; please report it"
         )
 
 
