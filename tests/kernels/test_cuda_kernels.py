@@ -1,5 +1,10 @@
 """The Triton kernels against the CPU's, on a GPU, or without one in Triton's interpreter."""
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 import torch
 from tests.kernels.twins import maps
@@ -118,3 +123,15 @@ def test_no_images_need_no_kernel():
     out, positions = new_outputs(x, 3, 2)
     cuda_norm.forward(x, out, positions, 5, 1e-4, 0.75, 2.0, 1, 3, 2, "first")
     cuda_pool.max_forward(x, out, positions, 3, 2)
+
+
+def test_they_compile_for_a_gpu_and_keep_to_its_registers(tmp_path):
+    script = Path(__file__).with_name("compile_for_hopper.py")
+    settings = {**os.environ, "TRITON_INTERPRET": "0", "TRITON_CACHE_DIR": str(tmp_path)}
+    done = subprocess.run(
+        [sys.executable, script], env=settings, capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, done.stderr
+    stacks = dict(line.split() for line in done.stdout.splitlines())
+    assert len(stacks) == 7
+    assert set(stacks.values()) == {"0"}

@@ -10,8 +10,8 @@ import torch
 import triton
 import triton.language as tl
 
-PIXELS = 32
-"""Pixels of a tile."""
+TILE = 1024
+"""Numbers of a tile, eight for each thread: more would not fit its registers."""
 
 
 def max_forward(x, out, positions, pool, stride):
@@ -50,8 +50,9 @@ def launch(kernel, grid, written, *arguments):
 def _tiles(written):
     """Pixels and maps of a tile, and how many tiles cover what is written."""
     maps = min(128, triton.next_power_of_2(written.shape[1]))
-    grid = triton.cdiv(written[:, 0].numel(), PIXELS), triton.cdiv(written.shape[1], maps)
-    return (PIXELS, maps), grid
+    pixels = TILE // maps
+    grid = triton.cdiv(written[:, 0].numel(), pixels), triton.cdiv(written.shape[1], maps)
+    return (pixels, maps), grid
 
 
 def _sizes(large, small):
@@ -66,15 +67,16 @@ def _max_forward(
 ):  # fmt: skip
     image, i, j, pixels = pixel_tile(images, high, wide, PIXELS)
     c, inside = map_tile(maps, MAPS)
+    mask = pixels[:, None] & inside
     best = tl.full((PIXELS, MAPS), float("-inf"), tl.float32)
     won = tl.zeros((PIXELS, MAPS), tl.int32)
     for here in tl.static_range(POOL * POOL):
-        y, x_ = i * STRIDE + here // POOL, j * STRIDE + here % POOL
-        valid = (pixels & (y < height) & (x_ < width))[:, None] & inside
-        value = tl.load(x + at(image, y, x_, height, width, maps) + c, valid, 0.0).to(tl.float32)
-        best, won = larger(best, won, value, here, valid)
-    target = at(image, i, j, high, wide, maps) + c
-    store_maxima(out, positions, target, best, won, pixels[:, None] & inside, POOL, True)
+        source = x + pixel_of_window(image, i, j, here, height, width, maps, POOL, STRIDE)
+        value = tl.load(source[:, None] + c, mask, 0.0).to(tl.float32)
+        best, won = larger(best, won, value, here)
+    target = at(image, i, j, high, wide, maps)[:, None] + c
+    tl.store(out + target, rectified(best), mask)
+    tl.store(positions + target, dead(won, best, POOL), mask)
 
 
 @triton.jit
@@ -86,7 +88,7 @@ def _max_backward(
     c, inside = map_tile(maps, MAPS)
     mask = pixels[:, None] & inside
     won = unpooled(gradient, positions, image, y, x, c, mask, high, wide, maps, POOL, STRIDE)
-    tl.store(out + at(image, y, x, height, width, maps) + c, won, mask)
+    tl.store(out + at(image, y, x, height, width, maps)[:, None] + c, won, mask)
 
 
 @triton.jit
@@ -101,11 +103,12 @@ def _avg_forward(
     for here in tl.static_range(POOL * POOL):
         y, x_ = i * STRIDE + here // POOL, j * STRIDE + here % POOL
         valid = (pixels & (y < height) & (x_ < width))[:, None] & inside
-        value = tl.load(x + at(image, y, x_, height, width, maps) + c, valid, 0.0).to(tl.float32)
+        source = x + at(image, y, x_, height, width, maps)[:, None] + c
+        value = tl.load(source, valid, 0.0).to(tl.float32)
         total += rectified(value) if RELU_FIRST else value
     mean = total / inside_window(i, j, height, width, POOL, STRIDE)[:, None]
     mean = mean if RELU_FIRST else rectified(mean)
-    tl.store(out + at(image, i, j, high, wide, maps) + c, mean, pixels[:, None] & inside)
+    tl.store(out + at(image, i, j, high, wide, maps)[:, None] + c, mean, pixels[:, None] & inside)
 
 
 @triton.jit
@@ -122,13 +125,13 @@ def _avg_backward(
     for window in tl.static_range(COVER * COVER):
         i, j = y // STRIDE - window // COVER, x // STRIDE - window % COVER
         valid = covers(i, j, y, x, high, wide, POOL, STRIDE)[:, None] & mask
-        source = at(image, i, j, high, wide, maps) + c
+        source = at(image, i, j, high, wide, maps)[:, None] + c
         share = tl.load(gradient + source, valid, 0.0).to(tl.float32)
         share = share / inside_window(i, j, height, width, POOL, STRIDE)[:, None]
         if not RELU_FIRST:
             share = tl.where(tl.load(kept + source, valid, 0.0) <= 0, 0.0, share)
         total += tl.where(valid, share, 0.0)
-    target = at(image, y, x, height, width, maps) + c
+    target = at(image, y, x, height, width, maps)[:, None] + c
     if RELU_FIRST:
         total = tl.where(tl.load(kept + target, mask, 0.0) <= 0, 0.0, total)
     tl.store(out + target, total, mask)
@@ -140,9 +143,9 @@ def _avg_backward(
 @triton.jit
 def pixel_tile(images, height, width, PIXELS: tl.constexpr):
     """Image, row and column of each pixel of this program's tile, and whether it exists."""
-    pixel = tl.program_id(0).to(tl.int64) * PIXELS + tl.arange(0, PIXELS)
-    y = pixel // width % height
-    return pixel // (height * width), y, pixel % width, pixel < images * height * width
+    pixel = tl.program_id(0) * PIXELS + tl.arange(0, PIXELS)
+    row = pixel // width
+    return row // height, row % height, pixel % width, row < images * height
 
 
 @triton.jit
@@ -154,8 +157,21 @@ def map_tile(maps, MAPS: tl.constexpr):
 
 @triton.jit
 def at(image, y, x, height, width, maps):
-    """Where the maps of each pixel begin in memory, as a column."""
-    return (((image * height + y) * width + x) * maps)[:, None]
+    """Where the maps of each pixel begin in memory. Pixels are counted in 32 bits, maps in 64."""
+    return ((image * height + y) * width + x).to(tl.int64) * maps
+
+
+@triton.jit
+def pixel_of_window(
+    image, i, j, here, height, width, maps, POOL: tl.constexpr, STRIDE: tl.constexpr
+):
+    """Where position `here` of each window is in memory: the last row or column for those outside.
+
+    A maximum never moves to a pixel that it has seen, so this takes the place of masks.
+    """
+    y = tl.minimum(i * STRIDE + here // POOL, height - 1)
+    x = tl.minimum(j * STRIDE + here % POOL, width - 1)
+    return at(image, y, x, height, width, maps)
 
 
 @triton.jit
@@ -165,20 +181,16 @@ def rectified(x):
 
 
 @triton.jit
-def larger(best, won, value, here, valid):
+def larger(best, won, value, here):
     """The larger of `best` and `value` and where it was; a NaN wins and stays, as in PyTorch."""
-    better = ((value > best) | (value != value)) & valid
-    return tl.where(better, value, best), tl.where(better, here, won)
+    best_yet = tl.maximum(best, value, propagate_nan=tl.PropagateNan.ALL)
+    return best_yet, tl.where(best_yet != best, here, won)
 
 
 @triton.jit
-def store_maxima(out, positions, target, best, won, mask, POOL: tl.constexpr, RELU: tl.constexpr):
-    """Store maxima and positions; where ReLU blocks, the position is one that no window has."""
-    if RELU:
-        won = tl.where(best <= 0, POOL * POOL, won)
-        best = rectified(best)
-    tl.store(out + target, best, mask)
-    tl.store(positions + target, won, mask)
+def dead(won, best, POOL: tl.constexpr):
+    """The positions; where ReLU blocks the gradient, one that no window has."""
+    return tl.where(best <= 0, POOL * POOL, won)
 
 
 @triton.jit
@@ -206,8 +218,8 @@ def unpooled(
     for window in tl.static_range(COVER * COVER):
         i, j = y // STRIDE - window // COVER, x // STRIDE - window % COVER
         valid = covers(i, j, y, x, high, wide, POOL, STRIDE)[:, None] & mask
-        source = at(image, i, j, high, wide, maps) + c
+        source = at(image, i, j, high, wide, maps)[:, None] + c
         here = ((y - i * STRIDE) * POOL + x - j * STRIDE)[:, None]
-        won = valid & (tl.load(positions + source, valid, 0).to(tl.int64) == here)
-        total += tl.load(gradient + source, won, 0.0).to(tl.float32)
+        won = tl.load(positions + source, valid, 0) == here
+        total += tl.where(won, tl.load(gradient + source, valid, 0.0).to(tl.float32), 0.0)
     return total

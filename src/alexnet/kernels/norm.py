@@ -115,7 +115,7 @@ def _has_kernel(x: Tensor, n: int) -> bool:
 
 
 LONGEST_ON_CUDA = 16
-"""A tile of 128 maps there must hold the windows of its maps, and the windows of those."""
+"""A thread there holds the windows of its maps, and the windows of those, in registers."""
 
 
 @torch.library.custom_op("alexnet::relu_norm_max", mutates_args=(), device_types="cpu")
