@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
+from alexnet.nets import cifar, lowres, original
 from alexnet.nets.alexnet import AlexNet
-from alexnet.nets.cifar import Cifar
+from alexnet.nets.layers import Weighted, fan_in
 
 
 @dataclass(frozen=True)
@@ -18,17 +22,48 @@ class Net:
     """A network that can be asked for by name."""
 
     build: Callable[..., nn.Module]
-    """(classes, size, dropout) → the network, its weights not yet drawn."""
+    """(classes, size, dropout, variations by name) → the network, its weights not yet drawn."""
     paper: str
-    size: int
+    size: int = 224
     """Side of its images in pixels, unless told otherwise."""
-    classes: int
+    classes: int = 1000
     """Classes, unless told otherwise."""
+
+    @property
+    def variations(self) -> tuple[str, ...]:
+        """What can be varied in it, besides classes, size and dropout."""
+        parameters = inspect.signature(self.build).parameters.values()
+        return tuple(p.name for p in parameters if p.kind is inspect.Parameter.KEYWORD_ONLY)
 
 
 NETS: dict[str, Net] = {
-    "alexnet": Net(AlexNet, "Krizhevsky, Sutskever & Hinton 2012, Figure 2", 224, 1000),
-    "cifar": Net(Cifar, "the 2012 code's example for CIFAR-10 (19 %)", 32, 10),
+    "alexnet": Net(AlexNet, "Krizhevsky, Sutskever & Hinton 2012, Figure 2"),
+    "cifar": Net(cifar.Cifar, "2012 code, CIFAR-10: cifar-19pct", 32, 10),
+    "original-145": Net(original.Net145, "2012 code, net 145: the paper's tables"),
+    "original-145-half": Net(original.Net145Half, "2012 code, one tower of net 145"),
+    "original-147": Net(original.Net147, "2012 code, net 145 with pools that do not overlap"),
+    "original-148": Net(original.Net148, "2012 code, net 145 without norms"),
+    "original-150": Net(original.Net150, "2012 code, net 145 with towers that meet in fc8"),
+    "original-167": Net(original.Net167, "2012 code, net 145 without the norms of layer 2"),
+    "original-146": Net(original.Net146, "2012 code, pre-trained: net 145 and conv6"),
+    "original-146-2011": Net(
+        original.Net146Wide, "2012 code, net 146 for ImageNet Fall 2011", classes=21_843
+    ),
+    "original-120": Net(lowres.Net120, "2012 code, low-resolution path, norm after pool"),
+    "original-131": Net(lowres.Net131, "2012 code, low-resolution path"),
+    "original-135": Net(lowres.Net135, "2012 code, low-resolution path, k = 2"),
+    "original-137": Net(lowres.Net137, "2012 code, low-resolution path, no contrast norm"),
+    "cifar-80sec": Net(cifar.Cifar80sec, "2012 code, CIFAR-10: 26 % in 80 seconds", 32, 10),
+    "cifar-19pct": Net(cifar.Cifar, "2012 code, CIFAR-10: 19 %", 32, 10),
+    "cifar-18pct": Net(cifar.Cifar18pct, "2012 code, CIFAR-10: 18 %, norms within maps", 32, 10),
+    "cifar-13pct": Net(cifar.Cifar13pct, "2012 code, CIFAR-10: 13 %, local layers", 24, 10),
+    "cifar-11pct": Net(cifar.Cifar11pct, "2014 code, CIFAR-10: 11 %, section 3.3", 24, 10),
+    "figure1-relu": Net(
+        partial(cifar.Cifar, unit="relu"), "Figure 1's four layers, reconstructed", 32, 10
+    ),
+    "figure1-tanh": Net(
+        partial(cifar.Cifar, unit="tanh"), "Figure 1's four layers, reconstructed", 32, 10
+    ),
 }
 
 
@@ -43,11 +78,22 @@ class Layer:
 
 
 def build(
-    name: str, classes: int | None = None, size: int | None = None, dropout: float = 0.5
+    name: str,
+    classes: int | None = None,
+    size: int | None = None,
+    dropout: float = 0.5,
+    **variations: Any,
 ) -> nn.Module:
-    """The network called `name`, weights not yet drawn. Raises ValueError for an unknown name."""
+    """The network called `name`, weights not yet drawn.
+
+    Raises ValueError for an unknown name, for a variation the network does not have and for a
+    value of one that it does not take.
+    """
     net = find(name)
-    return net.build(classes or net.classes, size or net.size, dropout)
+    if unknown := sorted(set(variations) - set(net.variations)):
+        known = ", ".join(net.variations) or "nothing but classes, size and dropout"
+        raise ValueError(f"{name} cannot vary {', '.join(unknown)}; it can vary {known}")
+    return net.build(classes or net.classes, size or net.size, dropout, **variations)
 
 
 def find(name: str) -> Net:
@@ -57,32 +103,34 @@ def find(name: str) -> Net:
     return NETS[name]
 
 
-def layers(name: str, classes: int | None = None, size: int | None = None) -> list[Layer]:
+def layers(
+    name: str, classes: int | None = None, size: int | None = None, **variations: Any
+) -> list[Layer]:
     """Every named layer in order, counted for one image. Nothing is computed or allocated."""
-    net, shapes, costs = find(name), {}, {}
-    side = size or net.size
+    shapes: dict[str, tuple[int, ...]] = {}
+    units: dict[nn.Module, int] = {}
+    side = size or find(name).size
 
     def shape_of(layer: str, x: Tensor) -> Tensor:
         shapes[layer] = tuple(x.shape[1:])
         return x
 
-    def cost_of(module: nn.Module, _: object, y: Tensor) -> None:
-        costs[module] = y.numel() * module.weight[0].numel()
+    def count(module: nn.Module, _: object, y: Tensor) -> None:
+        units[module] = y.numel()
 
     with FakeTensorMode():
-        network = build(name, classes, size).eval()
-        for module in network.modules():
-            if isinstance(module, nn.Conv2d | nn.Linear):
-                module.register_forward_hook(cost_of)
+        network = build(name, classes, size, **variations).eval()
+        for module in network.children():
+            module.register_forward_hook(count)
         network(torch.empty(1, 3, side, side), shape_of)
     modules = dict(network.named_children())
-    return [_layer(layer, shape, modules.get(layer), costs) for layer, shape in shapes.items()]
+    return [_layer(layer, shape, modules.get(layer), units) for layer, shape in shapes.items()]
 
 
 def _layer(
-    name: str, shape: tuple[int, ...], module: nn.Module | None, costs: dict[nn.Module, int]
+    name: str, shape: tuple[int, ...], module: nn.Module | None, units: dict[nn.Module, int]
 ) -> Layer:
-    if module is None:
+    if not isinstance(module, Weighted):
         return Layer(name, shape, 0, 0)
     parameters = sum(p.numel() for p in module.parameters())
-    return Layer(name, shape, parameters, costs.get(module, 0))
+    return Layer(name, shape, parameters, units[module] * fan_in(module))

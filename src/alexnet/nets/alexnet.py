@@ -2,64 +2,158 @@
 
 Five convolutional and three fully connected layers; 60,965,224 parameters for 1000 classes. Two
 towers, one for each of the paper's GPUs: conv2, conv4, conv5 and both response norms see the maps
-of their own half alone, everything else sees both.
+of their own half alone, everything else sees both. The paper's own variations are arguments.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import cast
+
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from alexnet.kernels import norm_pool, relu_pool
+from alexnet.kernels import norm_pool, relu_pool, response_norm
 from alexnet.nets.layers import (
+    UNITS,
     Dropout,
     See,
+    Weighted,
     gaussian,
     keep_variance,
+    max_pool,
     round_up,
     side_after,
     unseen,
 )
 
+LAYERS = "conv1", "conv2", "conv3", "conv4", "conv5", "fc6", "fc7", "fc8"
+HIDDEN = LAYERS[1:-1]
+
 
 class AlexNet(nn.Module):
-    """Images N 3 `size` `size`, mean-subtracted, → logits N `classes` (Figure 2)."""
+    """Images N 3 `size` `size`, mean-subtracted, → logits N `classes` (Figure 2).
 
-    def __init__(self, classes: int = 1000, size: int = 224, dropout: float = 0.5) -> None:
+    `unit`: relu or tanh (section 3.1). `towers`: 2, or 1 with half the kernels (3.2). `norm`:
+    response norms (3.3). `overlap`: pooling windows of 3×3, else of 2×2, at stride 2 (3.4).
+    `dropout`: the probability (4.2). `without`: hidden layers left out (7), their pooling not.
+    """
+
+    def __init__(
+        self,
+        classes: int = 1000,
+        size: int = 224,
+        dropout: float = 0.5,
+        *,
+        unit: str = "relu",
+        towers: int = 2,
+        norm: bool = True,
+        overlap: bool = True,
+        without: Sequence[str] = (),
+    ) -> None:
+        """Raises ValueError for a variation that the paper does not have."""
         super().__init__()
+        check(unit, towers, without)
         side = side_after(size, 11, 4)  # 224 → 55
         for _ in range(3):
             side = side_after(side, 3, 2)  # 55 → 27 → 13 → 6
-        self.conv1 = nn.Conv2d(3, 96, 11, stride=4)
-        self.conv2 = nn.Conv2d(96, 256, 5, padding=2, groups=2)
-        self.conv3 = nn.Conv2d(256, 384, 3, padding=1)
-        self.conv4 = nn.Conv2d(384, 384, 3, padding=1, groups=2)
-        self.conv5 = nn.Conv2d(384, 256, 3, padding=1, groups=2)
+        self.conv1 = nn.Conv2d(3, 48 * towers, 11, stride=4)
+        self.conv2 = nn.Conv2d(48 * towers, 128 * towers, 5, padding=2, groups=towers)
+        self.conv3 = nn.Conv2d(128 * towers, 192 * towers, 3, padding=1)
+        self.conv4 = nn.Conv2d(192 * towers, 192 * towers, 3, padding=1, groups=towers)
+        self.conv5 = nn.Conv2d(192 * towers, 256, 3, padding=1, groups=towers)
         self.fc6 = nn.Linear(256 * side * side, 4096)
         self.fc7 = nn.Linear(4096, 4096)
         self.fc8 = nn.Linear(4096, classes)
-        self.dropout = Dropout(dropout)
+        self.pool1 = Pool(unit, norm, overlap, towers)
+        self.pool2 = Pool(unit, norm, overlap, towers)
+        self.pool5 = Pool(unit, False, overlap)
+        self.unit3, self.unit4, self.unit6, self.unit7 = (UNITS[unit]() for _ in range(4))
+        self.dropout6, self.dropout7 = Dropout(dropout), Dropout(dropout)
+        for name in sorted(without):
+            leave_out(self, name)
 
     def initialize(self, how: str) -> None:
-        """Draw new weights: `printed` as section 5 says, or `variance` (`layers.keep_variance`)."""
-        layers = [self.conv1, self.conv2, self.conv3, self.conv4, self.conv5, self.fc6, self.fc7, self.fc8]
+        """Draw new weights: `printed` as section 5 says, or `variance` (`keep_variance`)."""
+        layers = {n: m for n, m in self.named_children() if isinstance(m, Weighted)}
         if how == "variance":
-            return keep_variance(layers)
-        for layer in layers:
-            ones = layer not in (self.conv1, self.conv3, self.fc8)
-            gaussian(layer, std=0.01, bias=float(ones))
+            keep_variance(list(layers.values()), gain=2.0 if self.pool1.unit == "relu" else 1.0)
+            return
+        for name, layer in layers.items():
+            gaussian(layer, std=0.01, bias=float(name not in ("conv1", "conv3", "fc8")))
 
     def forward(self, x: Tensor, see: See = unseen) -> Tensor:
-        """N 3 H W → N classes; `see` is shown every named layer."""                # N    3 224 224
-        x = see("conv1", self.conv1(round_up(x, 11, 4)))                           # N   96  55  55
-        x = see("pool1", norm_pool(x, n=5, alpha=1e-4, beta=0.75, k=2, towers=2))  # N   96  27  27
-        x = see("conv2", self.conv2(x))                                            # N  256  27  27
-        x = see("pool2", norm_pool(x, n=5, alpha=1e-4, beta=0.75, k=2, towers=2))  # N  256  13  13
-        x = see("conv3", F.relu(self.conv3(x), inplace=True))                      # N  384  13  13
-        x = see("conv4", F.relu(self.conv4(x), inplace=True))                      # N  384  13  13
-        x = see("conv5", self.conv5(x))                                            # N  256  13  13
-        x = see("pool5", relu_pool(x))                                             # N  256   6   6
-        x = x.contiguous().flatten(1)                                              # N 9216
-        x = see("fc6", F.relu(self.fc6(x), inplace=True))                          # N 4096
-        x = see("fc7", F.relu(self.fc7(self.dropout(x)), inplace=True))            # N 4096
-        return see("fc8", self.fc8(self.dropout(x)))                               # N classes
+        """N 3 H W → N classes; `see` is shown every named layer."""    # N    3 224 224
+        x = see("conv1", self.conv1(round_up(x, 11, 4)))               # N   96  55  55
+        x = see("pool1", self.pool1(x))                                # N   96  27  27
+        x = see("conv2", self.conv2(x))                                # N  256  27  27
+        x = see("pool2", self.pool2(x))                                # N  256  13  13
+        x = see("conv3", self.unit3(self.conv3(x)))                    # N  384  13  13
+        x = see("conv4", self.unit4(self.conv4(x)))                    # N  384  13  13
+        x = see("conv5", self.conv5(x))                                # N  256  13  13
+        x = see("pool5", self.pool5(x))                                # N  256   6   6
+        x = x.contiguous().flatten(1)                                  # N 9216
+        x = see("fc6", self.unit6(self.fc6(x)))                        # N 4096
+        x = see("fc7", self.unit7(self.fc7(self.dropout6(x))))         # N 4096
+        return see("fc8", self.fc8(self.dropout7(x)))                  # N classes
+
+
+class Pool(nn.Module):
+    """What follows conv1, conv2 and conv5: the unit, the response norm of section 3.3, max pooling.
+
+    Windows of 2×2 leave out an odd last row and column, as they must if sizes are to be those of
+    the overlapping windows, 55 → 27 → 13 → 6 (section 3.4).
+    """
+
+    def __init__(self, unit: str, norm: bool, overlap: bool, towers: int = 1) -> None:
+        super().__init__()
+        self.unit, self.norm, self.towers = unit, norm, towers
+        self.size = 3 if overlap else 2
+
+    def forward(self, x: Tensor) -> Tensor:
+        """N C H W → N C H/2 W/2, in one pass over memory where a kernel does all of it."""
+        if self.size == 2:
+            x = x[:, :, : x.shape[2] // 2 * 2, : x.shape[3] // 2 * 2]
+        if self.unit == "relu" and self.norm:
+            return norm_pool(x, n=5, alpha=1e-4, beta=0.75, k=2, towers=self.towers, pool=self.size)
+        if self.unit == "relu":
+            return relu_pool(x, pool=self.size)
+        x = F.tanh(x) if self.unit == "tanh" else x
+        if self.norm:
+            x = response_norm(x, n=5, alpha=1e-4, beta=0.75, k=2, towers=self.towers)
+        return max_pool(x, self.size)
+
+
+def check(unit: str, towers: int, without: Sequence[str]) -> None:
+    """Raise ValueError, saying what there is, for a variation that the paper does not have."""
+    if unit not in UNITS:
+        raise ValueError(f"unit is {unit!r}; it has to be {' or '.join(UNITS)}")
+    if towers not in (1, 2):
+        raise ValueError(f"towers is {towers}; the paper has 2, or 1 with half the kernels")
+    if unknown := [name for name in without if name not in HIDDEN]:
+        raise ValueError(
+            f"without names {', '.join(unknown)}; the hidden layers that can be left out are "
+            f"{', '.join(HIDDEN)}"
+        )
+
+
+def leave_out(network: AlexNet, name: str) -> None:
+    """Take out a hidden layer, its unit and its dropout; the next layer reads what it read."""
+    after = LAYERS[LAYERS.index(name) + 1]
+    setattr(network, after, reading(getattr(network, name), getattr(network, after)))
+    if name in ("conv2", "conv5"):
+        getattr(network, f"pool{name[-1]}").unit = "none"
+    for part in (name, f"unit{name[-1]}", f"dropout{name[-1]}"):
+        if hasattr(network, part):
+            setattr(network, part, nn.Identity())
+
+
+def reading(gone: nn.Conv2d | nn.Linear, layer: nn.Conv2d | nn.Linear) -> nn.Conv2d | nn.Linear:
+    """A layer like `layer`, which read `gone`, with the inputs of `gone`."""
+    if isinstance(layer, nn.Conv2d):  # conv3, conv4 or conv5
+        inputs = cast(nn.Conv2d, gone).in_channels
+        return nn.Conv2d(inputs, layer.out_channels, 3, padding=1, groups=layer.groups)
+    if isinstance(gone, nn.Conv2d):
+        pixels = layer.in_features // gone.out_channels
+        return nn.Linear(gone.in_channels * pixels, layer.out_features)
+    return nn.Linear(gone.in_features, layer.out_features)

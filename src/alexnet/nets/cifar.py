@@ -1,44 +1,208 @@
-"""The small network of 32×32 images that came with the 2012 code: three convolutions, one classifier.
+"""The networks of small images that came with the 2012 code and its successor, by their names.
 
-89,578 parameters for ten classes. "19 %" was its test error on CIFAR-10 after twenty minutes.
+A name tells the time to train or the test error on CIFAR-10. Their descriptions give sizes, units,
+norms and initializations; which of two equal orders of ReLU and maximum was run does not matter.
 """
 
 from __future__ import annotations
 
+from typing import ClassVar, Literal
+
+import torch.nn.functional as F
 from torch import Tensor, nn
 
-from alexnet.kernels import relu_pool
-from alexnet.nets.layers import See, gaussian, keep_variance, side_after, unseen
+from alexnet.kernels import norm_pool, relu_pool, response_norm
+from alexnet.nets.layers import (
+    UNITS,
+    See,
+    Weighted,
+    avg_pool,
+    gaussian,
+    keep_variance,
+    max_pool,
+    side_after,
+    unseen,
+)
+from alexnet.nets.local import Local
+from alexnet.nets.norms import map_norm
 
 
-class Cifar(nn.Module):
-    """Images N 3 `size` `size`, mean-subtracted, → logits N `classes`."""
+class Small(nn.Module):
+    """What the networks of this file have in common: how their weights are drawn."""
+
+    stds: ClassVar[dict[str, float]]
+    """The standard deviation of each layer's first weights; biases begin at 0."""
+    gain = 2.0
+    """What the unit asks of `keep_variance`."""
+
+    def initialize(self, how: str) -> None:
+        """Draw new weights: `printed` as the network's definition, or `variance`."""
+        layers = {n: m for n, m in self.named_children() if isinstance(m, Weighted)}
+        if how == "variance":
+            keep_variance(list(layers.values()), self.gain)
+            return
+        for name, layer in layers.items():
+            gaussian(layer, std=self.stds[name])
+
+
+class Cifar(Small):
+    """`19pct`: images N 3 `size` `size`, mean-subtracted, → logits N `classes`.
+
+    89,578 parameters for ten classes. `unit` tanh is the other network of the paper's Figure 1,
+    as far as it can be reconstructed: the paper says no more than that it has four layers.
+    """
+
+    stds: ClassVar = {"conv1": 0.0001, "conv2": 0.01, "conv3": 0.01, "fc4": 0.01}
+
+    def __init__(
+        self, classes: int = 10, size: int = 32, dropout: float = 0.0, *, unit: str = "relu"
+    ) -> None:
+        """Raises ValueError for a unit that is neither relu nor tanh."""
+        super().__init__()
+        if unit not in UNITS:
+            raise ValueError(f"unit is {unit!r}; it has to be {' or '.join(UNITS)}")
+        side = pooled(size, 3)  # 32 → 16 → 8 → 4
+        self.conv1 = nn.Conv2d(3, 32, 5, padding=2)
+        self.conv2 = nn.Conv2d(32, 32, 5, padding=2)
+        self.conv3 = nn.Conv2d(32, 64, 5, padding=2)
+        self.fc4 = nn.Linear(64 * side * side, classes)
+        self.dropout = nn.Dropout(dropout)
+        self.unit, self.gain = unit, 2.0 if unit == "relu" else 1.0
+
+    def forward(self, x: Tensor, see: See = unseen) -> Tensor:
+        """N 3 H W → N classes; `see` is shown every named layer."""             # N  3 32 32
+        x = see("conv1", self.conv1(x))                                         # N 32 32 32
+        x = see("pool1", self.pool(x, "max"))                                   # N 32 16 16
+        x = see("conv2", self.conv2(x))                                         # N 32 16 16
+        x = see("pool2", self.pool(x, "avg"))                                   # N 32  8  8
+        x = see("conv3", self.conv3(x))                                         # N 64  8  8
+        x = see("pool3", self.pool(x, "avg"))                                   # N 64  4  4
+        return see("fc4", self.fc4(self.dropout(x.contiguous().flatten(1))))    # N classes
+
+    def pool(self, x: Tensor, kind: Literal["max", "avg"]) -> Tensor:
+        """The unit, then pooling 3×3 at stride 2."""
+        if self.unit == "relu":
+            return relu_pool(x, kind=kind)
+        return max_pool(F.tanh(x)) if kind == "max" else avg_pool(F.tanh(x))
+
+
+class Cifar80sec(Small):
+    """`80sec`, 26 % error after so long: images N 3 `size` `size` → logits N `classes`."""
+
+    stds: ClassVar = {"conv1": 0.0001, "conv2": 0.01, "conv3": 0.01, "fc4": 0.1, "fc5": 0.1}
 
     def __init__(self, classes: int = 10, size: int = 32, dropout: float = 0.0) -> None:
         super().__init__()
-        side = size
-        for _ in range(3):
-            side = side_after(side, 3, 2)  # 32 → 16 → 8 → 4
+        side = pooled(size, 3)  # 32 → 16 → 8 → 4
+        self.conv1 = nn.Conv2d(3, 32, 5, padding=2)
+        self.conv2 = nn.Conv2d(32, 32, 5, padding=2)
+        self.conv3 = nn.Conv2d(32, 64, 5, padding=2)
+        self.fc4 = nn.Linear(64 * side * side, 64)
+        self.fc5 = nn.Linear(64, classes)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, x: Tensor, see: See = unseen) -> Tensor:
+        """N 3 H W → N classes; `see` is shown every named layer."""         # N  3 32 32
+        x = see("conv1", self.conv1(x))                                     # N 32 32 32
+        x = see("pool1", relu_pool(x, kind="max"))                          # N 32 16 16
+        x = see("conv2", self.conv2(x))                                     # N 32 16 16
+        x = see("pool2", relu_pool(x, kind="avg"))                          # N 32  8  8
+        x = see("conv3", self.conv3(x))                                     # N 64  8  8
+        x = see("pool3", relu_pool(x, kind="avg"))                          # N 64  4  4
+        x = see("fc4", F.relu(self.fc4(x.contiguous().flatten(1))))         # N 64
+        return see("fc5", self.fc5(self.dropout(x)))                        # N classes
+
+
+class Cifar18pct(Small):
+    """`18pct`: `19pct` with norms within the maps, N 3 `size` `size` → N `classes`."""
+
+    stds: ClassVar = Cifar.stds
+
+    def __init__(self, classes: int = 10, size: int = 32, dropout: float = 0.0) -> None:
+        super().__init__()
+        side = pooled(size, 3)  # 32 → 16 → 8 → 4
         self.conv1 = nn.Conv2d(3, 32, 5, padding=2)
         self.conv2 = nn.Conv2d(32, 32, 5, padding=2)
         self.conv3 = nn.Conv2d(32, 64, 5, padding=2)
         self.fc4 = nn.Linear(64 * side * side, classes)
         self.dropout = nn.Dropout(dropout)
 
-    def initialize(self, how: str) -> None:
-        """Draw new weights: `printed` as the 2012 definition, or `variance` (`layers.keep_variance`)."""
-        if how == "variance":
-            return keep_variance([self.conv1, self.conv2, self.conv3, self.fc4])
-        gaussian(self.conv1, std=0.0001)
-        for layer in (self.conv2, self.conv3, self.fc4):
-            gaussian(layer, std=0.01)
-
     def forward(self, x: Tensor, see: See = unseen) -> Tensor:
         """N 3 H W → N classes; `see` is shown every named layer."""             # N  3 32 32
         x = see("conv1", self.conv1(x))                                         # N 32 32 32
         x = see("pool1", relu_pool(x, kind="max"))                              # N 32 16 16
+        x = see("norm1", map_norm(x, n=3, alpha=5e-5))                          # N 32 16 16
         x = see("conv2", self.conv2(x))                                         # N 32 16 16
         x = see("pool2", relu_pool(x, kind="avg"))                              # N 32  8  8
+        x = see("norm2", map_norm(x, n=3, alpha=5e-5))                          # N 32  8  8
         x = see("conv3", self.conv3(x))                                         # N 64  8  8
         x = see("pool3", relu_pool(x, kind="avg"))                              # N 64  4  4
         return see("fc4", self.fc4(self.dropout(x.contiguous().flatten(1))))    # N classes
+
+
+class Cifar13pct(Small):
+    """`conv-local-13pct`: two convolutions, two local layers, N 3 `size` `size` → N `classes`.
+
+    Section 3.3's network without response norm. That its images are crops of 24×24 is inferred
+    from the default border of the code.
+    """
+
+    stds: ClassVar = {"conv1": 0.0001, "conv2": 0.01, "local3": 0.04, "local4": 0.04, "fc5": 0.01}
+
+    def __init__(self, classes: int = 10, size: int = 24, dropout: float = 0.0) -> None:
+        super().__init__()
+        side = pooled(size, 2)  # 24 → 12 → 6
+        self.conv1 = nn.Conv2d(3, 64, 5, padding=2)
+        self.conv2 = nn.Conv2d(64, 64, 5, padding=2)
+        self.local3 = Local(64, 32, side)
+        self.local4 = Local(32, 32, side)
+        self.fc5 = nn.Linear(32 * side * side, classes)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, x: Tensor, see: See = unseen) -> Tensor:
+        """N 3 H W → N classes; `see` is shown every named layer."""             # N  3 24 24
+        x = see("conv1", self.conv1(x))                                         # N 64 24 24
+        x = see("pool1", relu_pool(x))                                          # N 64 12 12
+        x = see("conv2", self.conv2(x))                                         # N 64 12 12
+        x = see("pool2", relu_pool(x))                                          # N 64  6  6
+        x = see("local3", F.relu(self.local3(x)))                               # N 32  6  6
+        x = see("local4", F.relu(self.local4(x)))                               # N 32  6  6
+        return see("fc5", self.fc5(self.dropout(x.contiguous().flatten(1))))    # N classes
+
+
+class Cifar11pct(Small):
+    """`cifar10-11pct`: response norms over 9 maps and a wider local layer → N `classes`.
+
+    Section 3.3's network with response norm. The first norm follows its pooling, the second comes
+    before it.
+    """
+
+    stds: ClassVar = Cifar13pct.stds
+
+    def __init__(self, classes: int = 10, size: int = 24, dropout: float = 0.0) -> None:
+        super().__init__()
+        side = pooled(size, 2)  # 24 → 12 → 6
+        self.conv1 = nn.Conv2d(3, 64, 5, padding=2)
+        self.conv2 = nn.Conv2d(64, 64, 5, padding=2)
+        self.local3 = Local(64, 64, side)
+        self.local4 = Local(64, 32, side)
+        self.fc5 = nn.Linear(32 * side * side, classes)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, x: Tensor, see: See = unseen) -> Tensor:
+        """N 3 H W → N classes; `see` is shown every named layer."""             # N  3 24 24
+        x = see("conv1", self.conv1(x))                                         # N 64 24 24
+        x = see("pool1", relu_pool(x))                                          # N 64 12 12
+        x = see("norm1", response_norm(x, n=9, alpha=1e-3, k=1, over_n=True))   # N 64 12 12
+        x = see("conv2", self.conv2(x))                                         # N 64 12 12
+        x = see("pool2", norm_pool(x, n=9, alpha=1e-3, k=1, over_n=True))       # N 64  6  6
+        x = see("local3", F.relu(self.local3(x)))                               # N 64  6  6
+        x = see("local4", F.relu(self.local4(x)))                               # N 32  6  6
+        return see("fc5", self.fc5(self.dropout(x.contiguous().flatten(1))))    # N classes
+
+
+def pooled(side: int, times: int) -> int:
+    """The side after so many poolings 3×3 at stride 2."""
+    for _ in range(times):
+        side = side_after(side, 3, 2)
+    return side

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -11,6 +12,13 @@ from torch import Tensor, nn
 
 See = Callable[[str, Tensor], Tensor]
 """Called with every layer's name and output; what it returns goes on to the next layer."""
+
+
+UNITS: dict[str, Callable[[], nn.Module]] = {
+    "relu": partial(nn.ReLU, inplace=True),
+    "tanh": nn.Tanh,
+}
+"""The units a network can be made of, by name."""
 
 
 def unseen(name: str, x: Tensor) -> Tensor:
@@ -38,6 +46,31 @@ def side_after(side: int, kernel: int, stride: int = 1, padding: int = 0) -> int
     return 1 + math.ceil((side + 2 * padding - kernel) / stride)
 
 
+def max_pool(x: Tensor, size: int = 3, stride: int = 2) -> Tensor:
+    """The largest of each window, windows counted as `round_up` does. N C H W → N C H' W'."""
+    return F.max_pool2d(x, size, stride, ceil_mode=True)
+
+
+def avg_pool(x: Tensor, size: int = 3, stride: int = 2) -> Tensor:
+    """The mean of those pixels of each window that are inside. N C H W → N C H' W'."""
+    return F.avg_pool2d(x, size, stride, ceil_mode=True, count_include_pad=False)
+
+
+def blur(x: Tensor, std: float, taps: int) -> Tensor:
+    """A Gaussian of so many taps that add up to one, zeros outside. N C H W → N C H W."""
+    distance = torch.arange(taps, device=x.device) - taps // 2
+    line = torch.softmax(-(distance / std).square() / 2, 0).to(x.dtype)
+    across = line.expand(x.shape[1], 1, 1, taps)
+    x = F.conv2d(x, across, padding=(0, taps // 2), groups=x.shape[1])
+    return F.conv2d(x, across.transpose(2, 3), padding=(taps // 2, 0), groups=x.shape[1])
+
+
+def nail_bed(x: Tensor, stride: int) -> Tensor:
+    """One pixel of every stride × stride, from the middle: N C H W → N C H/stride W/stride, up."""
+    top, left = (((side - 1) % stride + 1) // 2 for side in x.shape[-2:])
+    return x[:, :, top::stride, left::stride]
+
+
 class Dropout(nn.Module):
     """Silence each unit with probability p while training; scale all by 1 − p afterwards.
 
@@ -59,19 +92,56 @@ class Dropout(nn.Module):
         return f"p={self.p}"
 
 
-def gaussian(layer: nn.Conv2d | nn.Linear, std: float, bias: float = 0.0) -> None:
+class Weights(nn.Module):
+    """A layer of ours with weights and biases, which a training tells by their one dimension."""
+
+    weight: nn.Parameter
+    bias: nn.Parameter
+    fan_in: int
+    """How many numbers a unit reads."""
+
+
+class TowerLinear(Weights):
+    """A fully connected layer whose towers do not meet: each reads its own part of the inputs."""
+
+    def __init__(self, inputs: int, outputs: int, towers: int = 2) -> None:
+        super().__init__()
+        self.towers, self.fan_in = towers, inputs // towers
+        self.weight = nn.Parameter(torch.empty(outputs, self.fan_in))
+        self.bias = nn.Parameter(torch.empty(outputs))
+        keep_variance([self])
+
+    def forward(self, x: Tensor) -> Tensor:
+        """N D → N D', the first tower's units first."""
+        weights, biases = self.weight.chunk(self.towers), self.bias.chunk(self.towers)
+        parts = zip(x.chunk(self.towers, 1), weights, biases, strict=True)
+        return torch.cat([F.linear(*part) for part in parts], 1)
+
+    def extra_repr(self) -> str:
+        return f"{self.fan_in * self.towers} → {len(self.weight)}, towers={self.towers}"
+
+
+Weighted = nn.Conv2d | nn.Linear | Weights
+
+
+def fan_in(layer: Weighted) -> int:
+    """How many numbers a unit of the layer reads."""
+    return layer.fan_in if isinstance(layer, Weights) else layer.weight[0].numel()
+
+
+def gaussian(layer: Weighted, std: float, bias: float = 0.0) -> None:
     """Draw the weights from a zero-mean Gaussian and set the biases to one value (section 5)."""
     nn.init.normal_(layer.weight, std=std)
-    assert layer.bias is not None
-    nn.init.constant_(layer.bias, bias)
+    if layer.bias is not None:
+        nn.init.constant_(layer.bias, bias)
 
 
-def keep_variance(layers: list[nn.Conv2d | nn.Linear]) -> None:
-    """Draw weights so that ReLU layers keep the variance of what they get; biases zero.
+def keep_variance(layers: Sequence[Weighted], gain: float = 2.0) -> None:
+    """Draw weights so that layers keep the variance of what they get; biases zero.
 
-    The standard deviation is √(2 / inputs of a unit), and √(1 / inputs) for the last layer, which
-    no ReLU follows (arXiv 1502.01852, section 2.2).
+    The standard deviation is √(gain / inputs of a unit), and √(1 / inputs) for the last layer,
+    which nothing follows. A gain of 2 makes up for what a ReLU halves (arXiv 1502.01852, section
+    2.2); a tanh of small numbers halves nothing.
     """
     for layer in layers:
-        gain = 1.0 if layer is layers[-1] else 2.0
-        gaussian(layer, std=math.sqrt(gain / layer.weight[0].numel()))
+        gaussian(layer, std=math.sqrt((1.0 if layer is layers[-1] else gain) / fan_in(layer)))

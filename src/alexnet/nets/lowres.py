@@ -1,0 +1,136 @@
+"""Four earlier networks of the 2012 code: fewer first filters, and a path of low resolution.
+
+Two towers of 32 filters (net 145 of `nets.original` has 48) see the image; beside them, the image
+is blurred, every fourth pixel of every fourth row taken, and that 56×56 image convolved straight
+into conv2's maps. 60,870,376 parameters each. What follows conv2 within the maps, the constant of
+the norms and the order of layer 1 are what was tried out; with net 145 they are the five whose
+average the paper's "5 CNNs" probably is. That contrast norms have the alpha of net 145's norm
+within the maps (1e-3) is inferred.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from alexnet.kernels import norm_pool, relu_pool, response_norm
+from alexnet.nets.layers import (
+    Dropout,
+    See,
+    Weighted,
+    blur,
+    gaussian,
+    keep_variance,
+    nail_bed,
+    round_up,
+    side_after,
+    unseen,
+)
+from alexnet.nets.norms import contrast_norm, map_norm
+
+norm = partial(response_norm, n=5, alpha=1e-4, over_n=True, beta=0.75, towers=2)
+across = partial(norm_pool, n=5, alpha=1e-4, over_n=True, beta=0.75, towers=2)
+norm_max_relu = partial(across, order="norm-pool-relu")
+relu_norm = partial(across, pool=1, stride=1)
+"""ReLU and response norm: a pool of single pixels changes nothing."""
+
+
+class Net131(nn.Module):
+    """Images N 3 `size` `size`, mean-subtracted, → N `classes`. Contrast norm, k = 1.
+
+    ILSVRC-2012: 40.9 % top-1 and 18.6 % top-5 error, ten views, validation.
+    """
+
+    k = 1.0
+    """The constant of the response norms."""
+
+    def __init__(self, classes: int = 1000, size: int = 224, dropout: float = 0.5) -> None:
+        """Raises ValueError for a size at which the two paths do not meet."""
+        super().__init__()
+        side = last_side(size)
+        self.conv1 = nn.Conv2d(3, 64, 11, stride=4)
+        self.conv2 = nn.Conv2d(64, 256, 5, padding=2, groups=2)
+        self.low2 = nn.Conv2d(3, 256, 5, stride=2, bias=False)  # conv2 has the biases of both
+        self.conv3 = nn.Conv2d(256, 384, 3, padding=1)
+        self.conv4 = nn.Conv2d(384, 384, 3, padding=1, groups=2)
+        self.conv5 = nn.Conv2d(384, 256, 3, padding=1, groups=2)
+        self.fc6 = nn.Linear(256 * side * side, 4096)
+        self.fc7 = nn.Linear(4096, 4096)
+        self.fc8 = nn.Linear(4096, classes)
+        self.dropout = Dropout(dropout)
+
+    def initialize(self, how: str) -> None:
+        """Draw new weights: `printed` as the code did, or `variance` (`keep_variance`)."""
+        layers = {n: m for n, m in self.named_children() if isinstance(m, Weighted)}
+        if how == "variance":
+            keep_variance(list(layers.values()))
+            return
+        for name, layer in layers.items():
+            std = 0.03 if name in ("conv3", "conv4", "conv5") else 0.01
+            gaussian(layer, std, bias=float(name not in ("conv1", "conv3", "fc8")))
+
+    def forward(self, x: Tensor, see: See = unseen) -> Tensor:
+        """N 3 H W → N classes; `see` is shown every named layer."""        # N    3 224 224
+        low = see("low1", nail_bed(blur(x, std=4, taps=9), 4))              # N    3  56  56
+        low = see("low2", self.low2(round_up(low, 5, 2)))                   # N  256  27  27
+        x = see("conv1", self.conv1(round_up(x, 11, 4)))                    # N   64  55  55
+        x = see("pool1", self.pool1(x))                                     # N   64  27  27
+        x = see("conv2", self.conv2(x) + low)                               # N  256  27  27
+        x = see("norm2", relu_norm(x, k=self.k))                            # N  256  27  27
+        x = see("map2", self.map2(x))                                       # N  256  27  27
+        x = see("pool2", relu_pool(x))                                      # N  256  13  13
+        x = see("conv3", F.relu(self.conv3(x), inplace=True))               # N  384  13  13
+        x = see("conv4", F.relu(self.conv4(x), inplace=True))               # N  384  13  13
+        x = see("conv5", self.conv5(x))                                     # N  256  13  13
+        x = see("pool5", relu_pool(x))                                      # N  256   6   6
+        x = x.contiguous().flatten(1)                                       # N 9216
+        x = see("fc6", F.relu(self.fc6(x), inplace=True))                   # N 4096
+        x = see("fc7", F.relu(self.fc7(self.dropout(x)), inplace=True))     # N 4096
+        return see("fc8", self.fc8(self.dropout(x)))                        # N classes
+
+    def pool1(self, x: Tensor) -> Tensor:
+        """Response norm, max pool, ReLU: N C H W → N C H/2 W/2, rounded up."""
+        return norm_max_relu(x, k=self.k)
+
+    def map2(self, x: Tensor) -> Tensor:
+        """The second norm of layer 2: N C H W → N C H W."""
+        return contrast_norm(x, n=5, alpha=1e-3)
+
+
+class Net120(Net131):
+    """Net 131 with layer 1 in the order max pool, ReLU, response norm.
+
+    ILSVRC-2012: 41.0 % and 18.7 %, ten views.
+    """
+
+    def pool1(self, x: Tensor) -> Tensor:
+        """Max pool, ReLU, response norm: N C H W → N C H/2 W/2, rounded up."""
+        return norm(relu_pool(x), k=self.k)
+
+
+class Net135(Net131):
+    """Net 131 with k = 2. ILSVRC-2012: 41.1 % and 18.4 %, ten views."""
+
+    k = 2.0
+
+
+class Net137(Net135):
+    """Net 135 with a response norm within the maps. ILSVRC-2012: 40.8 % and 18.3 %, ten views."""
+
+    def map2(self, x: Tensor) -> Tensor:
+        """The second norm of layer 2: N C H W → N C H W."""
+        return map_norm(x, n=5, alpha=1e-3)
+
+
+def last_side(size: int) -> int:
+    """The side of the last maps. Raises ValueError where conv2 would have to add unequal maps."""
+    high = side_after(side_after(size, 11, 4), 3, 2)   # 224 → 55 → 27
+    low = side_after(-(-size // 4), 5, 2)              # 224 → 56 → 27
+    if high != low:
+        raise ValueError(
+            f"images of {size}×{size} give maps of {high}×{high}, and {low}×{low} at low "
+            f"resolution, which cannot be added. Use 224×224 pixels"
+        )
+    return side_after(side_after(high, 3, 2), 3, 2)    # 27 → 13 → 6

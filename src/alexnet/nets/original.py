@@ -1,0 +1,242 @@
+"""The networks that the 2012 code ran for the paper's tables, by the numbers of its lab notes.
+
+They differ from the paper as printed (`nets.alexnet`) in these:
+* layer 1 is convolution → response norm → max pool → ReLU: the norm sees signed values;
+* a second norm, within each map, follows the response norm of layer 2;
+* both norms divide alpha by the size of their window;
+* conv3, conv4, conv5 (and conv6) begin with a standard deviation of 0.03 instead of 0.01.
+
+Sizes round up, dropout rescales at test time and norms see one tower alone, there as here. The
+networks of this file are net 145 and what was changed in it, each in its own lines.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from alexnet.kernels import norm_pool, relu_pool
+from alexnet.nets.layers import (
+    Dropout,
+    See,
+    TowerLinear,
+    Weighted,
+    gaussian,
+    keep_variance,
+    round_up,
+    side_after,
+    unseen,
+)
+from alexnet.nets.norms import map_norm
+
+across = partial(norm_pool, n=5, alpha=1e-4, over_n=True, beta=0.75, k=2)
+norm_max_relu = partial(across, order="norm-pool-relu")
+"""Layer 1 after its convolution."""
+relu_norm = partial(across, pool=1, stride=1)
+"""Layer 2 after its convolution: a pool of single pixels changes nothing."""
+
+
+class Net145(nn.Module):
+    """The network of the paper's tables: images N 3 `size` `size`, mean-subtracted, → N `classes`.
+
+    60,965,224 parameters. ILSVRC-2010: 37.5 % top-1 and 17.0 % top-5 error, ten views, test.
+    ILSVRC-2012: 40.7 % and 18.2 %, ten views, validation.
+    """
+
+    towers = 2
+
+    def __init__(self, classes: int = 1000, size: int = 224, dropout: float = 0.5) -> None:
+        super().__init__()
+        towers, side = self.towers, self.last_side(size)
+        self.conv1 = nn.Conv2d(3, 48 * towers, 11, stride=4)
+        self.conv2 = nn.Conv2d(48 * towers, 128 * towers, 5, padding=2, groups=towers)
+        self.conv3 = nn.Conv2d(128 * towers, 192 * towers, 3, padding=1)
+        self.conv4 = nn.Conv2d(192 * towers, 192 * towers, 3, padding=1, groups=towers)
+        self.conv5 = nn.Conv2d(192 * towers, 256, 3, padding=1, groups=towers)
+        self.fc6: nn.Module = nn.Linear(256 * side * side, 4096)
+        self.fc7: nn.Module = nn.Linear(4096, 4096)
+        self.fc8 = nn.Linear(4096, classes)
+        self.dropout = Dropout(dropout)
+
+    def last_side(self, size: int) -> int:
+        """The side of the last maps."""
+        side = side_after(size, 11, 4)  # 224 → 55
+        for _ in range(3):
+            side = side_after(side, 3, 2)  # 55 → 27 → 13 → 6
+        return side
+
+    def initialize(self, how: str) -> None:
+        """Draw new weights: `printed` as the code did, or `variance` (`keep_variance`)."""
+        layers = {n: m for n, m in self.named_children() if isinstance(m, Weighted)}
+        if how == "variance":
+            keep_variance(list(layers.values()))
+            return
+        for name, layer in layers.items():
+            std = 0.03 if name in ("conv3", "conv4", "conv5", "conv6") else 0.01
+            gaussian(layer, std, bias=float(name not in ("conv1", "conv3", "linear8", "fc8")))
+
+    def forward(self, x: Tensor, see: See = unseen) -> Tensor:
+        """N 3 H W → N classes; `see` is shown every named layer."""        # N    3 224 224
+        x = see("conv1", self.conv1(round_up(x, 11, 4)))                    # N   96  55  55
+        x = see("pool1", norm_max_relu(x, towers=self.towers))              # N   96  27  27
+        x = see("conv2", self.conv2(x))                                     # N  256  27  27
+        x = see("norm2", relu_norm(x, towers=self.towers))                  # N  256  27  27
+        x = see("map2", map_norm(x, n=5, alpha=1e-3))                       # N  256  27  27
+        x = see("pool2", relu_pool(x))                                      # N  256  13  13
+        x = see("conv3", F.relu(self.conv3(x), inplace=True))               # N  384  13  13
+        x = see("conv4", F.relu(self.conv4(x), inplace=True))               # N  384  13  13
+        x = see("conv5", self.conv5(x))                                     # N  256  13  13
+        x = see("pool5", relu_pool(x))                                      # N  256   6   6
+        return self.classify(x, see)
+
+    def classify(self, x: Tensor, see: See) -> Tensor:
+        """From the last maps on: N 256 6 6 → N classes."""
+        x = x.contiguous().flatten(1)                                       # N 9216
+        x = see("fc6", F.relu(self.fc6(x), inplace=True))                   # N 4096
+        x = see("fc7", F.relu(self.fc7(self.dropout(x)), inplace=True))     # N 4096
+        return see("fc8", self.fc8(self.dropout(x)))                        # N classes
+
+
+class Net145Half(Net145):
+    """One tower of net 145 with a conv5, fc6 and fc7 as wide as its two: 59,798,312 parameters.
+
+    What the paper compares two GPUs with: ILSVRC-2010 test, ten views, 39.2 % and 18.2 %.
+    """
+
+    towers = 1
+
+
+class Net147(Net145):
+    """Net 145 with pools of 2×2: what the paper compares overlapping pooling with.
+
+    Its pools leave larger maps, so conv2 is padded by one pixel and conv5 by none: the last maps
+    and the parameters are those of net 145. ILSVRC-2012: 41.1 % and 18.5 %, ten views.
+    """
+
+    def __init__(self, classes: int = 1000, size: int = 224, dropout: float = 0.5) -> None:
+        super().__init__(classes, size, dropout)
+        self.conv2 = nn.Conv2d(96, 256, 5, padding=1, groups=2)
+        self.conv5 = nn.Conv2d(384, 256, 3, padding=0, groups=2)
+
+    def last_side(self, size: int) -> int:
+        """The side of the last maps."""
+        side = side_after(side_after(size, 11, 4), 2, 2)      # 224 → 55 → 28
+        side = side_after(side_after(side, 5, 1, 1), 2, 2)    # 28 → 26 → 13
+        return side_after(side_after(side, 3), 2, 2)          # 13 → 11 → 6
+
+    def forward(self, x: Tensor, see: See = unseen) -> Tensor:
+        """N 3 H W → N classes; `see` is shown every named layer."""        # N    3 224 224
+        x = see("conv1", self.conv1(round_up(x, 11, 4)))                    # N   96  55  55
+        x = see("pool1", norm_max_relu(x, towers=2, pool=2))                # N   96  28  28
+        x = see("conv2", self.conv2(x))                                     # N  256  26  26
+        x = see("norm2", relu_norm(x, towers=self.towers))                  # N  256  26  26
+        x = see("map2", map_norm(x, n=5, alpha=1e-3))                       # N  256  26  26
+        x = see("pool2", relu_pool(x, pool=2))                              # N  256  13  13
+        x = see("conv3", F.relu(self.conv3(x), inplace=True))               # N  384  13  13
+        x = see("conv4", F.relu(self.conv4(x), inplace=True))               # N  384  13  13
+        x = see("conv5", self.conv5(x))                                     # N  256  11  11
+        x = see("pool5", relu_pool(x, pool=2))                              # N  256   6   6
+        return self.classify(x, see)
+
+
+class Net148(Net145):
+    """Net 145 without any norm: what the paper compares response norm with.
+
+    The norm within the maps is gone too, so the paper's gain of 1.4 % and 1.2 % is that of three
+    norms. ILSVRC-2012: 42.0 % and 19.4 %, ten views.
+    """
+
+    def forward(self, x: Tensor, see: See = unseen) -> Tensor:
+        """N 3 H W → N classes; `see` is shown every named layer."""        # N    3 224 224
+        x = see("conv1", self.conv1(round_up(x, 11, 4)))                    # N   96  55  55
+        x = see("pool1", relu_pool(x))                                      # N   96  27  27
+        x = see("conv2", self.conv2(x))                                     # N  256  27  27
+        x = see("pool2", relu_pool(x))                                      # N  256  13  13
+        x = see("conv3", F.relu(self.conv3(x), inplace=True))               # N  384  13  13
+        x = see("conv4", F.relu(self.conv4(x), inplace=True))               # N  384  13  13
+        x = see("conv5", self.conv5(x))                                     # N  256  13  13
+        x = see("pool5", relu_pool(x))                                      # N  256   6   6
+        return self.classify(x, see)
+
+
+class Net150(Net145):
+    """Net 145 with towers that meet in fc8 only: 33,259,880 parameters.
+
+    ILSVRC-2012: 41.8 % and 19.3 %, ten views.
+    """
+
+    def __init__(self, classes: int = 1000, size: int = 224, dropout: float = 0.5) -> None:
+        super().__init__(classes, size, dropout)
+        side = self.last_side(size)
+        self.conv3 = nn.Conv2d(256, 384, 3, padding=1, groups=2)
+        self.fc6 = TowerLinear(256 * side * side, 4096)
+        self.fc7 = TowerLinear(4096, 4096)
+
+
+class Net167(Net145):
+    """Net 145 without the two norms of layer 2: as good or better.
+
+    ILSVRC-2012: 40.5 % and 18.1 %, ten views.
+    """
+
+    def forward(self, x: Tensor, see: See = unseen) -> Tensor:
+        """N 3 H W → N classes; `see` is shown every named layer."""        # N    3 224 224
+        x = see("conv1", self.conv1(round_up(x, 11, 4)))                    # N   96  55  55
+        x = see("pool1", norm_max_relu(x, towers=self.towers))              # N   96  27  27
+        x = see("conv2", self.conv2(x))                                     # N  256  27  27
+        x = see("pool2", relu_pool(x))                                      # N  256  13  13
+        x = see("conv3", F.relu(self.conv3(x), inplace=True))               # N  384  13  13
+        x = see("conv4", F.relu(self.conv4(x), inplace=True))               # N  384  13  13
+        x = see("conv5", self.conv5(x))                                     # N  256  13  13
+        x = see("pool5", relu_pool(x))                                      # N  256   6   6
+        return self.classify(x, see)
+
+
+class Net146(Net145):
+    """Net 145 with a sixth convolution that reads both towers: the pre-trained nets of the tables.
+
+    61,555,304 parameters for 1000 classes, 99,182,152 for the 10,184 of ImageNet's Fall 2009.
+    ILSVRC-2012 after pre-training: 39.0 % and 16.6 %, ten views. conv6 stands before fc6.
+    """
+
+    def __init__(self, classes: int = 1000, size: int = 224, dropout: float = 0.5) -> None:
+        super().__init__(classes, size, dropout)
+        self.conv6 = nn.Conv2d(256, 256, 3, padding=1)
+
+    def forward(self, x: Tensor, see: See = unseen) -> Tensor:
+        """N 3 H W → N classes; `see` is shown every named layer."""        # N    3 224 224
+        x = see("conv1", self.conv1(round_up(x, 11, 4)))                    # N   96  55  55
+        x = see("pool1", norm_max_relu(x, towers=self.towers))              # N   96  27  27
+        x = see("conv2", self.conv2(x))                                     # N  256  27  27
+        x = see("norm2", relu_norm(x, towers=self.towers))                  # N  256  27  27
+        x = see("map2", map_norm(x, n=5, alpha=1e-3))                       # N  256  27  27
+        x = see("pool2", relu_pool(x))                                      # N  256  13  13
+        x = see("conv3", F.relu(self.conv3(x), inplace=True))               # N  384  13  13
+        x = see("conv4", F.relu(self.conv4(x), inplace=True))               # N  384  13  13
+        x = see("conv5", self.conv5(x))                                     # N  256  13  13
+        x = see("pool5", relu_pool(x))                                      # N  256   6   6
+        x = see("conv6", F.relu(self.conv6(x), inplace=True))               # N  256   6   6
+        return self.classify(x, see)
+
+
+class Net146Wide(Net146):
+    """Net 146 for the 21,843 classes of ImageNet's Fall 2011, through 2048 linear units.
+
+    110,605,267 parameters. The linear units keep the classifier small; that their biases begin at
+    0 and their weights with a standard deviation of 0.01 is inferred from the other nets.
+    """
+
+    def __init__(self, classes: int = 21_843, size: int = 224, dropout: float = 0.5) -> None:
+        super().__init__(classes, size, dropout)
+        self.linear8 = nn.Linear(4096, 2048)
+        self.fc8 = nn.Linear(2048, classes)
+
+    def classify(self, x: Tensor, see: See) -> Tensor:
+        """From the last maps on: N 256 6 6 → N classes."""
+        x = x.contiguous().flatten(1)                                       # N 9216
+        x = see("fc6", F.relu(self.fc6(x), inplace=True))                   # N 4096
+        x = see("fc7", F.relu(self.fc7(self.dropout(x)), inplace=True))     # N 4096
+        x = see("linear8", self.linear8(self.dropout(x)))                   # N 2048
+        return see("fc8", self.fc8(x))                                      # N classes

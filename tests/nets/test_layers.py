@@ -1,0 +1,152 @@
+"""The layers that torch.nn does not have, against numbers computed by hand and their formulas."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from alexnet.kernels import norm_pool, relu_pool, response_norm
+from alexnet.nets.layers import (
+    Dropout,
+    TowerLinear,
+    avg_pool,
+    blur,
+    fan_in,
+    keep_variance,
+    max_pool,
+    nail_bed,
+    round_up,
+    side_after,
+)
+
+COUNTING = torch.arange(36.0).view(1, 1, 6, 6)
+
+
+def maps(*values):
+    """One pixel with these maps."""
+    return torch.tensor(values, dtype=torch.double).view(1, -1, 1, 1)
+
+
+@pytest.mark.parametrize(("side", "out"), [(224, 55), (225, 55), (226, 55), (227, 55), (228, 56)])
+def test_windows_are_counted_with_ceil(side, out):
+    assert side_after(side, 11, 4) == out
+    assert round_up(torch.zeros(1, 1, side, side), 11, 4).shape[-1] == 11 + 4 * (out - 1)
+
+
+def test_a_strided_convolution_reads_zeros_past_the_right_and_lower_edge():
+    sums = F.conv2d(round_up(COUNTING, 3, 2), torch.ones(1, 1, 3, 3), stride=2)
+    assert sums.flatten().tolist() == [63, 81, 63, 171, 189, 135, 168, 180, 126]
+
+
+@pytest.mark.parametrize("pool", [max_pool, relu_pool])
+def test_maxima_are_taken_of_the_part_of_a_window_that_is_inside(pool):
+    assert pool(COUNTING).flatten().tolist() == [14, 16, 17, 26, 28, 29, 32, 34, 35]
+
+
+@pytest.mark.parametrize("pool", [avg_pool, lambda x: relu_pool(x, kind="avg")])
+def test_means_are_those_of_the_pixels_inside(pool):
+    means = pool(COUNTING).flatten().tolist()
+    assert means == pytest.approx([7, 9, 10.5, 19, 21, 22.5, 28, 30, 31.5])
+
+
+@pytest.mark.parametrize(("side", "out"), [(55, 27), (27, 13), (13, 6)])
+def test_pooled_sides_are_those_of_figure_2(side, out):
+    assert side_after(side, 3, 2) == max_pool(torch.zeros(1, 1, side, side)).shape[-1] == out
+
+
+@pytest.mark.parametrize(
+    ("n", "alpha", "k", "expected"),
+    [
+        (5, 5, 2, [0.125, 0.148651, 0.144616, 0.134654, 0.174024, 0.226428]),
+        (4, 4, 1, [0.260847, 0.262399, 0.228349, 0.198056, 0.175522, 0.228602]),
+    ],
+)
+def test_response_norm_is_the_formula_for_odd_and_even_windows(n, alpha, k, expected):
+    y = response_norm(maps(1, 2, 3, 4, 5, 6), n=n, alpha=alpha, k=k, over_n=True)
+    assert y.flatten().tolist() == pytest.approx(expected, abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("over_n", "alpha", "expected"),
+    [
+        (True, 1e-4, [30.836784, 42.044821, 43.819129, 42.294851, 54.512247, 70.427020]),
+        (False, 1e-4, [12.5, 14.865, 14.462, 13.465, 17.402, 22.643]),
+    ],
+)
+def test_the_code_divides_alpha_by_the_window_and_the_paper_does_not(over_n, alpha, expected):
+    y = response_norm(maps(100, 200, 300, 400, 500, 600), n=5, alpha=alpha, k=2, over_n=over_n)
+    assert y.flatten().tolist() == pytest.approx(expected, abs=1e-3)
+
+
+def test_the_window_of_response_norm_stays_in_its_tower():
+    x = maps(1, 2, 3, 4, 5, 6)
+    halves = response_norm(x, n=3, alpha=3, k=2, over_n=True, towers=2).flatten().tolist()
+    expected = [0.232368, 0.25, 0.393598, 0.238209, 0.188690, 0.268316]
+    assert halves == pytest.approx(expected, abs=1e-6)
+    one = response_norm(x, n=3, alpha=3, k=2, over_n=True).flatten().tolist()
+    assert one[2:4] == pytest.approx([0.228349, 0.206565], abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("n", "expected"),
+    [
+        (5, [0.112638, -0.099050, 0.054875, -0.025703, -0.049567, 0.003043]),
+        (4, [0.185108, -0.219519, 0.151802, -0.106746, -0.011510, 0.003043]),
+    ],
+)
+def test_the_gradient_of_response_norm_is_the_formula(n, expected):
+    x = maps(1, 2, 3, 4, 5, 6).requires_grad_()
+    y = response_norm(x, n=n, alpha=n, k=2, over_n=True)
+    y.backward(maps(1, -1, 2, 0, 0.5, 1))
+    assert x.grad.flatten().tolist() == pytest.approx(expected, abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("order", "expected"), [("norm-pool-relu", 0.347400), ("relu-norm-pool", 0.477775)]
+)
+def test_a_norm_before_the_relu_sees_what_is_negative(order, expected):
+    how = {"n": 3, "alpha": 3, "k": 1, "over_n": True, "pool": 1, "stride": 1}
+    y = norm_pool(maps(-3, 4, 0), order=order, **how)
+    assert y.flatten()[1].item() == pytest.approx(expected, abs=1e-6)
+
+
+def test_blurs_are_gaussians_that_add_up_to_one():
+    dot = torch.zeros(1, 2, 11, 11)
+    dot[:, :, 5, 5] = 1
+    narrow, wide = blur(dot, std=1, taps=5)[0, 1], blur(dot, std=4, taps=9)[0, 1]
+    expected = [0.054489, 0.244201, 0.402620, 0.244201, 0.054489]
+    assert narrow.sum(1)[3:8].tolist() == pytest.approx(expected, abs=1e-6)
+    assert wide.sum(0)[5].item() == pytest.approx(0.134658, abs=1e-6)
+    assert wide.sum().item() == pytest.approx(1)
+
+
+@pytest.mark.parametrize(("side", "first", "last"), [(224, 2, 222), (225, 0, 224), (227, 1, 225)])
+def test_a_nail_bed_takes_the_middle_of_every_cell(side, first, last):
+    pixels = nail_bed(torch.arange(side).expand(1, 1, side, side), 4)
+    assert pixels.shape[2:] == (-(-side // 4),) * 2
+    assert pixels[0, 0, 0, 0] == first
+    assert pixels[0, 0, 0, -1] == last
+
+
+def test_dropout_is_the_papers():
+    x = torch.ones(1000, 10)
+    dropout = Dropout(0.25)
+    kept = dropout.train()(x)
+    assert set(kept.unique().tolist()) == {0.0, 1.0}
+    assert kept.mean().item() == pytest.approx(0.75, abs=0.02)
+    assert torch.equal(dropout.eval()(x), 0.75 * x)
+
+
+def test_towers_of_a_linear_layer_read_their_own_half():
+    layer, x = TowerLinear(6, 4), torch.randn(3, 6)
+    first = F.linear(x[:, :3], layer.weight[:2], layer.bias[:2])
+    second = F.linear(x[:, 3:], layer.weight[2:], layer.bias[2:])
+    assert torch.equal(layer(x), torch.cat([first, second], 1))
+
+
+def test_weights_that_keep_the_variance_depend_on_what_a_unit_reads():
+    layers = [nn.Conv2d(8, 64, 5, groups=2), TowerLinear(400, 300), nn.Linear(200, 100)]
+    keep_variance(layers)
+    assert [fan_in(layer) for layer in layers] == [100, 200, 200]
+    stds = [layer.weight.std().item() for layer in layers]
+    assert stds == pytest.approx([0.02**0.5, 0.1, 0.005**0.5], rel=0.05)
