@@ -49,7 +49,7 @@ def alexnet(*arguments, **options):
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """Labelled images as people have them: train/<class>/*.png, val/<class>/*.png."""
+    """Labeled images as people have them: train/<class>/*.png, val/<class>/*.png."""
     root = tmp_path_factory.mktemp("images") / "patterns"
     for split, count, first in (("train", 30, 0), ("val", 8, 500)):
         for label, name in enumerate(CLASSES):

@@ -1,4 +1,4 @@
-"""Labelled images in, a trained and measured classifier out (Krizhevsky et al., 2012).
+"""Labeled images in, a trained and measured classifier out (Krizhevsky et al., 2012).
 
     import alexnet
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 import tyro
@@ -28,6 +29,9 @@ def main(arguments: list[str] | None = None) -> None:
     )
     try:
         sys.exit(command.run())
+    except BrokenPipeError:  # whoever read our output has seen enough of it
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
     except FAILURES as error:
         print(f"alexnet: {_message(error)}", file=sys.stderr)
         sys.exit(getattr(error, "exit_code", 1))

@@ -13,7 +13,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from tests.conftest import pictures
 
+from alexnet.data.pack import pack
 from alexnet.learn import checkpoint
 from alexnet.learn.log import Screen
 from alexnet.learn.meter import Diverged
@@ -123,8 +125,6 @@ import json
 pack, run = open_pack(Path(sys.argv[1])), Path(sys.argv[2])
 recipe = Recipe(**json.loads(sys.argv[3]))
 resume = run if (run / "last.safetensors").exists() else None
-if resume is None:
-    (run / "recipe.json").unlink(missing_ok=True)
 print("started", flush=True)
 train(pack, run, recipe, device="cpu", resume=resume, save_minutes=0)
 """
@@ -201,6 +201,29 @@ def test_a_full_disk_is_reported_and_loses_no_earlier_checkpoint(straight, tiny_
     assert any("File too large" in text for text in listener.said)
     assert (straight / "last.safetensors").read_bytes() == before
     assert not list(straight.glob("*.partial"))
+
+
+def test_a_pack_without_validation_images_trains_on_a_schedule_that_needs_none(quick, tmp_path):
+    alone = pack(pictures(train=20, val=0), tmp_path / "alone.pack", processes=1)
+    with pytest.raises(ValueError, match="--schedule cosine"):
+        train(alone, tmp_path / "run", quick, device="cpu")
+    recipe = dataclasses.replace(quick, schedule="cosine")
+    outcome = train(alone, tmp_path / "run", recipe, device="cpu")
+    assert len(outcome.position.history) == 3
+    assert "val_top1" not in outcome.position.history[0]
+    assert (tmp_path / "run" / "best.safetensors").exists()
+
+
+def test_a_run_killed_before_its_first_checkpoint_is_started_again(tiny_pack, quick, tmp_path):
+    (tmp_path / "recipe.json").write_text("{}")
+    (tmp_path / "log.jsonl").write_text('{"event": "step", "epoch": 0, "step": 1, "loss": 7}\n{"ev')
+    short = dataclasses.replace(quick, epochs=1)
+    train(tiny_pack, tmp_path, short, device="cpu", log_seconds=99)
+    events = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    assert [(x["event"], x["epoch"], x["step"]) for x in events] == [
+        ("step", 0, 10),
+        ("epoch", 1, 0),
+    ]
 
 
 def test_two_trainings_in_one_folder_are_refused(straight, tiny_pack, quick):

@@ -47,13 +47,13 @@ class Networks:
 
 def network_table(rows: list[dict[str, object]]) -> str:
     """One network a line."""
-    lines = [
-        f"{'name':<10}{'input':>11}{'classes':>9}{'parameters':>13}{'multiply-adds':>15}  paper"
-    ]
+    wide = max(len(str(row["name"])) for row in rows)
+    heads = f"{'input':>11}{'classes':>9}{'parameters':>13}{'multiply-adds':>15}  paper"
+    lines = [f"{'name':<{wide}}{heads}"]
     for row in rows:
         shape = "×".join(map(str, row["input"]))  # type: ignore[call-overload]
         lines.append(
-            f"{row['name']:<10}{shape:>11}{row['classes']:>9}{row['parameters']:>13,}"
+            f"{row['name']:<{wide}}{shape:>11}{row['classes']:>9}{row['parameters']:>13,}"
             f"{row['multiply_adds']:>15,}  {row['paper']}"
         )
     return "\n".join(lines)

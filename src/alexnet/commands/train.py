@@ -10,7 +10,7 @@ import sys
 import time
 from dataclasses import dataclass, field, make_dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from tyro.conf import Positional, arg
 
@@ -53,6 +53,10 @@ class Train:
     """Go on from this run's last checkpoint, or from this checkpoint file."""
     device: str = "auto"
     """auto, cpu or cuda."""
+    precision: Literal["auto", "float32", "tf32", "bf16"] = "auto"
+    """Of products; weights are float32 always. auto: bf16 on a GPU that has it, else float32."""
+    resident: Literal["auto", "yes", "no"] = "auto"
+    """Whether the images live in the memory of the GPU. auto: where they fit."""
     save_minutes: float = 10.0
     """Minutes between checkpoints inside an epoch; there is one after every epoch anyway."""
     log_seconds: float = 10.0
@@ -75,6 +79,8 @@ class Train:
                 folder,
                 recipe,
                 device=self.device,
+                precision=self.precision,
+                resident=self.resident,
                 resume=self.resume,
                 save_minutes=self.save_minutes,
                 log_seconds=self.log_seconds,

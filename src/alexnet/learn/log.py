@@ -40,9 +40,10 @@ class Screen:
 class RunLog:
     """The log of one run: an object a line, each with its epoch and step."""
 
-    def __init__(self, run: Path, screen: Screen) -> None:
+    def __init__(self, run: Path, screen: Screen, done: int = 0) -> None:
+        """Open the log of a run in which `done` steps were done before."""
         self.path, self.screen = run / "log.jsonl", screen
-        self._board = _tensorboard(run)
+        self._board = _tensorboard(run, done)
         self._lines = self.path.open("a", encoding="utf-8")
 
     def rewind(self, epoch: int, step: int) -> None:
@@ -66,10 +67,12 @@ class RunLog:
             self.screen.say(f"{self.path}: {error.strerror}; this line of the log is lost")
 
     def scalars(self, at: int, **values: float) -> None:
-        """Curves for TensorBoard: `train__loss` becomes train/loss; `at` counts steps."""
-        if self._board is not None:
-            for name, value in values.items():
-                self._board.add_scalar(name.replace("__", "/"), value, at)
+        """Curves for TensorBoard: `train_loss` becomes train/loss; `at` counts steps."""
+        if self._board is None:
+            return
+        for name, value in values.items():
+            if name.startswith(("train_", "val_")):
+                self._board.add_scalar(name.replace("_", "/", 1), value, at)
 
     def close(self) -> None:
         """Flush and close."""
@@ -88,9 +91,9 @@ def _objects(path: Path) -> list[dict[str, Any]]:
     return found
 
 
-def _tensorboard(run: Path) -> Any:
+def _tensorboard(run: Path, done: int) -> Any:
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:
         return None
-    return SummaryWriter(str(run / "tensorboard"))
+    return SummaryWriter(str(run / "tensorboard"), purge_step=done + 1 if done else None)

@@ -103,7 +103,7 @@ class Meter:
         values = {"loss": mean, "learning_rate": position.rate, "images_per_second": speed}
         values["waiting"] = progress.waiting
         training.log.write("step", epoch=self.epoch, step=position.step, **values)
-        training.log.scalars(self.epoch * steps + position.step, train__step_loss=mean)
+        training.log.scalars(self.epoch * steps + position.step, train_step_loss=mean)
         training.screen.progress(progress)
         self._remark_flat()
         self.since_report.clear()

@@ -79,7 +79,7 @@ def train(
         _check_same(start, pack, recipe)
     run.mkdir(parents=True, exist_ok=True)
     with locked(run), Interrupt() as interrupt:
-        if start is None and (run / "recipe.json").exists():
+        if start is None and (run / "last.safetensors").exists():
             raise FileExistsError(
                 f"{run} already holds a training. Go on with it (--resume {run}) or name "
                 "another folder"
@@ -121,14 +121,14 @@ class Training:
         shape = recipe.batch_size, 3, recipe.crop, recipe.crop
         self.step = stepper(self.network, machine, shape)
         self._describe()
-        self.log = RunLog(run, screen)
-        if start is not None:
-            self.log.rewind(self.position.epoch, self.position.step)
+        epoch, step = self.position.epoch, self.position.step
+        self.log = RunLog(run, screen, done=epoch * len(self.batches) + step)
+        self.log.rewind(epoch, step)
         self.meter = Meter(self)
 
     def run_epochs(self) -> Outcome:
         """Train until the last epoch is done or somebody asks to stop."""
-        saved = self._keep_best()
+        saved = not (self.run / "last.safetensors").exists() or self._keep_best()
         for epoch in range(self.position.epoch, self.recipe.epochs):
             self._train_epoch(epoch)
             if self.interrupt.signal is None:
@@ -160,7 +160,8 @@ class Training:
     def rate_at(self, epoch: int, step: int) -> float:
         """The learning rate of a step."""
         done = epoch + step / len(self.batches)
-        errors = [measured["val_top1"] for measured in self.position.history]
+        history = self.position.history
+        errors = [measured["val_top1"] for measured in history if "val_top1" in measured]
         return learning_rate(self.recipe, done, errors)
 
     def _validate(self) -> Counts | None:
@@ -183,8 +184,7 @@ class Training:
         self.position = Position(epoch + 1, 0, self.position.rate, 0.0, history)
         self.log.write("epoch", epoch=epoch + 1, step=0, **measured)
         steps = (epoch + 1) * len(self.batches)
-        curves = {k.replace("_", "__", 1): v for k, v in measured.items() if "_" in k}
-        self.log.scalars(steps, **curves)
+        self.log.scalars(steps, **measured)
         self.screen.say(epoch_line(epoch + 1, self.recipe.epochs, measured))
 
     def save(self) -> bool:

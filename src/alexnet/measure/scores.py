@@ -137,11 +137,11 @@ def _relabel(
     index = {name: i for i, name in enumerate(trained.classes)}
     relabel = np.array([index.get(name, -1) for name in pack.classes], np.int64)
     labels = pack.splits[split].labels
-    unlabelled, lost = int((labels < 0).sum()), np.unique(labels[labels >= 0])
+    unlabeled, lost = int((labels < 0).sum()), np.unique(labels[labels >= 0])
     unknown = [pack.classes[i] for i in lost if relabel[i] < 0]
-    if unlabelled:
+    if unlabeled:
         raise ValueError(
-            f"{unlabelled} {split} images of {pack.path} have no label to compare with"
+            f"{unlabeled} {split} images of {pack.path} have no label to compare with"
         )
     if unknown and not ignore_unknown:
         raise ValueError(
