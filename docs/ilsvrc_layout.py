@@ -1,10 +1,10 @@
-"""Write a folder train/<WordNet id>/*, val/<WordNet id>/* in the form in which ILSVRC-2012 is distributed.
+"""Write a folder train/<WordNet id>/*, val/<WordNet id>/* as the official ILSVRC-2012 archives.
 
     python docs/ilsvrc_layout.py FOLDER DEST
 
-DEST gets ILSVRC2012_img_train.tar (a tar of one tar a class), ILSVRC2012_img_val.tar (flat, numbered) and
-ILSVRC2012_devkit_t12.tar.gz (meta.mat and the ground truth, in ids that are not in WordNet order).
-For trying out the reading of the archives without having them.
+DEST gets ILSVRC2012_img_train.tar (a tar of one tar a class), ILSVRC2012_img_val.tar (flat,
+numbered) and ILSVRC2012_devkit_t12.tar.gz (meta.mat and the ground truth, in ids that are not in
+WordNet order). For trying out the reading of the archives without having them.
 """
 
 import io
