@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from alexnet.nets.local import Local, local_formula
+from alexnet.nets.local import Local, RowByRow, local_formula
 
 
 def pieces(layer):
@@ -41,6 +41,13 @@ def test_the_fast_layer_is_the_formula_in_value_and_gradient(layout):
     gradients = torch.autograd.grad(fast, wanted, g), torch.autograd.grad(slow, wanted, g)
     for ours, theirs in zip(*gradients, strict=True):
         assert torch.allclose(ours, theirs, atol=1e-5)
+
+
+def test_a_part_of_a_batch_gives_what_it_gives_in_the_batch():
+    layer, x = Local(3, 5, 6), torch.randn(4, 3, 6, 6).to(memory_format=torch.channels_last)
+    assert torch.allclose(layer(x)[2:], layer(x[2:]), atol=1e-6)
+    arguments = x[2:], *pieces(Local(3, 5, 6, padding=0))
+    assert torch.allclose(RowByRow.apply(*arguments), local_formula(*arguments), atol=1e-6)
 
 
 def test_gradients_are_those_of_finite_differences():

@@ -6,8 +6,8 @@ import torch.nn.functional as F
 
 from alexnet import nets
 from alexnet.kernels import response_norm
+from alexnet.kernels.map_norm import contrast_norm, map_norm
 from alexnet.nets.layers import max_pool, round_up
-from alexnet.nets.norms import contrast_norm, map_norm
 from alexnet.nets.original import Net145
 
 SIZE = 67

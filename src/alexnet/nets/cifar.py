@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from alexnet.kernels import norm_pool, relu_pool, response_norm
+from alexnet.kernels.map_norm import map_norm
 from alexnet.nets.layers import (
     UNITS,
     See,
@@ -24,7 +25,6 @@ from alexnet.nets.layers import (
     unseen,
 )
 from alexnet.nets.local import Local
-from alexnet.nets.norms import map_norm
 
 
 class Small(nn.Module):

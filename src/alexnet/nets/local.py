@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from alexnet.kernels.backends import has_kernel
 from alexnet.nets.layers import Weights, keep_variance, side_after
 
 
@@ -40,8 +41,9 @@ class Local(Weights):
         if torch.is_autocast_enabled(x.device.type):
             dtype = torch.get_autocast_dtype(x.device.type)
             x, weight, bias = x.to(dtype), weight.to(dtype), bias.to(dtype)
-        multiply = RowByRow.apply if x.device.type == "cpu" else local_formula
-        return multiply(x, weight, bias)
+        if x.device.type == "cpu" and has_kernel(x.device, x.dtype):
+            return RowByRow.apply(x, weight, bias)
+        return local_formula(x, weight, bias)
 
     def extra_repr(self) -> str:
         return f"{self.fan_in} → {self.maps} at {self.side}² places, padding={self.padding}"
@@ -97,5 +99,5 @@ def rows_of_windows(
     n, rows, columns, c = x.shape
     for row in range(height):
         for i in range(k):
-            start = (row + i) * columns * c
+            start = x.storage_offset() + (row + i) * columns * c
             yield row, i, x.as_strided((width, n, k * c), (c, rows * columns * c, 1), start)

@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from alexnet.kernels import norm_pool, relu_pool, response_norm
+from alexnet.kernels.map_norm import contrast_norm, map_norm
 from alexnet.nets.layers import (
     Dropout,
     See,
@@ -28,7 +29,6 @@ from alexnet.nets.layers import (
     side_after,
     unseen,
 )
-from alexnet.nets.norms import contrast_norm, map_norm
 
 norm = partial(response_norm, n=5, alpha=1e-4, over_n=True, beta=0.75, towers=2)
 across = partial(norm_pool, n=5, alpha=1e-4, over_n=True, beta=0.75, towers=2)

@@ -18,6 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from alexnet.kernels import norm_pool, relu_pool
+from alexnet.kernels.map_norm import map_norm
 from alexnet.nets.layers import (
     Dropout,
     See,
@@ -29,7 +30,6 @@ from alexnet.nets.layers import (
     side_after,
     unseen,
 )
-from alexnet.nets.norms import map_norm
 
 across = partial(norm_pool, n=5, alpha=1e-4, over_n=True, beta=0.75, k=2)
 norm_max_relu = partial(across, order="norm-pool-relu")
