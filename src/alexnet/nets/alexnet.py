@@ -70,7 +70,7 @@ class AlexNet(nn.Module):
         self.pool5 = Pool(unit, False, overlap)
         self.unit3, self.unit4, self.unit6, self.unit7 = (UNITS[unit]() for _ in range(4))
         self.dropout6, self.dropout7 = Dropout(dropout), Dropout(dropout)
-        for name in sorted(without):
+        for name in sorted(set(without)):
             leave_out(self, name)
 
     def initialize(self, how: str) -> None:
