@@ -62,8 +62,7 @@ class Classifier:
     ) -> None:
         self.classes, self.device = classes, device
         self.preprocessing = replace(preprocessing, pixels="rgb").to(device)
-        self.network = network.to(device).eval()
-        self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.network = devices.place(network, devices.Machine(device)).eval()
 
     def predict(
         self, images: Image | list[Image], *, top: int = 5, views: int = 1

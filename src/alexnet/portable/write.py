@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from alexnet.data.batches import see
-from alexnet.data.dataset import Pack, Split, open_pack
+from alexnet.data.dataset import Pack, open_pack
 from alexnet.learn import checkpoint as checkpoints
 from alexnet.learn import devices
 from alexnet.learn.checkpoint import Checkpoint
@@ -73,27 +73,28 @@ def export(
     for an unknown ending and for int8 without a pack; RuntimeError if a library is missing.
     """
     out = Path(out)
-    check_ending(out)
+    _check_ending(out)
     path = checkpoints.find(run)
     trained = checkpoints.load(path)
     images = _pack_of(path, pack)
     if int8 and images is None:
         raise ValueError(
-            f"int8 needs images to choose its ranges by: --pack PACK. Its run is {path}"
+            f"int8 needs images to choose its ranges by, and {path} was trained on none that are "
+            "still there. Name some: --pack PACK"
         )
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as folder:
         draft = Path(folder) / out.name
         say(f"writing {out}")
         _write(trained, draft, _samples(trained, images, samples) if int8 and images else None)
-        say("comparing it with the network")
+        say("counting the errors of both" if int8 else "comparing it with the network")
         found = _compare(trained, draft, images, int8)
         _check(found, allow)
         _move(draft, out)
     return replace(found, path=out)
 
 
-def check_ending(out: Path) -> None:
+def _check_ending(out: Path) -> None:
     """Raises ValueError unless the name ends as a portable file's does."""
     if out.suffix not in FORMATS:
         raise ValueError(
@@ -113,7 +114,8 @@ def _pack_of(checkpoint: Path, pack: str | Path | None) -> Pack | None:
 
 def _samples(trained: Checkpoint, pack: Pack, number: int) -> quantize.Samples:
     """Training images, evenly spread, as the network sees them: 1 3 crop crop each."""
-    return [x[None] for x in _spread(trained, pack, "train", number).numpy()]
+    images = _spread(trained, pack, _split(pack, "train"), number)
+    return [x[None] for x in images.numpy()]
 
 
 def _spread(trained: Checkpoint, pack: Pack, split: str, number: int) -> Tensor:
@@ -146,19 +148,21 @@ def _write_openvino(onnx: Path, path: Path, card: str, samples: quantize.Samples
 
 def _compare(trained: Checkpoint, draft: Path, pack: Pack | None, int8: bool) -> Exported:
     network, file = trained.network(), open_portable(draft)
-    images = _noise(trained) if pack is None else _spread(trained, pack, _split(pack), COMPARED)
     size = sum(path.stat().st_size for path in draft.parent.iterdir())
-    source = "random noise" if pack is None else f"{pack.path}, {_split(pack)}"
+    split = "" if pack is None else _split(pack, "val")
+    images = _noise(trained) if pack is None else _spread(trained, pack, split, COMPARED)
+    source = "random noise" if pack is None else f"{pack.path}, {split}"
     difference = _difference(network, file, images)
     found = Exported(draft, size, file.card.precision, len(images), source, difference)
     if not int8 or pack is None:
         return found
-    ours, its = (_count(x, trained, pack) for x in (network, file))
+    ours, its = (_count(x, trained, pack, split) for x in (network, file))
     return replace(found, images=ours.seen, network=ours, file=its)
 
 
-def _split(pack: Pack) -> str:
-    return "val" if "val" in pack.splits else "train"
+def _split(pack: Pack, wanted: str) -> str:
+    """The split that is wanted, or what there is."""
+    return wanted if wanted in pack.splits else next(iter(pack.splits))
 
 
 def _noise(trained: Checkpoint) -> Tensor:
@@ -178,15 +182,15 @@ def _difference(network: nn.Module, file: Portable, images: Tensor) -> float:
     return float((found - wanted).abs().max() / wanted.abs().max())
 
 
-def _count(network: nn.Module, trained: Checkpoint, pack: Pack) -> Counts:
-    split: Split = pack.splits[_split(pack)]
+def _count(network: nn.Module, trained: Checkpoint, pack: Pack, split: str) -> Counts:
+    machine = devices.machine("cpu")
     return evaluate(
-        network,
-        split,
+        devices.place(network, machine),
+        pack.splits[split],
         trained.preprocessing_for(pack),
         len(trained.classes),
-        devices.machine("cpu"),
-        relabel=_relabel(trained, pack, _split(pack), ignore_unknown=False),
+        machine,
+        relabel=_relabel(trained, pack, split, ignore_unknown=False),
     )
 
 
