@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from alexnet.measure.predict import Classifier, Prediction, load
     from alexnet.measure.scores import measure as evaluate
     from alexnet.nets import NETS
+    from alexnet.portable.write import export
     from alexnet.recipe import RECIPES, Recipe
 
 _HOMES = {
@@ -34,6 +35,7 @@ _HOMES = {
     "Pack": ("data.dataset", "Pack"),
     "Prediction": ("measure.predict", "Prediction"),
     "Recipe": ("recipe", "Recipe"),
+    "export": ("portable.write", "export"),
     "evaluate": ("measure.scores", "measure"),
     "load": ("measure.predict", "load"),
     "open_pack": ("data.dataset", "open_pack"),
@@ -42,7 +44,7 @@ _HOMES = {
 }
 
 __all__ = ["NETS", "RECIPES", "Classifier", "Pack", "Prediction", "Recipe", "__version__"]
-__all__ += ["evaluate", "load", "open_pack", "pack", "train"]
+__all__ += ["evaluate", "export", "load", "open_pack", "pack", "train"]
 
 
 def __getattr__(name: str) -> Any:

@@ -11,7 +11,15 @@ from alexnet.kernels import norm_pool, relu_pool, response_norm
 from alexnet.portable.graph import onnx_model
 from alexnet.portable.libraries import library
 
-KINDS = "alexnet", "cifar", "original-145", "original-120", "cifar-18pct", "figure1-tanh"
+KINDS = (
+    "alexnet",
+    "cifar",
+    "original-145",
+    "original-120",
+    "cifar-18pct",
+    "cifar-11pct",
+    "figure1-tanh",
+)
 """Networks that have among them every kind of layer there is."""
 
 

@@ -8,7 +8,7 @@ them, and n such sums, each a pixel (C numbers) further, are added up in turn.
 
 import numpy as np
 
-from alexnet.kernels.cpu_norm import _powers
+from alexnet.kernels.cpu_norm import powers
 from alexnet.kernels.cpu_threads import compiled, part
 
 # alpha and k come in the type of the images: a Python float would widen float32 arithmetic.
@@ -24,7 +24,7 @@ def forward(first, last, x, out, n, alpha, beta, k):
         rows = x[image].reshape(height, -1)
         for y in range(height):
             _bases(rows, y, line, base, n, maps, alpha, k)
-            _powers(base, power, beta)
+            powers(base, power, beta)
             row, target = rows[y], out[image, y].reshape(-1)
             for i in range(row.size):
                 target[i] = row[i] * power[i]
@@ -42,7 +42,7 @@ def backward(first, last, gradient, x, out, n, alpha, beta, k):
         rows, results = x[image].reshape(height, -1), out[image].reshape(height, -1)
         for y in range(height):
             _bases(rows, y, line, base, n, maps, alpha, k)
-            _powers(base, power, beta)
+            powers(base, power, beta)
             _through(gradient[image, y].reshape(-1), rows[y], base, power, results[y], across[y])
         for y in range(height):
             _add_rows(across, y, line, n - 1 - n // 2, n, maps, False)

@@ -29,7 +29,7 @@ def forward(first, last, x, out, positions, n, alpha, beta, k, towers, pool, str
             for y in range(max(done, top), bottom):
                 _spread(x[image, y], row, towers, n, relu == "first")
                 _bases(row, base, n, alpha, k)
-                _powers(base, power, beta)
+                powers(base, power, beta)
                 _multiply(row, power)
                 _gather(power, ring[y % pool], towers, n)
             done = bottom
@@ -51,7 +51,7 @@ def backward(first, last, pooled, x, positions, out, n, alpha, beta, k, towers, 
             _spread(won, gradient, towers, n, False)
             _spread(x[image, y], row, towers, n, relu == "first")
             _bases(row, base, n, alpha, k)
-            _powers(base, power, beta)
+            powers(base, power, beta)
             _through(row, base, power, gradient, across)
             _add_sums(across, row, gradient, n, alpha * x.dtype.type(-2 * beta))
             _gather(gradient, out[image, y], towers, n)
@@ -108,7 +108,7 @@ def _bases(row, base, n, alpha, k):
 
 
 @part
-def _powers(base, power, beta):
+def powers(base, power, beta):
     """power = base ** -beta. Only roots and quotients are vectorized: other powers are slow."""
     if beta == 0.75:
         for i in range(base.size):

@@ -44,14 +44,18 @@ def machine(
 ) -> Machine:
     """Choose a device and set the process up for it.
 
-    Raises ValueError for a GPU that is not there and for a precision that only GPUs have.
+    `auto` is bf16 on a GPU that has it and float32 on a CPU. Raises ValueError for a GPU that is
+    not there and for a precision that the device has no units for.
     """
     where = choose(device)
     if where.type == "cpu":
-        if precision in ("tf32", "bf16"):
-            raise ValueError(f"--precision {precision} needs a GPU; on a CPU it is float32")
+        if precision == "tf32" or (precision == "bf16" and not has_bf16_units()):
+            raise ValueError(
+                f"--precision {precision}: {processor()} has no units for it, and without them it "
+                "is many times slower. Use float32"
+            )
         keep_memory()
-        return Machine(where, "float32", resident)
+        return Machine(where, "float32" if precision == "auto" else precision, resident)
     if precision == "auto":
         precision = "bf16" if torch.cuda.is_bf16_supported() else "float32"
     torch.backends.cudnn.benchmark = True
@@ -77,6 +81,11 @@ def choose(device: str = "auto") -> torch.device:
             "or install a CUDA build of torch"
         )
     return torch.device(device)
+
+
+def has_bf16_units() -> bool:
+    """Whether this processor multiplies bf16 matrices in hardware (AMX)."""
+    return bool(torch.cpu.get_capabilities().get("amx_bf16", False))
 
 
 def keep_memory() -> bool:

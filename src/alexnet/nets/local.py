@@ -41,7 +41,8 @@ class Local(Weights):
         if torch.is_autocast_enabled(x.device.type):
             dtype = torch.get_autocast_dtype(x.device.type)
             x, weight, bias = x.to(dtype), weight.to(dtype), bias.to(dtype)
-        if x.device.type == "cpu" and has_kernel(x.device, x.dtype):
+        traced = torch.compiler.is_exporting()
+        if x.device.type == "cpu" and has_kernel(x.device, x.dtype) and not traced:
             return RowByRow.apply(x, weight, bias)
         return local_formula(x, weight, bias)
 
@@ -53,10 +54,10 @@ def local_formula(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     """Every place's windows gathered as a matrix, times its filters. N C H' W' → N M H W."""
     height, k, width, maps, _ = weight.shape
     windows = x.unfold(2, k, 1).unfold(3, k, 1)  # N C H W K K
-    rows = windows.permute(2, 3, 0, 4, 5, 1).reshape(height * width, len(x), -1)  # HW N KKC
+    rows = windows.permute(2, 3, 0, 4, 5, 1).reshape(height * width, x.shape[0], -1)  # HW N KKC
     filters = weight.permute(0, 2, 1, 4, 3).reshape(height * width, -1, maps)  # HW KKC M
     y = torch.baddbmm(bias.reshape(height * width, 1, maps), rows, filters)
-    return y.view(height, width, len(x), maps).permute(2, 3, 0, 1)
+    return y.view(height, width, x.shape[0], maps).permute(2, 3, 0, 1)
 
 
 class RowByRow(torch.autograd.Function):

@@ -1,0 +1,62 @@
+"""Choosing what to run on."""
+
+import pytest
+import torch
+
+from alexnet import nets
+from alexnet.learn import devices
+from alexnet.learn.sgd import SGD
+from alexnet.learn.step import stepper
+from alexnet.recipe import Recipe
+
+
+def test_a_gpu_that_is_not_there_is_refused():
+    if torch.cuda.is_available():
+        pytest.skip("there is a GPU")
+    with pytest.raises(ValueError, match=r"sees no GPU\. Use --device cpu"):
+        devices.machine("cuda")
+
+
+def test_a_cpu_computes_in_float32_unless_told_otherwise():
+    machine = devices.machine("cpu")
+    assert (machine.precision, machine.dtype) == ("float32", torch.float32)
+
+
+@pytest.mark.parametrize("precision", ["tf32", "bf16"])
+def test_a_precision_without_units_is_refused(precision, monkeypatch):
+    monkeypatch.setattr(devices, "has_bf16_units", lambda: False)
+    with pytest.raises(ValueError, match=f"--precision {precision}: .* Use float32"):
+        devices.machine("cpu", precision)
+
+
+def test_bf16_learns_what_float32_learns():
+    if not devices.has_bf16_units():
+        pytest.skip("this processor has no bf16 matrix units")
+    images, labels = torch.randn(32, 3, 32, 32), torch.arange(32) % 4
+    found = {}
+    for precision in ("float32", "bf16"):
+        torch.manual_seed(0)
+        machine = devices.machine("cpu", precision)
+        network = nets.build("cifar", 4)
+        network.initialize("variance")
+        devices.place(network.train(), machine)
+        sgd, step = SGD(network, Recipe()), stepper(network, machine, (32, 3, 32, 32))
+        batch = images.to(machine.dtype).contiguous(memory_format=torch.channels_last)
+        for _ in range(40):
+            loss = step(batch, labels)
+            sgd.step(loss, 0.02)
+        found[precision] = loss.item()
+        assert all(p.dtype == torch.float32 for p in network.parameters())
+    assert found["float32"] < 1.0
+    assert found["bf16"] == pytest.approx(found["float32"], abs=0.1)
+
+
+def test_the_allocator_can_be_left_alone(monkeypatch):
+    monkeypatch.setenv("ALEXNET_MALLOC", "default")
+    assert not devices.keep_memory()
+
+
+def test_an_environment_names_the_processor_and_the_versions():
+    found = devices.describe(devices.machine("cpu"))
+    assert found["torch"] == torch.__version__
+    assert found["device_name"]
