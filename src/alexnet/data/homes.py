@@ -127,31 +127,37 @@ class Streamed:
         shape = batch_size, *split.shape
         self.pinned = [torch.empty(shape, dtype=torch.uint8, pin_memory=True) for _ in range(2)]
         self.crossed = [torch.empty(shape, dtype=torch.uint8, device=self.device) for _ in range(2)]
+        self.labels = torch.from_numpy(split.labels).to(self.device)
+        self.every = torch.arange(batch_size, device=self.device)
         self.used = [torch.cuda.Event() for _ in range(2)]
         self.stream = torch.cuda.Stream(self.device)
 
     def batches(self, plan: Plan, steps: range) -> Iterator[tuple[Batch, float]]:
         """See Home."""
-        draw = plan.draw.to(self.device)
+        sequence, draw = torch.from_numpy(plan.members).to(self.device), plan.draw.to(self.device)
 
-        def cross(step: int) -> tuple[Tensor, Tensor, int]:
+        def cross(step: int) -> tuple[Tensor, int]:
             members, slot = plan.members[plan.at(step)], step % 2
             pinned, crossed = (x[slot][: len(members)] for x in (self.pinned, self.crossed))
             self.split.gather(members, pinned.numpy())
             with torch.cuda.stream(self.stream):
                 self.stream.wait_event(self.used[slot])
                 crossed.copy_(pinned, non_blocking=True)
-                labels = torch.from_numpy(self.split.labels[members]).to(self.device)
             self.stream.synchronize()  # in this thread alone: the pinned memory is free again
-            return crossed, labels, step
+            return crossed, step
 
-        for (records, labels, step), waited in ahead(cross, steps):
+        for (records, step), waited in ahead(cross, steps):
             at = plan.at(step)
             images = augment(
-                records, draw[at], self.how, color_noise=plan.color_noise, dtype=self.dtype
+                records,
+                draw[at],
+                self.how,
+                color_noise=plan.color_noise,
+                indices=self.every[: len(records)],
+                dtype=self.dtype,
             )
             self.used[step % 2].record()
-            yield Batch(images, labels, plan.members[at]), waited
+            yield Batch(images, self.labels[sequence[at]], plan.members[at]), waited
 
 
 def home_for(split: Split, how: Preprocessing, batch_size: int, machine: Machine) -> Home:

@@ -33,7 +33,7 @@ class GraphedStep(Step):
     """The same, recorded once as a CUDA graph and replayed: one launch instead of a hundred.
 
     Batches of another size than the recorded one (the last of an epoch) run launch by launch.
-    Gradients live in the graph's memory, so nobody may set them to None in between.
+    Gradients live in the graph's memory, and are the network's again after every replay.
     """
 
     def __init__(self, network: nn.Module, machine: Machine, shape: tuple[int, ...]) -> None:
