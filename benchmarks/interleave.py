@@ -14,6 +14,7 @@ import resource
 import statistics
 import time
 from collections.abc import Callable
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from datetime import date
 from multiprocessing.connection import Connection
@@ -25,7 +26,8 @@ import torch
 from alexnet.learn.devices import processor
 
 Turn = Callable[[], int]
-"""Does some work and returns how many images it was."""
+"""Does some work and returns how many images it was. If it has a `ready`, that is called first,
+before the clock starts."""
 
 
 @dataclass
@@ -46,17 +48,23 @@ class Contestant:
         context = multiprocessing.get_context("spawn")
         self._pipe, theirs = context.Pipe()
         work = self.prepare, self.options, device
-        self._process = context.Process(target=_work, args=(theirs, *work), daemon=True)
+        self._process = context.Process(target=_work, args=(theirs, *work))
         self._process.start()
-        self._take(self._pipe.recv())
+        theirs.close()  # or its death would not end our waiting
+        self._take()
 
     def turn(self) -> None:
         """Run one round, and note its rate."""
         if not self.error:
             self._pipe.send("go")
-            self._take(self._pipe.recv())
+            self._take()
 
-    def _take(self, answer: dict[str, Any]) -> None:
+    def _take(self) -> None:
+        try:
+            answer = self._pipe.recv()
+        except EOFError:
+            self._process.join()
+            answer = {"error": f"its process died ({self._process.exitcode})"}
         self.error = answer.get("error", "")
         if "rate" in answer:
             self.rates.append(answer["rate"])
@@ -64,7 +72,10 @@ class Contestant:
         self.peak_device = answer.get("device", 0)
 
     def stop(self) -> None:
-        """End the process."""
+        """End the process, and with it those that it started."""
+        with suppress(OSError):  # it has ended by itself
+            self._pipe.send("stop")
+        self._process.join(10)
         self._process.kill()
         self._process.join()
 
@@ -72,15 +83,18 @@ class Contestant:
 def _work(pipe: Connection, prepare: Callable[..., Turn], options: Any, device: str) -> None:
     try:
         turn = prepare(device, **options)
+        ready = getattr(turn, "ready", lambda: None)
+        ready()
         turn()
-        pipe.send(_memory(device))
+        pipe.send(memory(device))
         while pipe.recv() == "go":
+            ready()
             _wait(device)
             began = time.perf_counter()
             images = turn()
             _wait(device)
             seconds = time.perf_counter() - began
-            pipe.send({"rate": images / seconds, **_memory(device)})
+            pipe.send({"rate": images / seconds, **memory(device)})
     except Exception as error:  # noqa: BLE001 - a contestant that cannot run is a row that says so
         pipe.send({"error": f"{type(error).__name__}: {error}".splitlines()[0][:90]})
 
@@ -90,20 +104,31 @@ def _wait(device: str) -> None:
         torch.cuda.synchronize()
 
 
-def _memory(device: str) -> dict[str, int]:
+def memory(device: str) -> dict[str, int]:
+    """Peaks in bytes: of the memory of this process and of those it has started, and on the GPU."""
+    resident = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    resident += sum(_peak_of(child.pid) for child in multiprocessing.active_children())
     peak = torch.cuda.max_memory_allocated() if device.startswith("cuda") else 0
-    return {"resident": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024, "device": peak}
+    return {"resident": resident, "device": peak}
+
+
+def _peak_of(pid: int | None) -> int:
+    try:
+        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    except OSError:  # it has ended, or this is not Linux
+        return 0
+    return sum(1024 * int(line.split()[1]) for line in lines if line.startswith("VmHWM"))
 
 
 def contest(contestants: list[Contestant], rounds: int, device: str) -> None:
     """Start everyone, then give each a turn in every round."""
-    for contestant in contestants:
-        contestant.start(device)
-    for _ in range(rounds):
+    with ExitStack() as started:
         for contestant in contestants:
-            contestant.turn()
-    for contestant in contestants:
-        contestant.stop()
+            started.callback(contestant.stop)
+            contestant.start(device)
+        for _ in range(rounds):
+            for contestant in contestants:
+                contestant.turn()
 
 
 def ratio(one: Contestant, other: Contestant) -> tuple[float, float, float]:
