@@ -10,7 +10,7 @@ import pytest
 
 SOURCE = Path(__file__).parents[1] / "src" / "alexnet"
 ROWS = [
-    ["recipe", "data.decode", "data.pixels", "kernels", "learn.devices"],
+    ["lab_notes", "recipe", "data.decode", "data.pixels", "kernels", "learn.devices"],
     [
         "learn.interrupt",
         "learn.log",
@@ -24,10 +24,15 @@ ROWS = [
     ["learn.checkpoint", "measure.evaluate"],
     ["learn", "measure", "portable", "screen"],
     ["show"],
+    ["claims"],
     ["commands"],
     ["cli"],
 ]
-ONLY = {"PIL": {"data.decode", "show.figures"}, "matplotlib": {"show.figures"}, "argparse": set()}
+ONLY = {
+    "PIL": {"data.decode", "show.figures"},
+    "matplotlib": {"show.curves", "show.figures"},
+    "argparse": set(),
+}
 
 
 def modules():
@@ -74,7 +79,8 @@ def test_some_libraries_have_one_home(library):
 
 
 @pytest.mark.parametrize(
-    "module", ["alexnet", "alexnet.cli", "alexnet.recipe", "alexnet.data.pack"]
+    "module",
+    ["alexnet", "alexnet.claims.page", "alexnet.cli", "alexnet.recipe", "alexnet.data.pack"],
 )
 def test_what_answers_at_once_does_not_import_torch(module):
     code = f"import sys, {module}; sys.exit('torch' in sys.modules)"

@@ -134,3 +134,33 @@ def test_a_crop_larger_than_the_packed_images_is_refused(tiny_pack):
 def test_without_subtraction_the_mean_is_zero(tiny_pack):
     assert not Preprocessing.of(tiny_pack, Recipe(crop=28, subtract_mean=False)).mean.any()
     assert module.Preprocessing.of(tiny_pack, Recipe(crop=28)).mean.any()
+
+
+def test_chunks_of_32_share_offset_and_mirroring_but_not_their_colors():
+    draw, alone = (draws(Recipe(chunk=chunk), 0, 6400, preprocessing()) for chunk in (32, 1))
+    for part in ("tops", "lefts", "flips"):
+        chunks, single = getattr(draw, part).view(200, 32), getattr(alone, part).view(200, 32)
+        assert torch.equal(chunks, single[:, :1].expand(200, 32))
+    assert sorted(set(draw.tops.tolist())) == list(range(33))
+    assert torch.equal(draw.shifts, alone.shifts)
+
+
+def test_the_mean_of_the_center_is_subtracted_wherever_the_crop_is():
+    mean = torch.arange(256.0).repeat(256, 1)[..., None].expand(256, 256, 3).contiguous()
+    how = dataclasses.replace(preprocessing(), mean=mean, mean_at="center")
+    record = mean.to(torch.uint8).numpy()[None]
+    assert (augment(record, same_view(1, 5, 0), how) == -16).all()
+    assert not augment(record, same_view(1, 5, 16), how).any()
+    assert (augment(record, same_view(1, 0, 32, True), how) == 16).all()
+
+
+def test_color_noise_ends_when_the_recipe_says():
+    recipe, how = Recipe(noise_until=2), preprocessing()
+    assert [bool(draws(recipe, epoch, 9, how).shifts.any()) for epoch in range(4)] == [
+        True,
+        True,
+        False,
+        False,
+    ]
+    plain = draws(Recipe(), 3, 9, how)
+    assert torch.equal(draws(recipe, 3, 9, how).tops, plain.tops)

@@ -267,3 +267,42 @@ with Interrupt() as interrupt:
 
 def test_a_second_signal_ends_the_process_at_once():
     assert subprocess.run([sys.executable, "-c", SIGNALED]).returncode == 130
+
+
+def test_with_rates_of_their_own_and_late_freezing_resuming_changes_no_bit(
+    tiny_pack, quick, tmp_path
+):
+    recipe = dataclasses.replace(
+        quick,
+        schedule="steps",
+        steps=("0.3@1.5",),
+        rates=("conv1=0.5", "conv1=0@1", "conv2=3@0.25", "conv2=0.1@2"),
+        bias_rate=2.0,
+        bias_steps=("1", "0.1@2"),
+        noise_until=1,
+        chunk=4,
+        mean_at="center",
+    )
+    straight = train(tiny_pack, tmp_path / "straight", recipe, device="cpu").run
+    run = tmp_path / "run"
+    for at in (0, 4), (1, 2), (2, 7):
+
+        def stop(progress, at=at):
+            if (progress.epoch - 1, progress.step) == at:
+                os.kill(os.getpid(), signal.SIGTERM)
+
+        resume = run if run.exists() else None
+        train(tiny_pack, run, recipe, device="cpu", resume=resume, log_seconds=0,
+              screen=Listener(stop))  # fmt: skip
+    train(tiny_pack, run, recipe, device="cpu", resume=run)
+    same(run / "last.safetensors", straight / "last.safetensors")
+    same(run / "best.safetensors", straight / "best.safetensors")
+
+
+def test_a_variation_is_trained_saved_and_opened_again(tiny_pack, quick, tmp_path):
+    tanh = dataclasses.replace(quick, variations=("unit=tanh",), epochs=1)
+    run = train(tiny_pack, tmp_path / "run", tanh, device="cpu").run
+    assert checkpoint.load(run / "last.safetensors").network().unit == "tanh"
+    with pytest.raises(ValueError, match="cannot vary towers; it can vary unit"):
+        train(tiny_pack, tmp_path / "no", dataclasses.replace(quick, variations=("towers=1",)),
+              device="cpu")  # fmt: skip

@@ -18,7 +18,7 @@ from torch import Tensor
 from alexnet.data.dataset import Pack
 from alexnet.data.pixels import Fit, Format
 from alexnet.kernels import crop as cut
-from alexnet.recipe import Recipe
+from alexnet.recipe import MeanAt, Recipe
 
 VIEWS = 1, 5, 10
 
@@ -42,6 +42,8 @@ class Preprocessing:
     """3 3 float32: principal components of the training pixels' colors, as columns."""
     deviations: Tensor = field(repr=False)
     """3 float32: standard deviations along them, in gray levels."""
+    mean_at: MeanAt = "pixel"
+    """Whether every pixel loses its own mean, or every crop the mean of the center."""
 
     @classmethod
     def of(cls, pack: Pack, recipe: Recipe) -> Preprocessing:
@@ -65,6 +67,7 @@ class Preprocessing:
             mean=mean if recipe.subtract_mean else torch.zeros_like(mean),
             components=torch.from_numpy(pack.components.astype(np.float32)),
             deviations=torch.from_numpy(pack.deviations.astype(np.float32)),
+            mean_at=recipe.mean_at,
         )
 
     @property
@@ -125,9 +128,11 @@ def order(seed: int, epoch: int, images: int) -> NDArray[np.int64]:
 def draws(recipe: Recipe, epoch: int, images: int, how: Preprocessing) -> Draw:
     """What happens to the image at every position of this epoch, before anyone looks at it."""
     chance = generator(recipe.seed, epoch, 1)
-    places = chance.integers(0, how.room + 1, (2, images))
-    mirrored = chance.random(images) < 0.5
-    steps = chance.standard_normal((images, 3), np.float32) * np.float32(recipe.color_noise)
+    alike = np.arange(images) // recipe.chunk * recipe.chunk  # the first of each image's chunk
+    places = chance.integers(0, how.room + 1, (2, images))[:, alike]
+    mirrored = (chance.random(images) < 0.5)[alike]
+    noise = np.float32(recipe.noise_in(epoch))
+    steps = chance.standard_normal((images, 3), np.float32) * noise
     if not recipe.random_crop:
         places = np.full_like(places, how.room // 2)
     tops, lefts = torch.from_numpy(places)
@@ -197,6 +202,7 @@ def augment(
     With `color_noise` c the result is divided by 1 + c, as the 2012 code divides it while training
     (and does not while testing). No chance is involved: `draw` holds what was decided.
     """
+    middle = None if how.mean_at == "pixel" else torch.full_like(draw.tops, how.room // 2)
     return cut(
         records,
         torch.arange(len(draw.tops)) if indices is None else indices,
@@ -208,6 +214,8 @@ def augment(
         shifts=draw.shifts,
         scale=how.pixel_scale / (1 + color_noise),
         mean=how.mean,
+        mean_tops=middle,
+        mean_lefts=middle,
         pixels=how.pixels,
         out=out,
         dtype=dtype,

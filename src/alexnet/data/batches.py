@@ -47,7 +47,7 @@ class Batches:
             members=order(self.recipe.seed, epoch, images),
             draw=draws(self.recipe, epoch, images, self.how),
             batch_size=self.recipe.batch_size,
-            color_noise=self.recipe.color_noise,
+            color_noise=self.recipe.noise_in(epoch),
         )
         for batch, waited in self.home.batches(plan, range(start, len(self))):
             self.waited += waited

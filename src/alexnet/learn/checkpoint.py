@@ -21,9 +21,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from alexnet import nets
 from alexnet.data.augment import Preprocessing
 from alexnet.data.dataset import Pack
+from alexnet.nets.variations import network_of
 from alexnet.recipe import Recipe
 
 FORMAT = 1
@@ -39,6 +39,8 @@ class Position:
     """Steps of it that are done."""
     rate: float = 0.0
     """Learning rate of the last step."""
+    rates: dict[str, float] = field(default_factory=dict)
+    """Of every group of weights or biases, the rate of the last step that moved it."""
     loss_sum: float = 0.0
     """Sum of the losses of the images of this epoch so far."""
     history: tuple[dict[str, Any], ...] = ()
@@ -60,9 +62,8 @@ class Checkpoint:
 
     def network(self) -> nn.Module:
         """The network with these weights, on the CPU, ready to classify."""
-        recipe = self.recipe
         with torch.device("meta"):
-            network = nets.build(recipe.network, len(self.classes), recipe.crop, recipe.dropout)
+            network = network_of(self.recipe, len(self.classes))
         network.load_state_dict(self.weights, assign=True)
         return network.eval()
 
@@ -200,15 +201,15 @@ def _metadata(checkpoint: Checkpoint) -> dict[str, str]:
 
 
 def _check_shapes(checkpoint: Checkpoint, path: Path) -> None:
-    recipe = checkpoint.recipe
     with torch.device("meta"):
-        network = nets.build(recipe.network, len(checkpoint.classes), recipe.crop, recipe.dropout)
+        network = network_of(checkpoint.recipe, len(checkpoint.classes))
     wanted = {name: tuple(p.shape) for name, p in network.state_dict().items()}
     found = {name: tuple(w.shape) for name, w in checkpoint.weights.items()}
     if wanted != found:
         wrong = sorted(k for k in wanted.keys() | found.keys() if wanted.get(k) != found.get(k))
         lines = [f"{k}: {found.get(k, 'missing')}, wanted {wanted.get(k, 'none')}" for k in wrong]
-        raise ValueError(f"{path} does not fit network {recipe.network!r}: {'; '.join(lines)}")
+        name = checkpoint.recipe.network
+        raise ValueError(f"{path} does not fit network {name!r}: {'; '.join(lines)}")
 
 
 def _flush(path: Path) -> None:

@@ -72,7 +72,11 @@ class Meter:
             total += loss * images
         last_step = self.unread[-1][0]
         training.position = replace(
-            position, step=last_step + 1, rate=training.sgd.rate, loss_sum=total
+            position,
+            step=last_step + 1,
+            rate=training.sgd.rate,
+            rates=dict(training.sgd.rates),
+            loss_sum=total,
         )
         self.unread.clear()
         self.recent.extend(losses)

@@ -14,14 +14,13 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
-from alexnet import nets
 from alexnet.data.augment import Preprocessing
 from alexnet.data.batches import Batches
 from alexnet.data.dataset import Pack
@@ -32,10 +31,11 @@ from alexnet.learn.devices import Machine, Precision, Residence
 from alexnet.learn.interrupt import Interrupt
 from alexnet.learn.log import RunLog, Screen
 from alexnet.learn.meter import Meter
-from alexnet.learn.schedule import learning_rate
+from alexnet.learn.schedule import Rates, rates
 from alexnet.learn.sgd import SGD
 from alexnet.learn.step import stepper
 from alexnet.measure.evaluate import Counts, evaluate
+from alexnet.nets.variations import network_of
 from alexnet.recipe import Recipe
 
 
@@ -116,10 +116,10 @@ class Training:
         self.sgd = SGD(self.network, recipe)
         self.position = start.position if start else Position()
         if start is not None:
-            self.sgd.restore(start.momenta, start.position.rate)
+            self.sgd.restore(start.momenta, start.position.rate, start.position.rates)
         self.batches = Batches(pack.splits["train"], self.how, recipe, machine)
-        shape = recipe.batch_size, 3, recipe.crop, recipe.crop
-        self.step = stepper(self.network, machine, shape)
+        self.shape = recipe.batch_size, 3, recipe.crop, recipe.crop
+        self.step = stepper(self.network, machine, self.shape)
         self._describe()
         epoch, step = self.position.epoch, self.position.step
         self.log = RunLog(run, screen, done=epoch * len(self.batches) + step)
@@ -130,6 +130,7 @@ class Training:
         """Train until the last epoch is done or somebody asks to stop."""
         saved = not (self.run / "last.safetensors").exists() or self._keep_best()
         for epoch in range(self.position.epoch, self.recipe.epochs):
+            self._freeze(epoch)
             self._train_epoch(epoch)
             if self.interrupt.signal is None:
                 self._finish_epoch(epoch, self._validate())
@@ -147,7 +148,7 @@ class Training:
         ):
             torch.manual_seed(step_seed(self.recipe.seed, epoch, step))
             loss = self.step(batch.images, batch.labels)
-            self.sgd.step(loss, self.rate_at(epoch, step))
+            self.sgd.step(loss, self.rates_at(epoch, step))
             meter.add(step, loss, len(batch.labels))
             if self.interrupt.signal is not None:
                 break
@@ -157,12 +158,18 @@ class Training:
                 last_save = time.monotonic()
         meter.report()
 
-    def rate_at(self, epoch: int, step: int) -> float:
-        """The learning rate of a step."""
+    def _freeze(self, epoch: int) -> None:
+        """Spare the gradients of layers that do not move in this epoch."""
+        ends = 0, len(self.batches) - 1
+        if self.sgd.freeze(*(self.rates_at(epoch, step) for step in ends)):
+            self.step = stepper(self.network, self.machine, self.shape)
+
+    def rates_at(self, epoch: int, step: int) -> Rates:
+        """The learning rates of a step."""
         done = epoch + step / len(self.batches)
         history = self.position.history
         errors = [measured["val_top1"] for measured in history if "val_top1" in measured]
-        return learning_rate(self.recipe, done, errors)
+        return rates(self.recipe, done, errors)
 
     def _validate(self) -> Counts | None:
         if "val" not in self.pack.splits:
@@ -181,7 +188,9 @@ class Training:
             measured |= {"val_loss": counts.loss, "val_top1": counts.top1, "val_top5": counts.top5}
             measured |= {"seen": counts.seen, "wrong1": counts.wrong1, "wrong5": counts.wrong5}
         history = (*self.position.history, measured)
-        self.position = Position(epoch + 1, 0, self.position.rate, 0.0, history)
+        self.position = replace(
+            self.position, epoch=epoch + 1, step=0, loss_sum=0.0, history=history
+        )
         self.log.write("epoch", epoch=epoch + 1, step=0, **measured)
         steps = (epoch + 1) * len(self.batches)
         self.log.scalars(steps, **measured)
@@ -232,7 +241,7 @@ class Training:
 def fresh(recipe: Recipe, classes: int) -> nn.Module:
     """A network with its weights newly drawn from the recipe's seed."""
     torch.manual_seed(recipe.seed)
-    network: Any = nets.build(recipe.network, classes, recipe.crop, recipe.dropout)
+    network: Any = network_of(recipe, classes)
     network.initialize(recipe.initialization)
     return network
 
