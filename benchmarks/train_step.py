@@ -1,13 +1,18 @@
 """A whole training step (forward, backward, update), ours beside others', in one interleaved run.
 
 python benchmarks/train_step.py --batch 64 --json benchmarks/results/train_step.json
+python benchmarks/train_step.py --data      # from uint8 records, all augmentation included
 """
 
 from __future__ import annotations
 
 import ctypes
+import os
 import statistics
+import tempfile
+from argparse import Namespace
 from collections.abc import Callable
+from pathlib import Path
 
 import torch
 import torch.nn.functional as F
@@ -16,6 +21,7 @@ from torch import Tensor, nn
 from interleave import Contestant, Turn, contest, options, ratio, report, table, verdict
 
 CLASSES = 1000
+PAPER_BATCH = 128
 STEP_FLOP = 4.13e9
 """Operations an image of a training step: 724 million multiply-adds forward, twice that backward,
 less the gradient of the image, which nobody needs."""
@@ -165,10 +171,53 @@ def ours(device: str, batch: int, steps: int) -> Turn:
     return turn
 
 
+def with_data(device: str, batch: int, steps: int) -> Turn:
+    """The same from records, at home where the product puts them: `alexnet train` between reports.
+
+    Records are yuv420 of 256×256, as ILSVRC-2012 has to be packed to fit a GPU of 141 GB.
+    """
+    from made import Training, made_pack
+
+    losses = Training(device, batch, made_pack(max(16 * batch, 4096) // batch * batch)).endless()
+
+    def turn() -> int:
+        for _ in range(steps):
+            next(losses)
+        return steps * batch
+
+    return turn
+
+
+def eager_with_data(device: str, batch: int, steps: int) -> Turn:
+    """The paper's network in eager PyTorch, fed as most are: JPEGs, Pillow, a DataLoader."""
+    from usual import Folder, Loader, photographs
+
+    folder = tempfile.TemporaryDirectory()
+    cuda, workers = device != "cpu", os.cpu_count() or 1
+    network = EagerPaper().to(device).train()
+    sgd = torch.optim.SGD(network.parameters(), 0.01, 0.9, weight_decay=5e-4)
+    files = Folder(photographs(Path(folder.name), 4 * batch))
+    loader = Loader(files, batch, workers, pinned=cuda)
+
+    def turn() -> int:
+        for _ in range(steps):
+            images, labels = (x.to(device, non_blocking=cuda) for x in next(loader))
+            loss = F.cross_entropy(network(images), labels)
+            sgd.zero_grad()
+            loss.backward()
+            sgd.step()
+        return steps * batch
+
+    turn.ready = loader.settle  # type: ignore[attr-defined]
+    turn.folder = folder  # type: ignore[attr-defined]  # the files live as long as the turn
+    return turn
+
+
 def product(device: str, batch: int, steps: int) -> Turn:
     """What the step would take if only its products took time, at the rate of a large one."""
-    a, b = (torch.randn(4096, 4096, device=device) for _ in range(2))
-    out = torch.empty(4096, 4096, device=device)
+    dtype = torch.float32 if device == "cpu" else torch.bfloat16
+    a, b = (torch.randn(4096, 4096, device=device, dtype=dtype) for _ in range(2))
+    out = torch.empty_like(a)
     products = max(1, round(steps * batch * STEP_FLOP / (2 * 4096**3)))
 
     def turn() -> int:
@@ -179,31 +228,71 @@ def product(device: str, batch: int, steps: int) -> Turn:
     return turn
 
 
-def main() -> None:
-    parser = options(__doc__, batch=64, rounds=8, steps=1)
-    parser.add_argument("--only", nargs="*", help="run these contestants alone")
-    args = parser.parse_args()
-    entries: dict[str, tuple[str, Callable[..., Turn]]] = {
-        "eager": ("paper's network, eager, F.local_response_norm", paper_eager),
-        "compiled": ("the same, torch.compile", paper_compiled),
-        "torchvision": ("torchvision's, as it comes (no norm)", torchvision_plain),
-        "tuned": ("torchvision's, tuned", torchvision_tuned),
-        "keras": ("torchvision's in Keras on TensorFlow", keras),
-        "ours": ("the paper's network, ours", ours),
-        "product": ("nothing but products (4096³)", product),
-    }
-    chosen = args.only or list(entries)
+ENTRIES: dict[str, tuple[str, Callable[..., Turn]]] = {
+    "eager": ("paper's network, eager, F.local_response_norm", paper_eager),
+    "compiled": ("the same, torch.compile", paper_compiled),
+    "torchvision": ("torchvision's, as it comes (no norm)", torchvision_plain),
+    "tuned": ("torchvision's, tuned", torchvision_tuned),
+    "keras": ("torchvision's in Keras on TensorFlow", keras),
+    "ours": ("the paper's network, ours", ours),
+    "product": ("nothing but products (4096³)", product),
+}
+
+
+def beside_others(args: Namespace) -> tuple[list[Contestant], list[str]]:
+    """One batch size, images already there: ours beside others'."""
     turns = {"batch": args.batch, "steps": args.steps}
-    found = {key: Contestant(*entries[key], turns) for key in chosen}
-    contest(list(found.values()), args.rounds, args.device)
-    lines = [table(list(found.values()), found.get("torchvision", found["ours"])), ""]
+    found = {key: Contestant(*ENTRIES[key], turns) for key in args.only or ENTRIES}
+    everyone = list(found.values())
+    contest(everyone, args.rounds, args.device)
+    lines = [table(everyone, found.get("torchvision", everyone[0])), ""]
     targets = {"eager": 2.7, "torchvision": 1.35, "keras": 1.05, "product": 0.85}
     for key, target in targets.items():
-        if key in found and found[key].rates and found["ours"].rates:
+        if key in found and found[key].rates and "ours" in found and found["ours"].rates:
             median = ratio(found["ours"], found[key])[0]
             lines.append(verdict(f"ours ÷ {found[key].name}", median, target))
-    medians = {key: statistics.median(c.rates) for key, c in found.items() if c.rates}
-    report(args.json, args.device, list(found.values()), lines, batch=args.batch, median=medians)
+    return everyone, lines
+
+
+def from_records(args: Namespace) -> tuple[list[Contestant], list[str]]:
+    """Several batch sizes, with everything that happens to an image after packing."""
+    usual = {"batch": args.batch, "steps": args.steps}
+    everyone = [Contestant("eager, fed by a DataLoader", eager_with_data, usual)]
+    for batch in args.batches:
+        steps = max(1, args.steps * args.batch // batch)
+        turns = {"batch": batch, "steps": steps}
+        everyone.append(Contestant(f"ours from records, batch {batch}", with_data, turns))
+    contest(everyone, args.rounds, args.device)
+    usual_one, *mine = everyone
+    lines = [table(everyone, usual_one), ""]
+    rates = {c.options["batch"]: statistics.median(c.rates) for c in mine if c.rates}
+    if not rates:
+        return everyone, lines
+    best = max(rates, key=rates.__getitem__)
+    lines.append(f"best batch: {best}")
+    if args.device != "cpu":
+        winner = next(c for c in mine if c.options["batch"] == best)
+        lines += targets_on_gpu(rates, best, ratio(winner, usual_one)[0] if usual_one.rates else 0)
+    return everyone, lines
+
+
+def targets_on_gpu(rates: dict[int, float], best: int, times_usual: float) -> list[str]:
+    """What an H200 should reach."""
+    lines = [verdict("thousand images/s at the best batch", rates[best] / 1000, 60)]
+    if PAPER_BATCH in rates:
+        lines.append(verdict("thousand images/s at batch 128", rates[PAPER_BATCH] / 1000, 20))
+    return [*lines, verdict("ours at the best batch ÷ eager by a DataLoader", times_usual, 8)]
+
+
+def main() -> None:
+    parser = options(__doc__, batch=64, rounds=8, steps=1)
+    parser.add_argument("--only", nargs="*", choices=list(ENTRIES), help="these alone")
+    parser.add_argument("--data", action="store_true", help="from records, at all of --batches")
+    parser.add_argument("--batches", nargs="*", type=int, default=[128, 256, 512, 1024, 2048])
+    args = parser.parse_args()
+    everyone, lines = (from_records if args.data else beside_others)(args)
+    medians = {c.name: statistics.median(c.rates) for c in everyone if c.rates}
+    report(args.json, args.device, everyone, lines, batch=args.batch, median=medians)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,84 @@
+"""An epoch of the size of ILSVRC-2012's, 1,281,167 records, and the 90 epochs of the paper.
+
+python benchmarks/epoch.py --batch 1024 --json benchmarks/results/epoch.json
+
+Every step is whole: crops, flips and colors from uint8, forward, backward, update. The records are
+noise. On a GPU they are all in its memory if they fit; if not, as many as fit, and on a CPU a few
+hundred; what follows from fewer than 1,281,167 is labeled as extrapolated. Validation and
+checkpoints, some seconds an epoch, are not counted.
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+import time
+
+import torch
+
+from alexnet.data.homes import ROOM_FOR_TRAINING
+from alexnet.data.pixels import record_shape
+from interleave import Contestant, memory, options, report, table, verdict
+from made import Training, made_pack
+
+IMAGENET, EPOCHS = 1_281_167, 90
+ON_CPU = 512
+TARGET_MINUTES = 35.0
+
+
+def as_many_as_fit(device: str, pixels: str) -> int:
+    """All of ILSVRC-2012 where there is room, else what there is room for."""
+    if not device.startswith("cuda"):
+        return ON_CPU
+    free, _ = torch.cuda.mem_get_info()
+    (record,) = record_shape(256, "yuv420")
+    room = (free - ROOM_FOR_TRAINING) // (record if pixels == "yuv420" else 2 * record)
+    return max(1, min(IMAGENET, room - 1))
+
+
+def seconds_of(training: Training, epoch: int, start: int = 0) -> float:
+    """Train for an epoch from step `start` on, and wait until all of it is done."""
+    began = time.perf_counter()
+    last = torch.stack(list(training.losses(epoch, start)))[-1].item()
+    seconds = time.perf_counter() - began
+    if not math.isfinite(last):
+        raise RuntimeError(f"the loss became {last}: what was timed is no training")
+    return seconds
+
+
+def told(found: Contestant, training: Training, images: int) -> list[str]:
+    """What was trained on, the table, and what follows for an epoch and for ninety."""
+    rate = statistics.median(found.rates)
+    epoch, all_minutes = IMAGENET / rate, EPOCHS * IMAGENET / rate / 60
+    how = "measured" if images == IMAGENET else f"extrapolated from {images:,} images"
+    return [
+        f"{images:,} records of noise, {training.how.pixels}; home: {training.home}, filled in "
+        f"{training.seconds_to_fill:.1f} s",
+        table([found], found),
+        f"an epoch of {IMAGENET:,} images: {epoch:,.1f} s ({how})",
+        f"{EPOCHS} epochs: {all_minutes:,.1f} minutes ({EPOCHS} times that)",
+    ]
+
+
+def main() -> None:
+    parser = options(__doc__, batch=128, rounds=1, images=0)
+    parser.add_argument("--pixels", choices=("yuv420", "rgb"), default="yuv420")
+    args = parser.parse_args()
+    images = args.images or as_many_as_fit(args.device, args.pixels)
+    training = Training(args.device, args.batch, made_pack(images, pixels=args.pixels))
+    steps = len(training.batches)
+    seconds_of(training, 0, max(0, steps - 3))  # warms up, the short last batch too
+    found = Contestant(f"{training.recipe.network}, batch {args.batch}", Training)
+    for number in range(args.rounds):
+        found.rates.append(images / seconds_of(training, 1 + number))
+    peaks = memory(args.device)
+    found.peak_resident, found.peak_device = peaks["resident"], peaks["device"]
+    lines = told(found, training, images)
+    if args.device.startswith("cuda"):
+        minutes = EPOCHS * IMAGENET / statistics.median(found.rates) / 60
+        lines.append(verdict("35 minutes ÷ 90 epochs", TARGET_MINUTES / minutes, 1.0))
+    report(args.json, args.device, [found], lines, batch=args.batch, images=images)
+
+
+if __name__ == "__main__":
+    main()
