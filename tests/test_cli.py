@@ -219,6 +219,19 @@ def test_a_run_is_resumed_with_its_own_recipe(trained, tmp_path):
     assert "learning_rate 0.02 → 1" in done.stderr
 
 
+def test_a_training_begins_with_an_earlier_ones_network(trained, tmp_path):
+    source = trained[0].parent / "patterns.pack"
+    options = ["--epochs", 1, "--rates", "conv1=0", "conv2=0.1", "--reset", "fc4"]
+    done = alexnet("train", source, tmp_path / "run", "--init", trained[0], *options)
+    assert done.returncode == 0, done.stderr
+    assert "Taken from" in done.stderr
+    assert "Newly drawn: fc4" in done.stderr
+    assert "('conv1=0', 'conv2=0.1')" in done.stderr
+    done = alexnet("train", source, "--init", trained[0], "--resume", trained[0])
+    assert done.returncode == 1
+    assert "give one of them" in done.stderr
+
+
 def test_a_training_that_diverges_exits_with_3(trained, tmp_path):
     source = trained[0].parent / "patterns.pack"
     wild = ["--learning-rate" if w == "--learning-rate" else w for w in QUICK]

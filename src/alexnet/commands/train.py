@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from tyro.conf import Positional, arg
 
+from alexnet.lab_notes import FROM_TRAINED
 from alexnet.recipe import RECIPES, Recipe, recommend
 
 if TYPE_CHECKING:
@@ -51,6 +52,13 @@ class Train:
     """A named recipe to start from; by default the one that suits the images, which is said."""
     resume: Path | None = None
     """Go on from this run's last checkpoint, or from this checkpoint file."""
+    init: Path | None = None
+    """Begin with the weights of this run. Its last layer is left out if the classes differ; freeze
+    or slow down layers with --rates."""
+    take: tuple[str, ...] = ()
+    """Take only these layers of --init."""
+    reset: tuple[str, ...] = ()
+    """Take all but these."""
     device: str = "auto"
     """auto, cpu or cuda."""
     precision: Literal["auto", "float32", "tf32", "bf16"] = "auto"
@@ -67,8 +75,10 @@ class Train:
     def run(self) -> int:
         """Pack if need be, choose the recipe, train, and say what to do next."""
         from alexnet.learn.train import train
+        from alexnet.learn.transfer import Transfer
         from alexnet.screen import TrainingScreen
 
+        self.check()
         name = Path(self.images.rstrip("/")).name
         folder = self.run_folder or self.resume_folder() or Path("runs") / f"{name}-{timestamp()}"
         pack = opened(self.images, folder)
@@ -82,6 +92,7 @@ class Train:
                 precision=self.precision,
                 resident=self.resident,
                 resume=self.resume,
+                init=Transfer(self.init, self.take, self.reset) if self.init else None,
                 save_minutes=self.save_minutes,
                 log_seconds=self.log_seconds,
                 screen=screen,
@@ -92,6 +103,15 @@ class Train:
             return 128 + outcome.signal
         print(next_commands(folder, 10 if recipe.flip else 5))
         return int(not outcome.saved)
+
+    def check(self) -> None:
+        """Raise ValueError for options that do not go together."""
+        if self.init and self.resume:
+            raise ValueError(
+                "--resume goes on with a training, --init begins one: give one of them"
+            )
+        if (self.take or self.reset) and not self.init:
+            raise ValueError("--take and --reset name layers of a run: say which, --init RUN")
 
     def resume_folder(self) -> Path | None:
         """The folder that a resumed training goes on in."""
@@ -112,11 +132,23 @@ class Train:
             name, why = recommend(kind, pack.size, images, "val" in pack.splits)
         if name not in RECIPES:
             raise ValueError(f"no recipe is called {name!r}; there are {', '.join(RECIPES)}")
-        recipe = dataclasses.replace(RECIPES[name], **changes)
+        recipe = self.start_from(RECIPES[name])
+        recipe = dataclasses.replace(recipe, **changes)
         print(f"Recipe `{name}` ({why}). It departs from the paper in:", file=sys.stderr)
         for field_name, (mine, paper) in recipe.differences(RECIPES["paper"]).items():
             print(f"  {field_name:<16} {mine}   (paper: {paper})", file=sys.stderr)
         return recipe
+
+    def start_from(self, recipe: Recipe) -> Recipe:
+        """A recipe that nobody named takes over the network that the training begins with."""
+        if self.init is None and self.recipe in FROM_TRAINED:
+            print(f"`{self.recipe}` goes on from a trained network: --init RUN", file=sys.stderr)
+        if self.init is None or self.recipe is not None:
+            return recipe
+        from alexnet.learn.transfer import like
+
+        print(f"The network is that of {self.init}.", file=sys.stderr)
+        return like(recipe, self.init)
 
     def again(self, folder: Path) -> str:
         """The command that goes on with this training."""

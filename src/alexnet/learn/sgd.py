@@ -43,6 +43,11 @@ class SGD:
         self.rates: dict[str, float] = {}
         """Of every group that has been moved: the rate of the last step that moved it."""
 
+    @property
+    def layers(self) -> list[str]:
+        """The layers that have weights, by name."""
+        return list(dict.fromkeys(name.split(".")[0] for name in self.names.values()))
+
     def step(self, loss: Tensor, rates: Rates | float) -> None:
         """Apply the gradients at these rates and clear them. What has a rate of 0 stays as it is.
 

@@ -34,6 +34,7 @@ from alexnet.learn.meter import Meter
 from alexnet.learn.schedule import Rates, rates
 from alexnet.learn.sgd import SGD
 from alexnet.learn.step import stepper
+from alexnet.learn.transfer import Transfer
 from alexnet.measure.evaluate import Counts, evaluate
 from alexnet.nets.variations import network_of
 from alexnet.recipe import Recipe
@@ -60,6 +61,7 @@ def train(
     precision: Precision = "auto",
     resident: Residence = "auto",
     resume: str | Path | None = None,
+    init: Transfer | None = None,
     save_minutes: float = 10.0,
     log_seconds: float = 10.0,
     screen: Screen | None = None,
@@ -67,7 +69,8 @@ def train(
     """Train a network on the `train` images of a pack, measuring it on `val` after every epoch.
 
     `resume` names a checkpoint file (or a run's folder, for its `last`) to go on from; only
-    `recipe.epochs` may then differ from its recipe. Raises FileExistsError if `run` holds another
+    `recipe.epochs` may then differ from its recipe. `init` says which layers begin with the
+    weights of an earlier training. Raises FileExistsError if `run` holds another
     training, BlockingIOError if one is under way there, ValueError for a pack or a recipe that
     does not fit, Diverged if the loss is no longer finite.
     """
@@ -85,6 +88,8 @@ def train(
                 "another folder"
             )
         training = Training(pack, run, recipe, machine, start, interrupt, screen)
+        if init is not None and start is None:
+            training.borrow(init)
         training.save_seconds, training.log_seconds = save_minutes * 60, log_seconds
         try:
             return training.run_epochs()
@@ -125,6 +130,14 @@ class Training:
         self.log = RunLog(run, screen, done=epoch * len(self.batches) + step)
         self.log.rewind(epoch, step)
         self.meter = Meter(self)
+
+    def borrow(self, init: Transfer) -> None:
+        """Begin with layers of an earlier training, and say with which."""
+        taken = init.into(self.network, self.recipe, self.pack.classes)
+        new = [name for name in self.sgd.layers if name not in taken]
+        self.log.write("init", epoch=0, step=0, init=str(init.init), taken=taken, new=new)
+        self.screen.say(f"Taken from {init.init}: {', '.join(taken)}.")
+        self.screen.say(f"Newly drawn: {', '.join(new) or 'nothing'}.")
 
     def run_epochs(self) -> Outcome:
         """Train until the last epoch is done or somebody asks to stop."""
