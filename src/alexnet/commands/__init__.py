@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from alexnet.commands.claims import Claims
 from alexnet.commands.demo import Demo
 from alexnet.commands.evaluate import Evaluate
 from alexnet.commands.export import Export
@@ -23,5 +24,6 @@ COMMANDS: dict[str, Callable[..., Any]] = {
     "predict": Predict,
     "export": Export,
     "networks": Networks,
+    "claims": Claims,
     "demo": Demo,
 }

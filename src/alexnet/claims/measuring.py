@@ -1,0 +1,182 @@
+"""Measuring a claim: make the trainings, count, keep the counts."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from alexnet.claims import probes, race
+from alexnet.claims.claim import Claim
+from alexnet.claims.readings import WHOLE
+from alexnet.claims.results import Measurement
+from alexnet.claims.trainings import Job, check, last, make, pack_of, resolve
+
+if TYPE_CHECKING:
+    from alexnet.data.dataset import Pack
+
+Runs = dict[str, dict[str, Any]]
+"""What was counted, by role."""
+
+
+def measure(claim: Claim, job: Job) -> Iterator[Measurement]:
+    """The claim measured with one seed, with two, … up to the job's: each yielded when it is done.
+
+    What was trained and counted before is found again. Raises ValueError for a job that does not
+    fit the claim.
+    """
+    check(claim, job)
+    records = []
+    for seed in range(job.seeds):
+        records.append({"seed": seed, "runs": METHODS[claim.method](claim, job, seed)})
+        yield Measurement(
+            claim.name,
+            tuple(records),
+            data={} if claim.data is None else about(pack_for(job)),
+            changes=dict(job.changes),
+            recipe=job.recipe,
+            made=provenance(job),
+        )
+
+
+def errors(claim: Claim, job: Job, seed: int) -> Runs:
+    """Errors of every role's network at the end of its training, and of their averages."""
+    found, folders = {}, {}
+    for role in claim.runs:
+        folders[role] = folder_of(claim, role, job, seed)
+        scores = {views: counted(claim, folders[role], job, views) for views in claim.scores}
+        found[role] = {**trained(claim, role, job, seed, folders[role]), "scores": scores}
+    for role, members in claim.ensembles.items():
+        found[role] = {"scores": averaged(claim, [folders[m] for m in members], job)}
+    return found
+
+
+def folder_of(claim: Claim, role: str, job: Job, seed: int) -> Path:
+    """The folder of a role's training: the one that was named, or one that is made."""
+    return job.run if job.run is not None else make(claim, role, job, seed)
+
+
+def trained(claim: Claim, role: str, job: Job, seed: int, folder: Path) -> dict[str, Any]:
+    """How a role was trained: epochs, of how many, recipe, and what each epoch measured."""
+    checkpoint = last(folder)
+    whole = resolve(claim.runs[role], pack_of(claim.runs[role], claim, job), job, seed)[1]
+    return {
+        "epochs": checkpoint.position.epoch,
+        "of_epochs": whole,
+        "seed": checkpoint.recipe.seed,
+        "recipe": checkpoint.recipe.to_dict(),
+        "history": checkpoint.position.history,
+    }
+
+
+def counted(claim: Claim, folder: Path, job: Job, views: str) -> dict[str, Any]:
+    """Errors of a network: `views` of an image of the claim's split, or "train", one view."""
+    from alexnet.learn.checkpoint import find
+    from alexnet.measure.scores import measure as score
+    from alexnet.measure.scores import write
+
+    pack, split = pack_for(job), "train"
+    if views != "train":
+        split = claim.split if claim.split in pack.splits else "val"
+    network = find(folder, ("last", "best"))
+    kept = folder / f"scores-{split}-{pack.checksum[:8]}-{views}.json"
+    if not kept.exists() or kept.stat().st_mtime < network.stat().st_mtime:
+        many = 1 if views == "train" else int(views)
+        found = score(network, pack.path, split=split, views=many, device=job.device)
+        if job.run is not None:  # somebody else's folder stays as it is
+            return {"split": split, **short(found.to_dict())}
+        write(found, kept)
+    return {"split": split, **short(json.loads(kept.read_text("utf-8")))}
+
+
+def short(scores: dict[str, Any]) -> dict[str, int]:
+    """The counts of a scores.json."""
+    return {name: scores[name] for name in ("seen", "wrong1", "wrong5")}
+
+
+def averaged(claim: Claim, folders: list[Path], job: Job) -> dict[str, dict[str, Any]]:
+    """Errors of the averaged probabilities of several networks."""
+    raise NotImplementedError
+
+
+def towers(claim: Claim, job: Job, seed: int) -> Runs:
+    """How colorful the first-layer kernels of both towers are."""
+    folder = folder_of(claim, WHOLE, job, seed)
+    color = probes.colors(last(folder))
+    return {WHOLE: {**trained(claim, WHOLE, job, seed, folder), "color": color}}
+
+
+def features(claim: Claim, job: Job, seed: int) -> Runs:
+    """Of what class the nearest images are, by features and by pixels."""
+    folder = folder_of(claim, WHOLE, job, seed)
+    neighbors = probes.neighbors(folder, pack_for(job), job.device)
+    return {WHOLE: {**trained(claim, WHOLE, job, seed, folder), **neighbors}}
+
+
+def size(claim: Claim, job: Job, seed: int) -> Runs:
+    """How large the network is; nothing is trained."""
+    return {WHOLE: probes.size("alexnet")}
+
+
+METHODS: dict[str, Callable[[Claim, Job, int], Runs]] = {
+    "errors": errors,
+    "race": race.race,
+    "size": size,
+    "towers": towers,
+    "features": features,
+}
+
+
+def pack_for(job: Job) -> Pack:
+    """The pack of a job that has one."""
+    assert job.pack is not None
+    return job.pack
+
+
+def about(pack: Pack) -> dict[str, Any]:
+    """What a measurement says of its images."""
+    return {
+        "name": NAMES.get(pack.source["kind"], Path(pack.source["path"]).name),
+        "kind": pack.source["kind"],
+        "images": len(pack.splits["train"]),
+        "measured": {name: len(split) for name, split in pack.splits.items() if name != "train"},
+        "classes": len(pack.classes),
+        "size": pack.size,
+        "checksum": pack.checksum,
+    }
+
+
+NAMES = {"ilsvrc2010": "ILSVRC-2010", "ilsvrc2012": "ILSVRC-2012", "cifar10": "CIFAR-10"}
+"""What packs are called whose source is known."""
+
+
+def provenance(job: Job) -> dict[str, Any]:
+    """Where numbers come from: command, commit, machine, versions, date."""
+    from alexnet.learn import devices
+
+    facts = devices.describe(devices.machine(job.device))
+    command = ["alexnet", *sys.argv[1:]]
+    date = time.strftime("%Y-%m-%d")
+    return {"date": date, "commit": commit(), **facts, "command": command}
+
+
+def commit() -> str | None:
+    """The commit of the source this runs from, with -dirty if it was changed; None if unknown."""
+    words = [
+        "git",
+        "-C",
+        str(Path(__file__).parent),
+        "describe",
+        "--always",
+        "--dirty",
+        "--abbrev=12",
+    ]
+    try:
+        done = subprocess.run(words, capture_output=True, text=True, check=True, timeout=10)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip()

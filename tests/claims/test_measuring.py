@@ -1,0 +1,114 @@
+"""Measuring claims from end to end, by the very commands of the table, on small packs."""
+
+import json
+import shlex
+
+import pytest
+from tests.claims.conftest import SMALL
+
+from alexnet.claims.measuring import measure
+from alexnet.claims.paper import CLAIMS
+from alexnet.claims.results import load
+from alexnet.claims.trainings import Interrupted, Job, resolve
+from alexnet.cli import main
+from alexnet.data.dataset import open_pack
+
+ON_IMAGENET = [
+    c for c in CLAIMS.values() if c.data and c.data.kind != "cifar10" and not c.ensembles
+]
+
+
+@pytest.fixture
+def folder(packs, tmp_path, monkeypatch):
+    """An empty folder, but for the packs."""
+    for pack in packs.iterdir():
+        (tmp_path / pack.name).symlink_to(pack)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def run(command):
+    with pytest.raises(SystemExit) as end:
+        main(shlex.split(command)[1:])
+    return end.value.code
+
+
+@pytest.mark.parametrize("claim", ON_IMAGENET, ids=lambda claim: claim.name)
+def test_the_command_that_measures_a_claim_on_imagenet_runs(claim, folder, miniatures, capsys):
+    assert run(f"{claim.command} {SMALL} --seeds 1") == 0
+    (found,) = load(claim.name, folder / "claims" / "results")
+    assert all(isinstance(x, float) for q in claim.quantities for x in found.values(q))
+    assert not found.is_the_papers(claim)
+    assert "1 of " in found.label()
+    assert "not measured" in capsys.readouterr().out
+
+
+def test_what_was_trained_is_found_again_and_shared(folder, miniatures, monkeypatch):
+    assert run(f"alexnet claims run two-towers --pack ilsvrc2012.pack {SMALL}") == 0
+    runs = {path.name for path in (folder / "claims" / "runs").iterdir()}
+    assert len(runs) == 2
+    monkeypatch.setattr("alexnet.learn.train.train", None)  # nothing is trained a second time
+    assert run(f"alexnet claims run two-towers --pack ilsvrc2012.pack {SMALL}") == 0
+    assert run(f"alexnet claims run ten-views --pack ilsvrc2012.pack {SMALL}") == 0
+    assert {path.name for path in (folder / "claims" / "runs").iterdir()} == runs
+
+
+def test_a_finished_run_is_measured_instead_of_training_one(folder, miniatures):
+    assert run(f"alexnet train ilsvrc2012.pack mine --recipe small {SMALL}") == 0
+    before = {path.name for path in (folder / "mine").iterdir()}
+    assert run("alexnet claims run ten-views --run mine --device cpu") == 0
+    assert not (folder / "claims" / "runs").exists()
+    assert {path.name for path in (folder / "mine").iterdir()} == before
+    (found,) = load("ten-views", folder / "claims" / "results")
+    assert found.epochs() == (1, 90)
+
+
+def test_a_result_says_where_it_comes_from(folder, miniatures):
+    run(f"alexnet claims run ten-views --pack ilsvrc2012.pack {SMALL}")
+    made = json.loads((folder / "claims/results/ten-views.json").read_text())["measurements"][0]
+    assert {"date", "commit", "command", "device_name", "torch"} <= set(made["made"])
+    assert made["data"]["classes"] == 3
+    assert made["records"][0]["runs"]["the network"]["scores"]["10"]["seen"] == 12
+
+
+def test_every_seed_is_kept_when_it_is_done(folder, miniatures, capsys):
+    assert run(f"alexnet claims run two-towers --pack ilsvrc2012.pack {SMALL} --seeds 2") == 0
+    (found,) = load("two-towers", folder / "claims" / "results")
+    assert [record["seed"] for record in found.records] == [0, 1]
+    assert "two-towers: 1 of 2 seeds" in capsys.readouterr().err
+
+
+def test_a_training_that_was_stopped_stops_the_claim(folder, monkeypatch):
+    class Stopped:
+        signal, saved = 15, True
+
+    monkeypatch.setattr("alexnet.learn.train.train", lambda *_, **__: Stopped())
+    job = Job(pack=open_pack("ilsvrc2012.pack"), changes={"epochs": 1, "crop": 64})
+    with pytest.raises(Interrupted, match="the same command goes on") as stop:
+        next(measure(CLAIMS["ten-views"], job))
+    assert stop.value.exit_code == 143
+
+
+@pytest.mark.parametrize(
+    ("command", "message"),
+    [
+        ("run dropout --pack ilsvrc2012.pack --dropout 0.3", "compares dropout"),
+        ("run two-towers", "name images to measure two-towers on"),
+        ("run fall-2009 --pack fall2009.pack", "name their packs with --earlier"),
+        ("run depth --run mine --pack ilsvrc2012.pack", "Leave --run out"),
+        ("run", "name a claim"),
+        ("run relu", "no claim is called 'relu'"),
+        ("run ten-views --pack ilsvrc2012.pack --recipe big", "no recipe is called 'big'"),
+    ],
+)
+def test_a_job_that_does_not_fit_is_refused_with_what_to_do(command, message, folder, capsys):
+    assert run(f"alexnet claims {command}") == 1
+    assert message in capsys.readouterr().err.replace("\n", " ")
+
+
+def test_every_seed_has_its_own_recipe(folder):
+    job = Job(changes={"seed": 10, "epochs": 2})
+    recipe, whole = resolve(
+        CLAIMS["ten-views"].runs["the network"], open_pack("ilsvrc2012.pack"), job, 2
+    )
+    assert (recipe.seed, recipe.epochs, whole) == (12, 2, 90)
