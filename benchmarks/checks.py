@@ -1,0 +1,216 @@
+"""Before anything is timed on a GPU: does it compute what it should?
+
+python benchmarks/checks.py
+
+Kernels beside their formulas, forward and backward, in float32 and bfloat16; the recorded step
+beside the step launched piece by piece; records at home on the GPU, streamed to it, and cropped by
+the CPU; a training stopped and resumed beside one that was not. On a CPU the same code runs, which
+says nothing about a GPU.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from alexnet.data.augment import Preprocessing
+from alexnet.data.batches import Batches
+from alexnet.data.homes import OnHost
+from alexnet.kernels import crop, formulas_only, norm_pool, relu_pool, response_norm
+from alexnet.kernels.maps import channels_last
+from alexnet.learn import checkpoint, devices
+from alexnet.learn.log import Screen
+from alexnet.learn.step import Step, stepper
+from alexnet.learn.train import fresh, train
+from alexnet.recipe import Recipe
+from interleave import machine, options
+from made import made_pack
+
+Check = tuple[str, float, float]
+"""What was compared, the largest difference found, and the largest allowed."""
+ALLOWED = {torch.float32: 2e-5, torch.bfloat16: 2e-2}
+BLOCKS: dict[str, tuple[Callable[..., Tensor], tuple[int, ...]]] = {
+    "ReLU, norm, pool, two towers": (partial(norm_pool, towers=2), (96, 55, 55)),
+    "ReLU, norm, pool, one tower": (norm_pool, (256, 27, 27)),
+    "norm, pool, ReLU": (partial(norm_pool, order="norm-pool-relu", over_n=True), (96, 27, 27)),
+    "norm alone": (response_norm, (64, 13, 13)),
+    "ReLU, max pool": (relu_pool, (256, 13, 13)),
+    "ReLU, mean pool": (partial(relu_pool, kind="avg"), (64, 8, 8)),
+    "mean pool, ReLU": (partial(relu_pool, kind="avg", order="pool-relu"), (64, 15, 15)),
+}
+
+
+def off(found: Tensor, wanted: Tensor, ties: bool = False) -> float:
+    """The largest difference, as a share of the largest number wanted; NaNs are infinitely far.
+
+    With `ties` one number in 10,000 may be anything: where two maxima are nearly equal, rounding
+    decides which of them gets the gradient.
+    """
+    found, wanted = found.detach().double(), wanted.detach().double()
+    if not found.isfinite().all():
+        return float("inf")
+    differences = (found - wanted).abs().flatten()
+    left_out = differences.numel() // 10_000 if ties else 0
+    worst = differences.topk(left_out + 1).values[-1]
+    return float(worst / wanted.abs().max().clamp_min(1e-30))
+
+
+def kernels(device: str, images: int) -> Iterator[Check]:
+    """Every block beside its formula in float64, values and gradients."""
+    for name, (operation, shape) in BLOCKS.items():
+        for dtype, allowed in ALLOWED.items():
+            torch.manual_seed(0)
+            x = channels_last(3 * torch.randn(images, *shape).to(device, dtype))
+            mine, exact = (y.detach().requires_grad_() for y in (x, x.double()))
+            out = operation(mine)
+            with formulas_only():
+                wanted = operation(exact)
+            gradient = torch.randn(wanted.shape).to(device, dtype)
+            out.backward(gradient)
+            wanted.backward(gradient.double())
+            assert mine.grad is not None
+            assert exact.grad is not None
+            words = f"{name}, {str(dtype)[6:]}"
+            yield words, off(out, wanted), allowed
+            yield f"{words}, gradient", off(mine.grad, exact.grad, ties=True), 2 * allowed
+
+
+def crops(device: str, images: int) -> Iterator[Check]:
+    """Crops beside their formula, both kinds of records."""
+    for pixels, shape in ("rgb", (256, 256, 3)), ("yuv420", (98304,)):
+        torch.manual_seed(0)
+        records = torch.randint(0, 256, (images, *shape), dtype=torch.uint8).to(device)
+        places = torch.randint(0, 33, (2, images)).to(device)
+        how: dict[str, Any] = {
+            "tops": places[0],
+            "lefts": places[1],
+            "flips": (torch.rand(images) < 0.5).to(device),
+            "shifts": 20 * torch.randn(images, 3).to(device),
+            "mean": 255 * torch.rand(256, 256, 3).to(device),
+        }
+        how |= {"size": 224, "side": 256, "scale": 1 / 64, "pixels": pixels, "pad": 3}
+        for dtype, allowed in ALLOWED.items():
+            chosen = torch.arange(images - 1, -1, -1).to(device)
+            found = crop(records, chosen, dtype=dtype, **how)
+            with formulas_only():
+                wanted = crop(records, chosen, **how)
+            yield f"crops, {pixels}, {str(dtype)[6:]}", off(found, wanted), allowed
+
+
+def steps(device: str, batch: int) -> Iterator[Check]:
+    """The step as it is used beside the plain one: the same losses and gradients, dropout too."""
+    for precision, allowed in ("float32", 1e-5), ("bf16", 1e-2):
+        where = devices.machine(device, precision)  # type: ignore[arg-type]
+        recipe = Recipe(initialization="variance", batch_size=batch)
+        network = devices.place(fresh(recipe, 100).train(), where)
+        images = channels_last(torch.randn(batch, 3, 224, 224).to(device, where.dtype))
+        labels = torch.randint(0, 100, (batch,)).to(device)
+        used = stepper(network, where, tuple(images.shape))
+        found = []
+        for step in used, used, Step(network, where):  # twice, for what a replay leaves behind
+            network.zero_grad()
+            torch.manual_seed(7)
+            loss = step(images, labels)
+            found.append([loss, *(p.grad.clone() for p in network.parameters())])
+        for name, mine in ("a replay", found[0]), ("a second replay", found[1]):
+            worst = max(off(a, b) for a, b in zip(mine, found[2], strict=True))
+            yield f"{name} beside the plain step, {precision}", worst, allowed
+        short = images[: batch // 2], labels[: batch // 2]
+        yield f"a shorter batch, {precision}", float(not used(*short).isfinite()), 0.0
+
+
+def homes(device: str, batch: int) -> Iterator[Check]:
+    """Batches from every home of the records, beside those that the CPU makes."""
+    pack, recipe = made_pack(4 * batch + 3), Recipe(batch_size=batch)
+    split, how = pack.splits["train"], Preprocessing.of(pack, recipe)
+    plain = Batches(split, how, recipe, devices.Machine(torch.device("cpu")))
+    assert isinstance(plain.home, OnHost)
+    for resident in "yes", "no":
+        where = devices.machine(device, "float32", resident)  # type: ignore[arg-type]
+        mine = Batches(split, how.to(where.device), recipe, where)
+        worst = 0.0
+        for a, b in zip(mine.epoch(1), plain.epoch(1), strict=True):
+            worst = max(worst, off(a.images.cpu(), b.images), off(a.labels.cpu(), b.labels))
+        yield f"batches from {type(mine.home).__name__}", worst, ALLOWED[torch.float32]
+
+
+class Stop(Screen):
+    """Asks the training to stop at a step."""
+
+    def __init__(self, step: int) -> None:
+        self.at = step
+
+    def say(self, text: str) -> None:
+        """Say nothing."""
+
+    def progress(self, progress: Any) -> None:
+        """Send the signal that a terminal would send."""
+        if progress.step == self.at:
+            os.kill(os.getpid(), signal.SIGINT)
+
+
+def resumed(device: str, batch: int) -> Iterator[Check]:
+    """Stopped in the middle of an epoch and resumed: the weights of never having stopped."""
+    pack = made_pack(8 * batch + 5, size=32, pixels="rgb")
+    recipe = Recipe(
+        network="cifar",
+        initialization="variance",
+        crop=28,
+        epochs=2,
+        batch_size=batch,
+        schedule="constant",
+        pixel_scale=1 / 64,
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        straight, stopped = Path(folder, "straight"), Path(folder, "stopped")
+        quiet: dict[str, Any] = {"device": device, "log_seconds": 0}
+        train(pack, straight, recipe, screen=Stop(-1), **quiet)
+        train(pack, stopped, recipe, screen=Stop(4), **quiet)
+        train(pack, stopped, recipe, screen=Stop(-1), resume=stopped, **quiet)
+        one, other = (checkpoint.load(run / "last.safetensors") for run in (straight, stopped))
+    for part in "weights", "momenta":
+        mine, theirs = getattr(one, part), getattr(other, part)
+        worst = max(off(mine[name], theirs[name]) for name in mine)
+        yield f"resumed beside never stopped, {part}", worst, 0.0
+
+
+CHECKS = {"kernels": kernels, "crops": crops, "steps": steps, "homes": homes, "resumed": resumed}
+
+
+def main() -> None:
+    parser = options(__doc__, images=16)
+    args = parser.parse_args()
+    torch.backends.cudnn.deterministic = True  # or equal computations need not be equal
+    rows, failed = [], 0
+    for name, check in CHECKS.items():
+        began = time.perf_counter()
+        try:
+            found = list(check(args.device, args.images))
+        except Exception as error:  # noqa: BLE001 - the other checks still have something to say
+            found = [(f"{name}: {type(error).__name__}: {error}"[:300], float("inf"), 0.0)]
+        for words, worst, allowed in found:
+            good = worst <= allowed
+            failed += not good
+            print(f"{'right' if good else 'WRONG'}  {worst:9.1e} of {allowed:.0e}  {words}")
+        print(f"  {name}: {time.perf_counter() - began:.1f} s", flush=True)
+        rows += [{"what": w, "difference": d, "allowed": a} for w, d, a in found]
+    if args.json:
+        args.json.parent.mkdir(parents=True, exist_ok=True)
+        facts = {**machine(args.device), "failed": failed, "rows": rows}
+        args.json.write_text(json.dumps(facts, indent=1) + "\n")
+    sys.exit(f"{failed} of {len(rows)} checks failed" if failed else 0)
+
+
+if __name__ == "__main__":
+    main()
