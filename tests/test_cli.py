@@ -149,6 +149,28 @@ def test_evaluate_prints_a_table_or_one_json_object_and_writes_scores(trained):
     assert "stripes" in text
 
 
+def test_predictions_are_dumped_averaged_weighed_and_submitted(trained, tmp_path):
+    run, here, cpu = trained[0], trained[0].parent / "patterns.pack", ["--device", "cpu"]
+    options = ["--views", 5, "--dump", tmp_path / "one.npz", "--submission", tmp_path / "one.txt"]
+    done = alexnet("evaluate", run, here, *options, *cpu)
+    assert done.returncode == 0, done.stderr
+    assert len((tmp_path / "one.txt").read_text().splitlines()) == 24
+    assert "numbered from 1 in the order" in done.stderr
+    alone = alexnet("evaluate", run, "--views", 5, "--json", *cpu)
+    both = [tmp_path / "one.npz"] * 2
+    done = alexnet("evaluate", "--dumps", *both, "--search", "--json", "--out", tmp_path / "s.json")
+    assert "--weights 1 1" in done.stderr
+    scores = json.loads(done.stdout)
+    assert scores["wrong1"] == json.loads(alone.stdout)["wrong1"]
+    assert json.loads((tmp_path / "s.json").read_text()) == scores
+    together = alexnet("evaluate", run, run, "--weights", 3, 1, *cpu)
+    assert "2 networks averaged" in together.stdout
+    assert "weight 0.75" in together.stdout
+    nothing = alexnet("evaluate")
+    assert nothing.returncode == 1
+    assert "name a run" in nothing.stderr
+
+
 @pytest.mark.parametrize("style", ["table", "csv", "json"])
 def test_predict_reads_folders_and_goes_on_after_a_bad_file(trained, folder, tmp_path, style):
     (tmp_path / "images").mkdir()

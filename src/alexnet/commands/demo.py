@@ -41,7 +41,7 @@ class Demo:
             return status
         for views in (1, 5):
             step(f"alexnet evaluate {run} --views {views}")
-            Evaluate(run, views=views).run()
+            Evaluate((run,), views=views).run()
         picture = self.folder / "predictions.png"
         draw(load(run), pack, picture)
         print(f"\nImages with their five labels: {picture}")

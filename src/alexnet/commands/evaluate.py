@@ -1,28 +1,45 @@
-"""`alexnet evaluate`: the errors of a trained network."""
+"""`alexnet evaluate`: the errors of a trained network, or of several together."""
 
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from tyro.conf import Positional
+
+if TYPE_CHECKING:
+    from alexnet.measure.ensemble import Predictions
+    from alexnet.measure.scores import Scores
 
 
 @dataclass(frozen=True)
 class Evaluate:
-    """Measure top-1 and top-5 error over every image of a split."""
+    """Measure top-1 and top-5 error over every image of a split; of several runs, averaged."""
 
-    run_folder: Positional[Path]
-    """A run's folder (its best checkpoint, else its last) or a checkpoint file."""
-    pack: Positional[Path | None] = None
-    """By default the pack that the run was trained on."""
+    runs: Positional[tuple[Path, ...]] = ()
+    """Folders of runs (of each its best checkpoint, else its last) or checkpoint files, and then a
+    pack, by default the one that the first run was trained on."""
     split: str = "val"
     """Which images."""
     views: Literal[1, 5, 10] = 1
     """1: the center; 10: corners and center and their mirror images, averaged (section 4.1); 5: the
     same without mirror images, for what has a right way round."""
+    dumps: tuple[Path, ...] = ()
+    """Files of --dump to average with the runs, or alone."""
+    weights: tuple[float, ...] = ()
+    """Of the runs, then of the files; by default all weigh the same."""
+    search: bool = False
+    """Find weights with fewer errors on these images. Measure them on others: --weights."""
+    dump: Path | None = None
+    """Write the probabilities to this .npz file."""
+    submission: Path | None = None
+    """Write the text of a submission to the challenge: five numbers of classes a line."""
+    devkit: Path | None = None
+    """The folder with ILSVRC's development kit, which has the numbers that --submission wants. By
+    default the one that the images were packed from."""
     per_class: bool = False
     """Print the errors of every class."""
     ignore_unknown: bool = False
@@ -30,22 +47,67 @@ class Evaluate:
     device: str = "auto"
     """auto, cpu or cuda."""
     out: Path | None = None
-    """Where the scores are written. By default scores.json in the run's folder."""
+    """Where the scores are written. By default scores.json in the folder of a single run."""
     json: bool = False
     """Print the scores as JSON instead of a table."""
 
     def run(self) -> int:
-        """Measure, write the scores, print them."""
-        from alexnet.measure.scores import measure, write
+        """Measure, write what was asked for, print the scores."""
+        runs, pack = self.runs_and_pack()
+        alone = len(runs) == 1 and not self.dumps
+        if alone and not (self.dump or self.submission):
+            from alexnet.measure.scores import measure
 
-        scores = measure(
-            self.run_folder,
-            self.pack,
-            split=self.split,
-            views=self.views,
-            device=self.device,
-            ignore_unknown=self.ignore_unknown,
-        )
-        write(scores, self.out or scores.folder / "scores.json")
+            return self.report(measure(runs[0], pack, **self.how()), runs[0])
+        together = self.together(runs, pack)
+        if self.dump:
+            together.write(self.dump)
+        if self.submission:
+            from alexnet.measure.submission import write
+
+            print(write(together, self.submission, self.devkit), file=sys.stderr)
+        if not together.labeled and (self.dump or self.submission):
+            return 0  # what can be had of images without labels is written
+        return self.report(together.scores(), runs[0] if alone else None)
+
+    def runs_and_pack(self) -> tuple[tuple[Path, ...], Path | None]:
+        """The positional arguments. Raises ValueError if there is nothing to measure."""
+        runs, pack = self.runs, None
+        if runs and (runs[-1] / "pack.json").is_file():
+            runs, pack = runs[:-1], runs[-1]
+        if not runs and not self.dumps:
+            raise ValueError("nothing to measure: name a run, or files of predictions, --dumps")
+        return runs, pack
+
+    def how(self) -> dict[str, Any]:
+        """The options that say how a run is measured."""
+        names = "split", "views", "device", "ignore_unknown"
+        return {name: getattr(self, name) for name in names}
+
+    def together(self, runs: tuple[Path, ...], pack: Path | None) -> Predictions:
+        """The weighted mean of all predictions."""
+        from alexnet.measure.ensemble import average, predict, read, search
+
+        some: list[Predictions] = []
+        for run in runs:
+            some.append(predict(run, pack or (some[0].pack if some else None), **self.how()))
+        some += map(read, self.dumps)
+        weights = self.weights
+        if self.search:
+            weights = search(some)
+            print(
+                f"Weights found on these images, whose errors flatter them: --weights "
+                f"{' '.join(f'{w:g}' for w in weights)}",
+                file=sys.stderr,
+            )
+        return average(some, weights)
+
+    def report(self, scores: Scores, run: Path | None) -> int:
+        """Write and print the scores."""
+        from alexnet.measure.scores import write
+
+        out = self.out or (scores.folder / "scores.json" if run else None)
+        if out:
+            write(scores, out)
         print(json.dumps(scores.to_dict(), indent=2) if self.json else scores.text(self.per_class))
         return 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -13,6 +14,7 @@ from torch import Tensor, nn
 from alexnet.data.augment import Preprocessing
 from alexnet.data.batches import views
 from alexnet.data.dataset import Split
+from alexnet.data.homes import Batch
 from alexnet.learn.devices import Machine
 
 
@@ -75,6 +77,16 @@ def probabilities(network: nn.Module, images: Tensor, many: int = 1) -> Tensor:
     return soft.unflatten(0, (-1, many)).mean(1)
 
 
+def answers(
+    network: nn.Module, batches: Iterable[Batch], machine: Machine, many: int = 1
+) -> Iterator[tuple[Tensor, Batch]]:
+    """Of each batch of views, the probabilities N classes, and the batch."""
+    for batch in batches:
+        with machine.cast():
+            likely = probabilities(network, batch.images, many)
+        yield likely, batch
+
+
 def evaluate(
     network: nn.Module,
     split: Split,
@@ -92,13 +104,12 @@ def evaluate(
     out. Raises RuntimeError if the images counted are not exactly those that had to be.
     """
     labels = split.labels if relabel is None else relabel[split.labels]
-    members = np.flatnonzero(labels >= 0)
-    size = max(1, batch_size // many)
-    was_training, counts = network.training, Counts(classes)
+    members, counts = np.flatnonzero(labels >= 0), Counts(classes)
+    was_training = network.training
     network.eval()
-    for batch in views(split, labels, members, how, machine.device, many=many, batch_size=size):
-        with machine.cast():
-            likely = probabilities(network, batch.images, many)
+    size = max(1, batch_size // many)
+    batches = views(split, labels, members, how, machine.device, many=many, batch_size=size)
+    for likely, batch in answers(network, batches, machine, many):
         counts.add(likely, batch.labels)
     network.train(was_training)
     if counts.seen != len(members):

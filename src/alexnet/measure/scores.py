@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from alexnet.data.dataset import Pack, open_pack
 from alexnet.learn import checkpoint as checkpoints
@@ -18,11 +19,25 @@ from alexnet.measure.evaluate import Counts, evaluate
 
 
 @dataclass(frozen=True)
-class Scores:
-    """SCORES of a network on the images of a split."""
+class Member:
+    """A trained network that was measured, alone or among others."""
 
-    checkpoint: Path
-    checkpoint_checksum: str
+    checkpoint: str
+    sha256: str
+    weight: float = 1.0
+
+    @classmethod
+    def of(cls, path: Path) -> Member:
+        """The network of a checkpoint file."""
+        with path.open("rb") as file:
+            return cls(str(path), hashlib.file_digest(file, "sha256").hexdigest())
+
+
+@dataclass(frozen=True)
+class Scores:
+    """SCORES of a network, or of several averaged, on the images of a split."""
+
+    members: tuple[Member, ...]
     pack: Path
     pack_checksum: str
     split: str
@@ -34,8 +49,8 @@ class Scores:
 
     @property
     def folder(self) -> Path:
-        """The run's folder."""
-        return self.checkpoint.parent
+        """The folder of the run, of the first where there are several."""
+        return Path(self.members[0].checkpoint).parent
 
     def to_dict(self) -> dict[str, Any]:
         """As `scores.json` holds it."""
@@ -51,7 +66,7 @@ class Scores:
             "left_out": self.left_out,
             "split": self.split,
             "views": self.views,
-            "checkpoint": {"path": str(self.checkpoint), "sha256": self.checkpoint_checksum},
+            **self._networks(),
             "pack": {"path": str(self.pack), "checksum": self.pack_checksum},
             "per_class": {
                 name: {"seen": seen, "wrong1": wrong1, "wrong5": wrong5}
@@ -59,11 +74,24 @@ class Scores:
             },
         }
 
+    def _networks(self) -> dict[str, Any]:
+        rows = [
+            {"path": x.checkpoint, "sha256": x.sha256, "weight": x.weight} for x in self.members
+        ]
+        if len(rows) > 1:
+            return {"checkpoints": rows}
+        del rows[0]["weight"]
+        return {"checkpoint": rows[0]}
+
     def text(self, per_class: bool = False) -> str:
         """A table for people."""
         c, how = self.counts, "center view" if self.views == 1 else f"{self.views} views averaged"
-        lines = [
-            f"{self.checkpoint} on {c.seen:,} images ({self.split} of {self.pack}), {how}",
+        lines = [f"{x.checkpoint}, weight {x.weight:.3g}" for x in self.members]
+        who = f"{len(lines)} networks averaged,"
+        if len(self.members) == 1:
+            who, lines = self.members[0].checkpoint, []
+        lines += [
+            f"{who} on {c.seen:,} images ({self.split} of {self.pack}), {how}",
             f"  top-1 error {c.top1:7.2%}   {c.wrong1:,} of {c.seen:,} wrong",
             f"  top-5 error {c.top5:7.2%}   {c.wrong5:,} of {c.seen:,} wrong",
             f"  loss {c.loss:.4f} nats",
@@ -94,12 +122,7 @@ def measure(
     Classes are matched by name. Raises FileNotFoundError for a missing run or pack, ValueError for
     a missing split or, unless `ignore_unknown`, for images of classes the network does not know.
     """
-    path = checkpoints.find(run)
-    trained = checkpoints.load(path)
-    images = open_pack(Path(pack) if pack else _trained_on(path))
-    if split not in images.splits:
-        raise ValueError(f"{images.path} has no {split} images; it has {', '.join(images.splits)}")
-    relabel = _relabel(trained, images, split, ignore_unknown)
+    path, trained, images = opened(run, pack, split)
     how, machine = trained.preprocessing_for(images), devices.machine(device)
     counts = evaluate(
         devices.place(trained.network(), machine),
@@ -109,11 +132,10 @@ def measure(
         machine,
         many=views,
         batch_size=batch_size,
-        relabel=relabel,
+        relabel=relabeling(trained, images, split, ignore_unknown),
     )
     return Scores(
-        checkpoint=path,
-        checkpoint_checksum=_sha256(path),
+        members=(Member.of(path),),
         pack=images.path,
         pack_checksum=images.checksum,
         split=split,
@@ -124,25 +146,36 @@ def measure(
     )
 
 
-def write(scores: Scores, path: Path) -> None:
-    """Write `scores.json`, whole or not at all."""
-    text = json.dumps(scores.to_dict(), indent=2) + "\n"
-    checkpoints.replace_file(path, lambda beside: beside.write_text(text))
+def opened(run: str | Path, pack: str | Path | None, split: str) -> tuple[Path, Checkpoint, Pack]:
+    """A run's checkpoint file, what is in it, and the pack: by default that of its training.
+
+    Raises FileNotFoundError where one is missing, ValueError for a split that is not there.
+    """
+    path = checkpoints.find(run)
+    trained = checkpoints.load(path)
+    images = open_pack(Path(pack) if pack else _trained_on(path))
+    if split not in images.splits:
+        raise ValueError(f"{images.path} has no {split} images; it has {', '.join(images.splits)}")
+    return path, trained, images
 
 
-def _relabel(
-    trained: Checkpoint, pack: Pack, split: str, ignore_unknown: bool
-) -> np.ndarray[Any, Any]:
-    """The network's label of each of the pack's classes; −1 where it has none."""
+def relabeling(
+    trained: Checkpoint, pack: Pack, split: str, ignore_unknown: bool, unlabeled: bool = False
+) -> NDArray[np.int64]:
+    """The network's label of each of the pack's classes; −1 where it has none.
+
+    Raises ValueError for images of such classes, unless `ignore_unknown`, and for images without
+    a label, unless `unlabeled`.
+    """
     index = {name: i for i, name in enumerate(trained.classes)}
     relabel = np.array([index.get(name, -1) for name in pack.classes], np.int64)
     labels = pack.splits[split].labels
-    unlabeled, lost = int((labels < 0).sum()), np.unique(labels[labels >= 0])
-    unknown = [pack.classes[i] for i in lost if relabel[i] < 0]
-    if unlabeled:
+    if (none := int((labels < 0).sum())) and not unlabeled:
         raise ValueError(
-            f"{unlabeled} {split} images of {pack.path} have no label to compare with"
+            f"{none:,} {split} images of {pack.path} have no label to compare with. Write what the "
+            "network says of them: --submission FILE, or --dump FILE.npz"
         )
+    unknown = [pack.classes[i] for i in np.unique(labels[labels >= 0]) if relabel[i] < 0]
     if unknown and not ignore_unknown:
         raise ValueError(
             f"{len(unknown)} classes of {pack.path} are unknown to the network: "
@@ -150,6 +183,12 @@ def _relabel(
             "--ignore-unknown"
         )
     return relabel
+
+
+def write(scores: Scores, path: Path) -> None:
+    """Write `scores.json`, whole or not at all."""
+    text = json.dumps(scores.to_dict(), indent=2) + "\n"
+    checkpoints.replace_file(path, lambda beside: beside.write_text(text))
 
 
 def _trained_on(checkpoint: Path) -> Path:
@@ -161,8 +200,3 @@ def _trained_on(checkpoint: Path) -> Path:
             f"{environment} does not say what {checkpoint} was trained on. Name a pack: "
             f"alexnet evaluate {checkpoint} PACK"
         ) from error
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

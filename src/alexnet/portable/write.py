@@ -17,7 +17,7 @@ from alexnet.learn import checkpoint as checkpoints
 from alexnet.learn import devices
 from alexnet.learn.checkpoint import Checkpoint
 from alexnet.measure.evaluate import Counts, evaluate
-from alexnet.measure.scores import _relabel, _trained_on
+from alexnet.measure.scores import _trained_on, relabeling
 from alexnet.portable import quantize
 from alexnet.portable.card import KEY, Card
 from alexnet.portable.graph import onnx_model
@@ -190,7 +190,7 @@ def _count(network: nn.Module, trained: Checkpoint, pack: Pack, split: str) -> C
         trained.preprocessing_for(pack),
         len(trained.classes),
         machine,
-        relabel=_relabel(trained, pack, split, ignore_unknown=False),
+        relabel=relabeling(trained, pack, split, ignore_unknown=False),
     )
 
 

@@ -32,6 +32,7 @@ class Devkit:
     words: tuple[str, ...]
     published: tuple[int, ...]  # training images of each class; 0 where the kit does not say
     truth: dict[str, tuple[int, ...]]  # of "val", of "test": the label of image 1, 2, …; or −1
+    numbers: tuple[int, ...] = ()  # the kit's own of each class, which a submission is made of
 
 
 def find_devkit(tree: Tree, top: str) -> Devkit | None:
@@ -78,6 +79,7 @@ def _read(tree: Tree, folder: str, top: str, beside: tuple[Tree, str] | None = N
         words=tuple(words for _, _, words, _ in synsets),
         published=tuple(count for *_, count in synsets),
         truth=truth,
+        numbers=tuple(number for _, number, *_ in synsets),
     )
 
 

@@ -1,0 +1,202 @@
+"""Several networks as one: their probabilities kept, averaged, and weighed (sections 4.1 and 6)."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import zipfile
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from alexnet.data.batches import views as views_of
+from alexnet.learn import checkpoint as checkpoints
+from alexnet.learn import devices
+from alexnet.measure.evaluate import Counts, answers, ranks_of
+from alexnet.measure.scores import Member, Scores, opened, relabeling
+
+UNLABELED = -1
+AT_ONCE = 4096
+WEIGHTS = 0.0, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0
+"""What `search` tries for one network, in weights of the others at its start."""
+
+
+@dataclass(frozen=True, eq=False)
+class Predictions:
+    """What one network, or several averaged, say of every image of a split."""
+
+    members: tuple[Member, ...]
+    pack: str
+    pack_checksum: str
+    split: str
+    views: int
+    classes: tuple[str, ...]
+    wordnet_ids: tuple[str, ...] | None
+    left_out: int
+    """Images of classes that the network does not know."""
+    names: NDArray[np.str_] = field(repr=False)
+    """N, in the order of the pack."""
+    labels: NDArray[np.int64] = field(repr=False)
+    """N, among `classes`; −1 for an image without a label."""
+    probabilities: NDArray[np.float32] = field(repr=False)
+    """N classes."""
+
+    @property
+    def labeled(self) -> bool:
+        """Whether every image has a label to compare with."""
+        return bool((self.labels != UNLABELED).all())
+
+    def scores(self) -> Scores:
+        """Count the errors. Raises ValueError where there are no labels."""
+        if not self.labeled:
+            raise ValueError(
+                f"some {self.split} images of {self.pack} have no label to compare with. Write "
+                "what the networks say of them: --submission FILE, or --dump FILE.npz"
+            )
+        counts = Counts(len(self.classes))
+        likely, labels = torch.from_numpy(self.probabilities), torch.from_numpy(self.labels)
+        for some, right in zip(likely.split(AT_ONCE), labels.split(AT_ONCE), strict=True):
+            counts.add(some, right)
+        facts = self.members, Path(self.pack), self.pack_checksum, self.split, self.views
+        return Scores(*facts, self.classes, counts, self.left_out)
+
+    def write(self, path: Path) -> None:
+        """Write it as an .npz file that `read` reads, whole or not at all."""
+        facts = {k: v for k, v in vars(self).items() if not isinstance(v, np.ndarray)}
+        facts["members"] = [asdict(member) for member in self.members]
+        arrays: dict[str, Any] = {k: v for k, v in vars(self).items() if isinstance(v, np.ndarray)}
+
+        def save(beside: Path) -> None:
+            with beside.open("wb") as file:
+                np.savez(file, about=np.array(json.dumps(facts)), **arrays)
+
+        checkpoints.replace_file(path, save)
+
+
+def read(path: Path) -> Predictions:
+    """Read a file that `Predictions.write` wrote. Raises ValueError for another."""
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {name: file[name] for name in file.files}
+        facts = json.loads(str(arrays.pop("about")))
+        for name in ("classes", "wordnet_ids"):
+            facts[name] = facts[name] and tuple(facts[name])
+        facts["members"] = tuple(Member(**member) for member in facts["members"])
+        return Predictions(**facts, **arrays)
+    except (ValueError, KeyError, TypeError, AttributeError, EOFError, zipfile.BadZipFile) as error:
+        raise ValueError(
+            f"{path} holds no predictions ({error}). Make it: alexnet evaluate RUN --dump {path}"
+        ) from error
+
+
+@torch.inference_mode()
+def predict(
+    run: str | Path,
+    pack: str | Path | None = None,
+    *,
+    split: str = "val",
+    views: int = 1,
+    device: str = "auto",
+    ignore_unknown: bool = False,
+    batch_size: int = 128,
+) -> Predictions:
+    """What the network of a run says of every image of a split, labeled or not.
+
+    Raises what `scores.measure` raises, but takes images without labels.
+    """
+    path, trained, images = opened(run, pack, split)
+    here, machine = images.splits[split], devices.machine(device)
+    known = np.append(relabeling(trained, images, split, ignore_unknown, unlabeled=True), UNLABELED)
+    labels = known[here.labels]  # a label of −1 is the last of `known`
+    members = np.flatnonzero((labels >= 0) | (here.labels < 0))
+    how, size = trained.preprocessing_for(images).to(machine.device), max(1, batch_size // views)
+    batches = views_of(here, labels, members, how, machine.device, many=views, batch_size=size)
+    network = devices.place(trained.network(), machine)
+    likely = [found.cpu() for found, _ in answers(network, batches, machine, views)]
+    return Predictions(
+        members=(Member.of(path),),
+        pack=str(images.path),
+        pack_checksum=images.checksum,
+        split=split,
+        views=views,
+        classes=trained.classes,
+        wordnet_ids=trained.wordnet_ids,
+        left_out=len(here) - len(members),
+        names=np.array(here.names, np.str_)[members],
+        labels=labels[members],
+        probabilities=torch.cat(likely or [torch.empty(0, len(trained.classes))]).numpy(),
+    )
+
+
+def average(some: Sequence[Predictions], weights: Sequence[float] = ()) -> Predictions:
+    """The weighted mean of probabilities; without weights, the plain one.
+
+    Raises ValueError for predictions of other images or other classes, and for weights that are
+    not one each, not negative, and not all 0.
+    """
+    first, weights = some[0], list(weights) or [1.0] * len(some)
+    if len(weights) != len(some) or min(weights) < 0 or sum(weights) == 0:
+        raise ValueError(f"{len(some)} networks need as many weights, of 0 or more, not {weights}")
+    aligned = [_in_order_of(first, other) for other in some]
+    shares = [weight / sum(weights) for weight in weights]
+    total = np.zeros_like(first.probabilities)
+    for share, one in zip(shares, aligned, strict=True):
+        total += np.float32(share) * one
+    members = (
+        replace(member, weight=member.weight * share)
+        for one, share in zip(some, shares, strict=True)
+        for member in one.members
+    )
+    return replace(first, members=tuple(members), probabilities=total)
+
+
+def search(some: Sequence[Predictions]) -> tuple[float, ...]:
+    """Weights with fewer top-5 errors (then top-1) than equal ones, one coordinate at a time.
+
+    They suit the images they were found on, so those tell too little of the error with them.
+    Raises ValueError where images have no labels.
+    """
+    if not some[0].labeled:
+        raise ValueError(f"weights are found on labeled images, and some of {some[0].pack} are not")
+    likely = [torch.from_numpy(_in_order_of(some[0], one)) for one in some]
+    labels = torch.from_numpy(some[0].labels)
+    weights, before = [1.0] * len(some), None
+    best = _errors(likely, weights, labels)
+    while before != weights:
+        before = list(weights)
+        for i, weight in itertools.product(range(len(some)), WEIGHTS):
+            trial = [*weights[:i], weight, *weights[i + 1 :]]
+            if any(trial) and (errors := _errors(likely, trial, labels)) < best:
+                best, weights = errors, trial
+    return tuple(weights)
+
+
+def _errors(likely: list[Tensor], weights: list[float], labels: Tensor) -> tuple[int, int]:
+    """How many are wrong at 5 and at 1."""
+    total = torch.zeros_like(likely[0])
+    for weight, one in zip(weights, likely, strict=True):
+        total.add_(one, alpha=weight)
+    ranks = ranks_of(total, labels)
+    return int((ranks >= 5).sum()), int((ranks >= 1).sum())
+
+
+def _in_order_of(first: Predictions, other: Predictions) -> NDArray[np.float32]:
+    """Its probabilities, the classes in the order of `first`."""
+    if other.views != first.views or not np.array_equal(other.names, first.names):
+        raise ValueError(
+            f"predictions of {other.members[0].checkpoint} ({len(other.names):,} images of "
+            f"{other.pack}, {other.views} views) are not of the images and views of "
+            f"{first.members[0].checkpoint} ({len(first.names):,} of {first.pack}, {first.views})"
+        )
+    if set(other.classes) != set(first.classes):
+        raise ValueError(
+            f"{other.members[0].checkpoint} and {first.members[0].checkpoint} know other classes"
+        )
+    place = {name: i for i, name in enumerate(other.classes)}
+    return other.probabilities[:, [place[name] for name in first.classes]]
