@@ -1,6 +1,7 @@
 """Packs in ImageNet's form and a network of the large ones' layers, both small enough for tests."""
 
 import dataclasses
+import shlex
 
 import pytest
 import torch.nn.functional as F
@@ -8,10 +9,12 @@ from tests.conftest import pictures
 from torch import nn
 
 from alexnet import nets
+from alexnet.cli import main
 from alexnet.data.pack import pack
 
 SIDE, CROP = 72, 64
 SMALL = f"--epochs 1 --crop {CROP} --batch-size 16 --device cpu"
+INNER = "conv2", "low2", "conv3", "conv4", "conv5", "conv6"
 PACKS = {
     "ilsvrc2010": "ilsvrc2010",
     "ilsvrc2012": "ilsvrc2012",
@@ -37,21 +40,22 @@ class Miniature(nn.Module):
     ):
         super().__init__()
         self.conv1 = nn.Conv2d(3, 4 * towers, 16, stride=16)
-        for number in range(2, 7):
+        for name in INNER:
             layer = nn.Conv2d(4 * towers, 4 * towers, 1)
-            setattr(self, f"conv{number}", nn.Identity() if f"conv{number}" in without else layer)
+            setattr(self, name, nn.Identity() if name in without else layer)
         self.fc6 = nn.Linear(4 * towers * (size // 16) ** 2, 8)
-        self.fc7 = nn.Linear(8, 8)
+        self.fc7, self.linear8 = nn.Linear(8, 8), nn.Linear(8, 8)
         self.fc8 = nn.Linear(8, classes)
 
     def initialize(self, how):
         """Leave the weights as PyTorch draws them."""
 
     def forward(self, x, see=lambda name, x: x):
-        for number in range(1, 7):
-            x = see(f"conv{number}", F.relu(getattr(self, f"conv{number}")(x)))
+        for name in ("conv1", *INNER):
+            x = see(name, F.relu(getattr(self, name)(x)))
         x = see("fc6", F.relu(self.fc6(x.contiguous().flatten(1))))
-        return see("fc8", self.fc8(see("fc7", F.relu(self.fc7(x)))))
+        x = see("fc7", F.relu(self.fc7(x)))
+        return see("fc8", self.fc8(self.linear8(x)))
 
 
 @pytest.fixture
@@ -73,3 +77,19 @@ def packs(tmp_path_factory):
         source = dataclasses.replace(source, kind=kind)
         pack(source, folder / f"{name}.pack", processes=1)
     return folder
+
+
+@pytest.fixture
+def folder(packs, tmp_path, monkeypatch):
+    """An empty folder to be in, but for the packs."""
+    for path in packs.iterdir():
+        (tmp_path / path.name).symlink_to(path)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def run(command):
+    """The exit status of a command as it stands in the table."""
+    with pytest.raises(SystemExit) as end:
+        main(shlex.split(command)[1:])
+    return end.value.code

@@ -1,36 +1,23 @@
 """Measuring claims from end to end, by the very commands of the table, on small packs."""
 
 import json
-import shlex
+import runpy
+from pathlib import Path
 
 import pytest
-from tests.claims.conftest import SMALL
+from PIL import Image
+from tests.claims.conftest import SMALL, run
+from tests.conftest import picture
 
 from alexnet.claims.measuring import measure
 from alexnet.claims.paper import CLAIMS
 from alexnet.claims.results import load
 from alexnet.claims.trainings import Interrupted, Job, resolve
-from alexnet.cli import main
 from alexnet.data.dataset import open_pack
 
-ON_IMAGENET = [
-    c for c in CLAIMS.values() if c.data and c.data.kind != "cifar10" and not c.ensembles
-]
+ON_IMAGENET = [c for c in CLAIMS.values() if c.data and c.data.kind != "cifar10"]
 
-
-@pytest.fixture
-def folder(packs, tmp_path, monkeypatch):
-    """An empty folder, but for the packs."""
-    for pack in packs.iterdir():
-        (tmp_path / pack.name).symlink_to(pack)
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
-def run(command):
-    with pytest.raises(SystemExit) as end:
-        main(shlex.split(command)[1:])
-    return end.value.code
+LAYOUT = runpy.run_path(str(Path(__file__).parents[2] / "docs" / "ilsvrc_layout.py"))
 
 
 @pytest.mark.parametrize("claim", ON_IMAGENET, ids=lambda claim: claim.name)
@@ -41,6 +28,22 @@ def test_the_command_that_measures_a_claim_on_imagenet_runs(claim, folder, minia
     assert not found.is_the_papers(claim)
     assert "1 of " in found.label()
     assert "not measured" in capsys.readouterr().out
+
+
+def test_from_the_archives_as_distributed_to_a_row_of_the_table(tmp_path, miniatures, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for split, images in (("train", 6), ("val", 2)):
+        for label, wordnet_id in enumerate(("n01440764", "n02102040", "n03888257")):
+            place = tmp_path / "images" / split / wordnet_id
+            place.mkdir(parents=True)
+            for number in range(images):
+                Image.fromarray(picture(label, number, 80)).save(place / f"{number}.JPEG")
+    LAYOUT["main"](tmp_path / "images", tmp_path / "ILSVRC2012")
+    assert run("alexnet pack ILSVRC2012 ilsvrc2012.pack --size 72 --processes 1") == 0
+    assert run(f"{CLAIMS['response-norm'].command} {SMALL} --seeds 1") == 0
+    (found,) = load("response-norm", tmp_path / "claims" / "results")
+    assert found.data["kind"] == "ilsvrc2012"
+    assert not found.is_the_papers(CLAIMS["response-norm"])  # eighteen images are not ImageNet
 
 
 def test_what_was_trained_is_found_again_and_shared(folder, miniatures, monkeypatch):

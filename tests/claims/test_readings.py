@@ -25,10 +25,11 @@ def test_errors_and_gains_are_in_percent_and_points():
     assert readings.gain("a", "b", 5)(found) == -5.0
 
 
-def test_the_gain_of_ten_views_has_the_margin_of_two_shares():
-    found = whole(scores={"1": scores(100), "10": scores(60)})
+def test_the_gain_of_ten_views_has_the_margin_of_the_images_that_changed():
+    changed = {"1": [50, 10], "5": [0, 0]}
+    found = whole(scores={"1": scores(100), "10": scores(60)}, changed=changed)
     assert readings.gain_of_views(WHOLE)(found) == 20.0
-    assert readings.views_by_chance(WHOLE)(found) == pytest.approx(196 * (0.46 / 200) ** 0.5)
+    assert readings.views_by_chance(WHOLE)(found) == pytest.approx(0.98 * 52**0.5)
 
 
 def test_overfitting_is_how_far_two_gaps_are_apart():

@@ -13,7 +13,7 @@ Record = Mapping[str, Any]
 Reading = Callable[[Record], float]
 """How a number is got out of a record."""
 
-Method = Literal["errors", "race", "size", "towers", "features"]
+Method = Literal["errors", "views", "race", "size", "towers", "features"]
 """How a claim is measured: `measuring.METHODS` has a function for each."""
 
 

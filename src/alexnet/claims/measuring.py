@@ -18,6 +18,7 @@ from alexnet.claims.trainings import Job, check, last, make, pack_of, resolve
 
 if TYPE_CHECKING:
     from alexnet.data.dataset import Pack
+    from alexnet.measure.ensemble import Predictions
 
 Runs = dict[str, dict[str, Any]]
 """What was counted, by role."""
@@ -79,9 +80,8 @@ def counted(claim: Claim, folder: Path, job: Job, views: str) -> dict[str, Any]:
     from alexnet.measure.scores import measure as score
     from alexnet.measure.scores import write
 
-    pack, split = pack_for(job), "train"
-    if views != "train":
-        split = claim.split if claim.split in pack.splits else "val"
+    pack = pack_for(job)
+    split = "train" if views == "train" else split_of(claim, job)
     network = find(folder, ("last", "best"))
     kept = folder / f"scores-{split}-{pack.checksum[:8]}-{views}.json"
     if not kept.exists() or kept.stat().st_mtime < network.stat().st_mtime:
@@ -93,6 +93,11 @@ def counted(claim: Claim, folder: Path, job: Job, views: str) -> dict[str, Any]:
     return {"split": split, **short(json.loads(kept.read_text("utf-8")))}
 
 
+def split_of(claim: Claim, job: Job) -> str:
+    """The images that errors are counted on: the claim's split where there is one, else val."""
+    return claim.split if claim.split in pack_for(job).splits else "val"
+
+
 def short(scores: dict[str, Any]) -> dict[str, int]:
     """The counts of a scores.json."""
     return {name: scores[name] for name in ("seen", "wrong1", "wrong5")}
@@ -100,7 +105,46 @@ def short(scores: dict[str, Any]) -> dict[str, int]:
 
 def averaged(claim: Claim, folders: list[Path], job: Job) -> dict[str, dict[str, Any]]:
     """Errors of the averaged probabilities of several networks."""
-    raise NotImplementedError
+    from alexnet.measure.ensemble import average
+
+    split, found = split_of(claim, job), {}
+    for views in claim.scores:
+        every = average([said(folder, job, split, int(views)) for folder in folders])
+        found[views] = {"split": split, **short(every.scores().to_dict())}
+    return found
+
+
+def said(folder: Path, job: Job, split: str, views: int) -> Predictions:
+    """What the network at the end of a training says of every image of a split."""
+    from alexnet.learn.checkpoint import find
+    from alexnet.measure.ensemble import predict
+
+    network, pack = find(folder, ("last", "best")), pack_for(job)
+    return predict(network, pack.path, split=split, views=views, device=job.device)
+
+
+def views(claim: Claim, job: Job, seed: int) -> Runs:
+    """Errors with one view and with ten, and how many images the ten set right and wrong."""
+    folder, split = folder_of(claim, WHOLE, job, seed), split_of(claim, job)
+    ranks = {views: probes.ranks(said(folder, job, split, views)) for views in (1, 10)}
+    wrong = {views: {top: rank >= top for top in (1, 5)} for views, rank in ranks.items()}
+    scores = {
+        str(views): {
+            "split": split,
+            "seen": len(ranks[views]),
+            **{f"wrong{top}": int(which.sum()) for top, which in tops.items()},
+        }
+        for views, tops in wrong.items()
+    }
+    changed = {
+        str(top): [
+            int((wrong[1][top] & ~wrong[10][top]).sum()),
+            int((wrong[10][top] & ~wrong[1][top]).sum()),
+        ]
+        for top in (1, 5)
+    }
+    how = trained(claim, WHOLE, job, seed, folder)
+    return {WHOLE: {**how, "scores": scores, "changed": changed}}
 
 
 def towers(claim: Claim, job: Job, seed: int) -> Runs:
@@ -124,6 +168,7 @@ def size(claim: Claim, job: Job, seed: int) -> Runs:
 
 METHODS: dict[str, Callable[[Claim, Job, int], Runs]] = {
     "errors": errors,
+    "views": views,
     "race": race.race,
     "size": size,
     "towers": towers,
@@ -159,24 +204,25 @@ def provenance(job: Job) -> dict[str, Any]:
     from alexnet.learn import devices
 
     facts = devices.describe(devices.machine(job.device))
-    command = ["alexnet", *sys.argv[1:]]
+    command = ["alexnet", *(word for word in sys.argv[1:] if word != "--json")]
     date = time.strftime("%Y-%m-%d")
     return {"date": date, "commit": commit(), **facts, "command": command}
 
 
 def commit() -> str | None:
     """The commit of the source this runs from, with -dirty if it was changed; None if unknown."""
-    words = [
-        "git",
-        "-C",
-        str(Path(__file__).parent),
-        "describe",
-        "--always",
-        "--dirty",
-        "--abbrev=12",
-    ]
+    here = Path(__file__)
     try:
-        done = subprocess.run(words, capture_output=True, text=True, check=True, timeout=10)
+        git(
+            here, "ls-files", "--error-unmatch", here.name
+        )  # else it is installed in another's tree
+        return git(here, "describe", "--always", "--dirty", "--abbrev=12")
     except (OSError, subprocess.SubprocessError):
         return None
+
+
+def git(here: Path, *words: str) -> str:
+    """What git says in the folder of a file."""
+    command = ["git", "-C", str(here.parent), *words]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=10)
     return done.stdout.strip()

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     from alexnet.data.dataset import Pack, Split
     from alexnet.learn.checkpoint import Checkpoint
+    from alexnet.measure.ensemble import Predictions
 
 NEIGHBORS = 5
 MOST_IMAGES = 5_000
@@ -48,6 +49,14 @@ def colorfulness(kernels: NDArray[np.float64]) -> list[float]:
     gray = kernels.sum(1) ** 2 / 3
     share = gray.sum((1, 2)) / (kernels**2).sum((1, 2, 3))
     return [float(x) for x in 1 - share]
+
+
+def ranks(said: Predictions) -> NDArray[np.int64]:
+    """How many classes come before the right one, for each image (`measure.evaluate.ranks_of`)."""
+    rows, index = said.labels[:, None], np.arange(len(said.classes))
+    right = np.take_along_axis(said.probabilities, rows, axis=1)
+    before = ~(said.probabilities <= right) | ((said.probabilities == right) & (index < rows))
+    return np.asarray(before.sum(1), np.int64)
 
 
 def neighbors(run: Path, pack: Pack, device: str) -> dict[str, int]:

@@ -53,7 +53,7 @@ def run(
     """One training, epoch by epoch to the finish, or to the last of `most` epochs."""
     pack = pack_of(claim.runs[role], claim, job)
     recipe = replace(resolve(claim.runs[role], pack, job, seed)[0], learning_rate=rate)
-    folder = place(job, pack, recipe)
+    folder = place(job, pack, replace(recipe, epochs=1))  # a later limit goes on in it
     curve: list[float] = []
     for epoch in range(1, min(most or recipe.epochs, recipe.epochs) + 1):
         curve.append(train_error(folder, epoch, replace(recipe, epochs=epoch), job))
