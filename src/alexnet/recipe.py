@@ -78,7 +78,7 @@ class Recipe:
     drops: int = 3
     """How often `plateau` and `discrete` divide the rate."""
     drop_factor: float = 10.0
-    """By how much they divide it."""
+    """By how much they divide it each time; `exponential` divides it as much in all."""
     patience: int = 8
     """Epochs without a lower validation error before `plateau` divides the rate."""
     steps: tuple[str, ...] = ()

@@ -124,6 +124,7 @@ class Training:
             self.sgd.restore(start.momenta, start.position.rate, start.position.rates)
         self.batches = Batches(pack.splits["train"], self.how, recipe, machine)
         self.shape = recipe.batch_size, 3, recipe.crop, recipe.crop
+        self._freeze(self.position.epoch)
         self.step = stepper(self.network, machine, self.shape)
         self._describe()
         epoch, step = self.position.epoch, self.position.step
@@ -143,7 +144,9 @@ class Training:
         """Train until the last epoch is done or somebody asks to stop."""
         saved = not (self.run / "last.safetensors").exists() or self._keep_best()
         for epoch in range(self.position.epoch, self.recipe.epochs):
-            self._freeze(epoch)
+            if self._freeze(epoch):
+                del self.step  # and with it the memory of its graph
+                self.step = stepper(self.network, self.machine, self.shape)
             self._train_epoch(epoch)
             if self.interrupt.signal is None:
                 self._finish_epoch(epoch, self._validate())
@@ -171,11 +174,10 @@ class Training:
                 last_save = time.monotonic()
         meter.report()
 
-    def _freeze(self, epoch: int) -> None:
-        """Spare the gradients of layers that do not move in this epoch."""
+    def _freeze(self, epoch: int) -> bool:
+        """Spare the gradients of layers that do not move in this epoch; whether that is new."""
         ends = 0, len(self.batches) - 1
-        if self.sgd.freeze(*(self.rates_at(epoch, step) for step in ends)):
-            self.step = stepper(self.network, self.machine, self.shape)
+        return self.sgd.freeze(*(self.rates_at(epoch, step) for step in ends))
 
     def rates_at(self, epoch: int, step: int) -> Rates:
         """The learning rates of a step."""

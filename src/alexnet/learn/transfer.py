@@ -43,10 +43,10 @@ class Transfer:
         _check_pixels(trained, recipe)
         mine, theirs = (_layers(state) for state in (network.state_dict(), trained.weights))
         self._check_names(mine, theirs)
-        kept = set(self.reset)
+        new = set(self.reset)
         if tuple(classes) != trained.classes and not self.take:
-            kept.add(_last(recipe, len(classes)))
-        taken = [x for x in self.take or mine if x in theirs and x not in kept]
+            new.add(_last(recipe, len(classes)))
+        taken = [x for x in self.take or mine if x in theirs and x not in new]
         if wrong := [x for x in taken if _shapes(mine[x]) != _shapes(theirs[x])]:
             raise ValueError(
                 f"{', '.join(wrong)} of {self.init} do not have the shapes that the new network "
