@@ -1,132 +1,162 @@
-"""Packing 500×375 JPEGs to 256×256, beside Pillow in as many processes, in interleaved rounds.
+"""Packing JPEGs, and batches of augmented images from what was packed, beside others' ways.
 
 python benchmarks/data.py --json benchmarks/results/data.json
+python benchmarks/data.py --parts pixels --errors RUN RGB_PACK YUV_PACK
+
+packing: `alexnet pack` beside Pillow in as many processes. batches: packs of both kinds beside a
+DataLoader over the JPEGs, webdataset and ffcv where they are installed, from a warm and from a
+cold page cache. pixels: what storing yuv420 does to pixels and, with --errors, to the error of a
+network that was trained. The photographs are synthetic unless --folder names some.
 """
 
 from __future__ import annotations
 
-import io
-import resource
+import itertools
+import math
+import statistics
 import tempfile
-import time
-from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor
-from functools import partial
+from argparse import Namespace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
+import loading
 from alexnet.data.decode import decode, fit
-from alexnet.data.pack import pack
-from alexnet.data.sources.entry import Entry, Source
-from interleave import Contestant, options, ratio, report, table, verdict
+from alexnet.data.pixels import record_shape, rgb, write_record
+from interleave import Contestant, contest, options, report, table
+from packing import our_pack, packing
+from usual import HEIGHT, SIZE, WIDTH, photographs
 
-HEIGHT, WIDTH, SIZE = 375, 500, 256
-DIFFERENT = 50
-
-
-def photograph(number: int) -> bytes:
-    """A JPEG of about 50 KB: noise whose amplitude falls with frequency as in photographs."""
-    chance = np.random.default_rng(number)
-    y, x = np.fft.fftfreq(HEIGHT)[:, None], np.fft.rfftfreq(WIDTH)
-    frequency = np.maximum(np.hypot(x, y), 1 / WIDTH)
-    spectrum = np.fft.rfft2(chance.normal(size=(3, HEIGHT, WIDTH))) / frequency**1.25
-    planes = np.fft.irfft2(spectrum, s=(HEIGHT, WIDTH))
-    colors = planes[0] + 0.3 * planes  # mostly light and dark, as in photographs
-    pixels = 128 + 50 * colors / colors.std()
-    memory = io.BytesIO()
-    Image.fromarray(np.moveaxis(pixels, 0, 2).clip(0, 255).astype(np.uint8)).save(
-        memory, "JPEG", quality=79
-    )
-    return memory.getvalue()
+PARTS = "packing", "batches", "pixels"
 
 
-def by_pillow(path: Path) -> NDArray[np.uint8]:
-    """Decode, shorter side to 256 by an antialiased filter, central square: all of it by Pillow."""
-    with Image.open(path) as image:
-        scale = SIZE / min(image.size)
-        shape = round(image.width * scale), round(image.height * scale)
-        image = image.convert("RGB").resize(shape, Image.Resampling.BILINEAR)
-    left, top = (image.width - SIZE) // 2, (image.height - SIZE) // 2
-    return np.asarray(image.crop((left, top, left + SIZE, top + SIZE)))
+def jpegs(args: Namespace, folder: Path) -> list[Path]:
+    """`args.images` files in `folder`: photographs of noise, or links to those of --folder."""
+    if args.folder is None:
+        return photographs(folder, args.images)
+    found = sorted(p for p in args.folder.rglob("*") if p.suffix.lower() in (".jpg", ".jpeg"))
+    if not found:
+        raise SystemExit(f"{args.folder} has no .jpg or .jpeg. Name a folder of photographs")
+    paths = []
+    for number, path in zip(range(args.images), itertools.cycle(found), strict=False):
+        paths.append(folder / f"{number:06}.jpg")
+        paths[-1].symlink_to(path.resolve())
+    return paths
 
 
-def put(out: Path, count: int, numbered: tuple[int, Path]) -> None:
-    """What a worker of the Pillow pool does: one image into its place in a shared file."""
-    number, path = numbered
-    records = np.memmap(out, np.uint8, "r+", shape=(count, SIZE, SIZE, 3))
-    records[number] = by_pillow(path)
+def mean_bytes(folder: Path) -> float:
+    """Bytes an image of the JPEGs in a folder."""
+    return statistics.mean(path.stat().st_size for path in folder.glob("*.jpg"))
 
 
-def pillow_pack(paths: list[Path], out: Path, processes: int) -> None:
-    """A pool of processes that write records where they belong; no checks, no sums, no restart."""
-    out.touch()
-    with open(out, "r+b") as file:
-        file.truncate(len(paths) * SIZE * SIZE * 3)
-    with ProcessPoolExecutor(processes) as pool:
-        list(pool.map(partial(put, out, len(paths)), enumerate(paths), chunksize=16))
+def batches(args: Namespace, paths: list[Path], folder: Path) -> tuple[list[Contestant], list[str]]:
+    """One epoch a turn: from packs, and from the JPEGs by loaders of others."""
+    files = paths[0].parent
+    for pixels in "rgb", "yuv420":
+        our_pack(paths, folder / pixels, args.processes, pixels)
+    common: dict[str, Any] = {"batch": args.batch}
+    by_others = {**common, "files": files, "workers": args.processes}
+    bytes_of = {pixels: math.prod(record_shape(SIZE, pixels)) for pixels in ("rgb", "yuv420")}
+    name = f"DataLoader, Pillow ({mean_bytes(files):,.0f} B)"
+    found = [
+        Contestant(f"{name}, warm", loading.usual, by_others),
+        Contestant(f"{name}, cold", loading.usual, {**by_others, "cold": True}),
+        Contestant("webdataset, Pillow, warm", loading.webdataset, by_others),
+        Contestant("ffcv, raw 256×256, warm", loading.ffcv, by_others),
+    ]
+    for pixels, (state, cold) in itertools.product(bytes_of, [("warm", False), ("cold", True)]):
+        turns = {**common, "files": folder / pixels, "cold": cold}
+        words = f"ours, {pixels} ({bytes_of[pixels]:,} B), {state}"
+        found.append(Contestant(words, loading.Ours, turns))
+    contest(found, args.rounds, "cpu")
+    lines = [
+        f"Batches of {args.batch} from {len(paths)} images, {args.processes} workers; "
+        "in brackets the bytes of an image",
+        table(found, found[0]),
+        cold_or_not(folder / "rgb"),
+    ]
+    return found, lines
 
 
-def our_pack(paths: list[Path], out: Path, processes: int, pixels: str) -> None:
-    """The whole of `alexnet pack`, with hashes, checksums, statistics and journal."""
-
-    def entries(split: str) -> Iterator[Entry]:
-        return (Entry(split, str(i), 0, path) for i, path in enumerate(paths))
-
-    source = Source("files", Path("-"), ("class",), None, ("train",), (), None, entries)
-    pack(source, out, size=SIZE, processes=processes, pixels=pixels)
-
-
-def turn(contestant: Contestant, act: Callable[[Path], None], count: int) -> None:
-    """One timed round in an empty folder."""
-    with tempfile.TemporaryDirectory() as folder:
-        began = time.perf_counter()
-        act(Path(folder) / "pack")
-        contestant.rates.append(count / (time.perf_counter() - began))
-    children = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
-    contestant.peak_resident = 1024 * max(
-        children, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    )
+def cold_or_not(folder: Path) -> str:
+    """Whether this machine's page cache can be emptied of a folder's files."""
+    try:
+        loading.drop(folder)
+        share = loading.cached(folder)
+    except OSError as error:
+        return f"cold: whether the page cache was emptied is unknown here ({error.strerror})"
+    if share > 0.02:
+        return f"cold: NOT COLD, {share:.0%} of the pages stay in the page cache here"
+    return f"cold: {share:.0%} of the pages were left in the page cache"
 
 
-def difference(path: Path) -> float:
-    """Mean absolute difference in gray levels between our record and Pillow's."""
-    ours = fit(decode(path.read_bytes(), reduce_to=2 * SIZE).pixels, SIZE)
-    return float(np.abs(ours.astype(int) - by_pillow(path)).mean())
+def psnr(image: NDArray[np.uint8]) -> float:
+    """Decibels between an image, uint8 256 256 3, and what a network sees of its yuv420 record."""
+    record = np.empty(record_shape(SIZE, "yuv420"), np.uint8)
+    write_record(image, "yuv420", record)
+    wrong = rgb(record[None], SIZE, "yuv420")[0] - image.astype(np.float32)
+    return 10 * math.log10(255**2 / max(float((wrong**2).mean()), 1e-12))
+
+
+def pixels(paths: list[Path]) -> tuple[list[float], str]:
+    """The PSNR of up to fifty images, and a line about them."""
+    found = [psnr(fit(decode(path.read_bytes()).pixels, SIZE)) for path in paths[:50]]
+    middle, least, most = statistics.median(found), min(found), max(found)
+    line = f"yuv420 beside rgb, PSNR of {len(found)} images: {middle:.1f} dB"
+    return found, f"{line} [{least:.1f}–{most:.1f}]"
+
+
+def errors(run: Path, packs: list[Path]) -> tuple[dict[str, Any], str]:
+    """The errors of one trained network on the same images, packed as rgb and as yuv420."""
+    import alexnet
+
+    scores = [alexnet.evaluate(run, pack) for pack in packs]
+    lines = [
+        f"{pack}: top-1 error {s.counts.top1:.2%}, top-5 error {s.counts.top5:.2%}, loss "
+        f"{s.counts.loss:.4f} ({s.counts.seen:,} images)"
+        for pack, s in zip(packs, scores, strict=True)
+    ]
+    first, second = (s.counts for s in scores)
+    points = 100 * (second.top1 - first.top1)
+    lines.append(f"the second less the first: {points:+.2f} points of top-1 error")
+    return {str(p): s.to_dict() for p, s in zip(packs, scores, strict=True)}, "\n".join(lines)
+
+
+def measured(args: Namespace) -> tuple[list[Contestant], list[str], dict[str, Any]]:
+    """The parts that were asked for: contestants, lines, and what else is to be noted."""
+    everyone: list[Contestant] = []
+    more: dict[str, Any] = {"images": args.images}
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place, "jpegs")
+        folder.mkdir()
+        paths = jpegs(args, folder)
+        kind = f"of {args.folder}" if args.folder else f"made up, {WIDTH}×{HEIGHT}"
+        lines = [f"{len(paths)} JPEGs {kind}, {mean_bytes(folder) / 1000:.0f} KB each", ""]
+        if "packing" in args.parts:
+            found, said, more["difference"] = packing(paths, args.processes, args.rounds)
+            everyone, lines = everyone + found, [*lines, *said, ""]
+        if "batches" in args.parts:
+            found, said = batches(args, paths, Path(place))
+            everyone, lines = everyone + found, [*lines, *said, ""]
+        if "pixels" in args.parts:
+            more["psnr"], line = pixels(paths)
+            lines.append(line)
+    return everyone, lines, more
 
 
 def main() -> None:
-    parser = options(__doc__, images=3000, processes=2, rounds=5)
+    parser = options(__doc__, images=3000, processes=2, batch=128, rounds=5)
+    parser.add_argument("--parts", nargs="*", choices=PARTS, default=PARTS)
+    parser.add_argument("--folder", type=Path, help="photographs to use instead of made-up ones")
+    parser.add_argument("--errors", nargs=3, type=Path, metavar=("RUN", "RGB_PACK", "YUV_PACK"))
     args = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        files = [Path(folder) / f"{number}.jpg" for number in range(DIFFERENT)]
-        for number, file in enumerate(files):
-            file.write_bytes(photograph(number))
-        paths = [files[number % DIFFERENT] for number in range(args.images)]
-        acts = {
-            f"Pillow, {args.processes} processes": lambda out: pillow_pack(
-                paths, out, args.processes
-            ),
-            "alexnet pack": lambda out: our_pack(paths, out, args.processes, "rgb"),
-            "alexnet pack --pixels yuv420": lambda out: our_pack(
-                paths, out, args.processes, "yuv420"
-            ),
-        }
-        found = [Contestant(name, Callable) for name in acts]
-        for _ in range(args.rounds):
-            for contestant in found:
-                turn(contestant, acts[contestant.name], args.images)
-        worst = max(map(difference, files))
-        kilobytes = sum(file.stat().st_size for file in files) / DIFFERENT / 1000
-    lines = [
-        f"{args.images} JPEGs of {WIDTH}×{HEIGHT}, {kilobytes:.0f} KB each, to {SIZE}×{SIZE}",
-        table(found, found[0]),
-        verdict("alexnet pack ÷ Pillow", ratio(found[1], found[0])[0], 1.5),
-        verdict("1 gray level ÷ the worst image's mean difference from Pillow's", 1 / worst, 1.0),
-    ]
-    report(args.json, "cpu", found, lines, images=args.images, difference=worst)
+    everyone, lines, more = measured(args) if args.parts else ([], [], {})
+    if args.errors:
+        more["errors"], line = errors(args.errors[0], args.errors[1:])
+        lines.append(line)
+    report(args.json, "cpu", everyone, lines, **more)
 
 
 if __name__ == "__main__":

@@ -46,17 +46,25 @@ def seconds_of(training: Training, epoch: int, start: int = 0) -> float:
     return seconds
 
 
+def duration(seconds: float) -> str:
+    """Seconds, minutes, hours or days: whatever is easily read."""
+    for unit, size in ("days", 86400), ("hours", 3600), ("minutes", 60):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.1f} {unit}"
+    return f"{seconds:.1f} s"
+
+
 def told(found: Contestant, training: Training, images: int) -> list[str]:
     """What was trained on, the table, and what follows for an epoch and for ninety."""
     rate = statistics.median(found.rates)
-    epoch, all_minutes = IMAGENET / rate, EPOCHS * IMAGENET / rate / 60
+    epoch = IMAGENET / rate
     how = "measured" if images == IMAGENET else f"extrapolated from {images:,} images"
     return [
         f"{images:,} records of noise, {training.how.pixels}; home: {training.home}, filled in "
         f"{training.seconds_to_fill:.1f} s",
         table([found], found),
-        f"an epoch of {IMAGENET:,} images: {epoch:,.1f} s ({how})",
-        f"{EPOCHS} epochs: {all_minutes:,.1f} minutes ({EPOCHS} times that)",
+        f"an epoch of {IMAGENET:,} images: {duration(epoch)} ({how})",
+        f"{EPOCHS} epochs: {duration(EPOCHS * epoch)} ({EPOCHS} times that)",
     ]
 
 
