@@ -5,7 +5,7 @@ import shlex
 
 import pytest
 import torch.nn.functional as F
-from tests.conftest import pictures
+from tests.conftest import CLASSES, pictures
 from torch import nn
 
 from alexnet import nets
@@ -73,7 +73,9 @@ def packs(tmp_path_factory):
     """A folder of packs, named as the commands of the claims name them."""
     folder = tmp_path_factory.mktemp("claims")
     for name, kind in PACKS.items():
-        source = pictures(train=8, val=4, side=32 if kind == "cifar10" else SIDE)
+        classes = ("coats", "hats", "ties") if kind == "folder" else CLASSES
+        side = 32 if kind == "cifar10" else SIDE
+        source = pictures(train=8, val=4, side=side, classes=classes)
         source = dataclasses.replace(source, kind=kind)
         pack(source, folder / f"{name}.pack", processes=1)
     return folder

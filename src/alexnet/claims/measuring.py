@@ -38,6 +38,7 @@ def measure(claim: Claim, job: Job) -> Iterator[Measurement]:
             claim.name,
             tuple(records),
             data={} if claim.data is None else about(pack_for(job)),
+            earlier=tuple(about(pack) for pack in job.earlier),
             changes=dict(job.changes),
             recipe=job.recipe,
             made=provenance(job),
@@ -45,12 +46,17 @@ def measure(claim: Claim, job: Job) -> Iterator[Measurement]:
 
 
 def errors(claim: Claim, job: Job, seed: int) -> Runs:
-    """Errors of every role's network at the end of its training, and of their averages."""
-    found, folders = {}, {}
-    for role in claim.runs:
-        folders[role] = folder_of(claim, role, job, seed)
-        scores = {views: counted(claim, folders[role], job, views) for views in claim.scores}
-        found[role] = {**trained(claim, role, job, seed, folders[role]), "scores": scores}
+    """Errors of every role's network at the end of its training, and of their averages.
+
+    What was trained on other images first knows other classes, and is not counted.
+    """
+    found: Runs = {}
+    folders = {role: folder_of(claim, role, job, seed) for role in claim.runs}
+    for role, run in claim.runs.items():
+        found[role] = trained(claim, role, job, seed, folders[role])
+        if run.earlier is None:
+            scores = {many: counted(claim, folders[role], job, many) for many in claim.scores}
+            found[role]["scores"] = scores
     for role, members in claim.ensembles.items():
         found[role] = {"scores": averaged(claim, [folders[m] for m in members], job)}
     return found
@@ -126,15 +132,15 @@ def said(folder: Path, job: Job, split: str, views: int) -> Predictions:
 def views(claim: Claim, job: Job, seed: int) -> Runs:
     """Errors with one view and with ten, and how many images the ten set right and wrong."""
     folder, split = folder_of(claim, WHOLE, job, seed), split_of(claim, job)
-    ranks = {views: probes.ranks(said(folder, job, split, views)) for views in (1, 10)}
-    wrong = {views: {top: rank >= top for top in (1, 5)} for views, rank in ranks.items()}
+    ranks = {many: probes.ranks(said(folder, job, split, many)) for many in (1, 10)}
+    wrong = {many: {top: rank >= top for top in (1, 5)} for many, rank in ranks.items()}
     scores = {
-        str(views): {
+        str(many): {
             "split": split,
-            "seen": len(ranks[views]),
+            "seen": len(ranks[many]),
             **{f"wrong{top}": int(which.sum()) for top, which in tops.items()},
         }
-        for views, tops in wrong.items()
+        for many, tops in wrong.items()
     }
     changed = {
         str(top): [

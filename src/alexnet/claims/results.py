@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from alexnet.claims.claim import Claim, Quantity, Record
+from alexnet.claims.claim import Claim, Data, Quantity, Record
 
 SHIPPED = Path(__file__).parent / "results"
 """Results that come with the package."""
@@ -30,6 +30,8 @@ class Measurement:
     """One a seed."""
     data: Mapping[str, Any] = field(default_factory=dict)
     """name, kind, images (in training), classes, size and checksum of the pack."""
+    earlier: tuple[Mapping[str, Any], ...] = ()
+    """The same of the packs that were trained on first."""
     changes: Mapping[str, Any] = field(default_factory=dict)
     """Fields of the recipes that somebody set by hand."""
     recipe: str | None = None
@@ -56,10 +58,11 @@ class Measurement:
         if claim.data is None:
             return True
         epochs = self.epochs()
-        whole = self.data["images"] >= WHOLE_DATA * claim.data.images
+        packs = zip((claim.data, *claim.earlier), (self.data, *self.earlier), strict=False)
+        whole = all(same_images(data, pack) for data, pack in packs)
         plain = not (set(self.changes) - {"epochs"}) and self.recipe is None
         to_the_end = (epochs is None or epochs[0] >= epochs[1]) and not self.unfinished()
-        return self.data["kind"] == claim.data.kind and whole and plain and to_the_end
+        return whole and plain and to_the_end
 
     def unfinished(self) -> list[str]:
         """Roles that did not reach the finish of their race."""
@@ -85,6 +88,11 @@ class Measurement:
         return self.data.get("checksum"), self.epochs(), changes, self.recipe
 
 
+def same_images(data: Data, pack: Mapping[str, Any]) -> bool:
+    """Whether a pack holds the images that a claim is about, all of them."""
+    return bool(pack["kind"] == data.kind and pack["images"] >= WHOLE_DATA * data.images)
+
+
 def load(name: str, folder: Path) -> list[Measurement]:
     """The measurements of a claim in a folder of results. Raises ValueError for a damaged file."""
     path = folder / f"{name}.json"
@@ -92,7 +100,8 @@ def load(name: str, folder: Path) -> list[Measurement]:
         return []
     try:
         found = json.loads(path.read_text("utf-8"))["measurements"]
-        return [Measurement(claim=name, **{**m, "records": tuple(m["records"])}) for m in found]
+        listed = "records", "earlier"
+        return [Measurement(name, **{**m, **{k: tuple(m[k]) for k in listed}}) for m in found]
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(
             f"{path} does not hold the results of a claim ({error!r}). Move it away and run "
