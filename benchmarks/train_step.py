@@ -18,6 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from alexnet.learn.devices import Precision
 from interleave import Contestant, Turn, contest, options, ratio, report, table, verdict
 
 CLASSES = 1000
@@ -147,7 +148,12 @@ def keras(device: str, batch: int, steps: int) -> Turn:
     return turn
 
 
-def ours(device: str, batch: int, steps: int) -> Turn:
+def ours_bf16(device: str, batch: int, steps: int) -> Turn:
+    """The same as `alexnet train --precision bf16` sets it up."""
+    return ours(device, batch, steps, precision="bf16")
+
+
+def ours(device: str, batch: int, steps: int, precision: Precision = "auto") -> Turn:
     """This package's network, kernels and update rule, set up as `alexnet train` sets them up."""
     from alexnet.learn import devices
     from alexnet.learn.sgd import SGD
@@ -155,9 +161,9 @@ def ours(device: str, batch: int, steps: int) -> Turn:
     from alexnet.learn.train import fresh
     from alexnet.recipe import Recipe
 
-    machine = devices.machine(device)
+    machine = devices.machine(device, precision)
     recipe = Recipe(batch_size=batch, initialization="variance")
-    network = fresh(recipe, CLASSES).to(device, memory_format=torch.channels_last).train()
+    network = devices.place(fresh(recipe, CLASSES).train(), machine)
     images = torch.randn(batch, 3, 224, 224, device=device, dtype=machine.dtype)
     images = images.contiguous(memory_format=torch.channels_last)
     labels = torch.randint(0, CLASSES, (batch,), device=device)
@@ -235,6 +241,7 @@ ENTRIES: dict[str, tuple[str, Callable[..., Turn]]] = {
     "tuned": ("torchvision's, tuned", torchvision_tuned),
     "keras": ("torchvision's in Keras on TensorFlow", keras),
     "ours": ("the paper's network, ours", ours),
+    "bf16": ("ours, --precision bf16", ours_bf16),
     "product": ("nothing but products (4096³)", product),
 }
 

@@ -21,7 +21,6 @@ TINY = {
     "small": "--batch 2 --steps 1 --rounds 1",
     "epoch": "--batch 2 --images 3",
     "forward": "--batches 1 --images 1 --rounds 1",
-    "infer": "--batches 1 --images 1 --rounds 1 --only ours",
 }
 
 
@@ -58,7 +57,7 @@ def test_a_training_step_with_its_data_stands_beside_a_usual_loader(tmp_path):
 
 @pytest.mark.slow
 def test_data_is_packed_and_read_by_everyone_who_is_installed(tmp_path):
-    options = "--images 8 --batch 4 --rounds 1"
+    options = "--images 8 --batch 4 --rounds 1 --processes 1"
     printed, found = run("data", options, tmp_path / "out.json")
     assert "alexnet pack ÷ Pillow" in printed
     assert "cold:" in printed

@@ -184,6 +184,7 @@ RECIPES: dict[str, Recipe] = {
         initialization="variance",
         schedule="cosine",
         warmup_epochs=1.0,
+        epochs=30,
         batch_size=64,
         pixel_scale=1 / 64,
     ),

@@ -7,11 +7,14 @@ from types import TracebackType
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
+from rich.progress import BarColumn, Progress, TextColumn
 from rich.text import Text
 
 from alexnet.learn.log import Progress as TrainingProgress
 from alexnet.learn.log import Screen
+
+BAR = 16
+"""Characters that a bar takes."""
 
 
 class Bar:
@@ -20,7 +23,7 @@ class Bar:
     def __init__(self, seconds_between_lines: float = 10.0) -> None:
         self.console = Console(stderr=True, highlight=False, soft_wrap=True)
         self.seconds, self.last = seconds_between_lines, 0.0
-        columns = TextColumn("{task.description}"), BarColumn(30), TaskProgressColumn()
+        columns = BarColumn(BAR), TextColumn("{task.description}")
         self.progress = Progress(*columns, console=self.console, transient=True)
         self.task: Any = None
 
@@ -37,16 +40,16 @@ class Bar:
     ) -> None:
         self.progress.stop()
 
-    def show(self, done: float, total: float | None, text: str) -> None:
-        """Move the bar and change its text."""
+    def show(self, done: float, total: float | None, text: str, short: str = "") -> None:
+        """Move the bar and change its text; beside a bar, which takes room, the short one."""
         if not self.console.is_terminal:
             if time.monotonic() - self.last > self.seconds:
                 self.say(text)
                 self.last = time.monotonic()
             return
         if self.task is None:
-            self.task = self.progress.add_task(text)
-        self.progress.update(self.task, completed=done, total=total, description=text)
+            self.task = self.progress.add_task("")
+        self.progress.update(self.task, completed=done, total=total, description=short or text)
 
     def say(self, text: str) -> None:
         """Print a line that stays."""
@@ -68,7 +71,8 @@ class TrainingScreen(Screen):
 
     def progress(self, progress: TrainingProgress) -> None:
         """A line, or a bar of the epoch."""
-        self.bar.show(progress.step, progress.steps, progress_line(progress))
+        long, short = progress_line(progress), short_line(progress)
+        self.bar.show(progress.step, progress.steps, long, short)
 
     def say(self, text: str) -> None:
         """A line."""
@@ -81,6 +85,14 @@ def progress_line(at: TrainingProgress) -> str:
         f"epoch {at.epoch}/{at.epochs}  step {at.step}/{at.steps}  loss {at.loss:.4f}"
         f"  rate {at.learning_rate:.2g}  {at.images_per_second:,.0f} images/s"
         f"  waiting for data {at.waiting:.1%}  {duration(at.seconds_left)} left"
+    )
+
+
+def short_line(at: TrainingProgress) -> str:
+    """The same for beside a bar, in what 80 columns leave."""
+    return (
+        f"{at.epoch}/{at.epochs}  loss {at.loss:.4f}  {at.images_per_second:,.0f} images/s"
+        f"  waiting {at.waiting:.1%}  {duration(at.seconds_left)} left"
     )
 
 

@@ -62,3 +62,11 @@ def test_an_environment_names_the_processor_and_the_versions():
     found = devices.describe(devices.machine("cpu"))
     assert found["torch"] == torch.__version__
     assert found["device_name"]
+
+
+def test_bf16_is_advised_where_there_are_units_for_it(monkeypatch):
+    monkeypatch.setattr(devices, "has_bf16_units", lambda: True)
+    assert "--precision bf16" in devices.advice(devices.machine("cpu"))
+    assert devices.advice(devices.machine("cpu", "bf16")) is None
+    monkeypatch.setattr(devices, "has_bf16_units", lambda: False)
+    assert devices.advice(devices.machine("cpu")) is None

@@ -88,6 +88,16 @@ def has_bf16_units() -> bool:
     return bool(torch.cpu.get_capabilities().get("amx_bf16", False))
 
 
+def advice(machine: Machine) -> str | None:
+    """What would train a large network faster on this machine, if anything."""
+    if machine.device.type == "cpu" and machine.precision == "float32" and has_bf16_units():
+        return (
+            "This processor multiplies bf16 in hardware: --precision bf16 trains large networks "
+            "more than twice as fast, with products of 8 significant bits."
+        )
+    return None
+
+
 def keep_memory() -> bool:
     """Make glibc keep freed memory instead of returning it; whether it could be asked.
 

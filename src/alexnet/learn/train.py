@@ -37,7 +37,7 @@ from alexnet.learn.step import stepper
 from alexnet.learn.transfer import Transfer
 from alexnet.measure.evaluate import Counts, evaluate
 from alexnet.nets.variations import network_of
-from alexnet.recipe import Recipe
+from alexnet.recipe import SMALLEST_PHOTOGRAPH, Recipe
 
 
 @dataclass(frozen=True)
@@ -76,6 +76,8 @@ def train(
     """
     run, screen = Path(run), screen or Screen()
     machine = devices.machine(device, precision, resident)
+    if recipe.crop >= SMALLEST_PHOTOGRAPH and (hint := devices.advice(machine)):
+        screen.say(hint)
     _check(pack, recipe)
     start = checkpoints.load(checkpoints.find(resume, ("last", "best"))) if resume else None
     if start is not None:
