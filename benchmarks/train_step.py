@@ -23,6 +23,8 @@ from interleave import Contestant, Turn, contest, options, ratio, report, table,
 
 CLASSES = 1000
 PAPER_BATCH = 128
+USUAL_STEPS = 24
+"""Of a turn are enough for a loader that takes a second for a few of them."""
 STEP_FLOP = 4.13e9
 """Operations an image of a training step: 724 million multiply-adds forward, twice that backward,
 less the gradient of the image, which nobody needs."""
@@ -263,7 +265,7 @@ def beside_others(args: Namespace) -> tuple[list[Contestant], list[str]]:
 
 def from_records(args: Namespace) -> tuple[list[Contestant], list[str]]:
     """Several batch sizes, with everything that happens to an image after packing."""
-    usual = {"batch": args.batch, "steps": args.steps}
+    usual = {"batch": args.batch, "steps": min(args.steps, USUAL_STEPS)}
     everyone = [Contestant("eager, fed by a DataLoader", eager_with_data, usual)]
     for batch in args.batches:
         steps = max(1, args.steps * args.batch // batch)
