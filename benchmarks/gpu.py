@@ -45,7 +45,7 @@ PARTS = [
         170,
     ),
     Part("epoch", "epoch.py", "--batch {best}", "--batch {best} --images 5", 150),
-    Part("epoch-128", "epoch.py", "--batch 128 --images 400000", "--batch 2 --images 3", 80),
+    Part("epoch-128", "epoch.py", "--batch 128 --images 200000", "--batch 2 --images 3", 80),
     Part(
         "train_step",
         "train_step.py",
@@ -54,16 +54,16 @@ PARTS = [
         140,
     ),
     Part("kernels", "kernels.py", "", "--batch 1 --rounds 1", 90),
-    Part(
-        "kernels-float32", "kernels.py", "--dtype float32 --batch 256", "--batch 1 --rounds 1", 60
-    ),
     Part("small", "small.py", "--steps 50", "--batch 2 --steps 1 --rounds 1", 80),
     Part(
         "forward",
         "forward.py",
-        "--batches 1 64 1024 --images 4096",
+        "--batches 64 1024 --images 4096",
         "--batches 2 --images 2 --rounds 1",
         100,
+    ),
+    Part(
+        "kernels-float32", "kernels.py", "--dtype float32 --batch 256", "--batch 1 --rounds 1", 60
     ),
 ]
 
