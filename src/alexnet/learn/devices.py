@@ -56,8 +56,10 @@ def machine(
             )
         keep_memory()
         return Machine(where, "float32" if precision == "auto" else precision, resident)
+    torch.cuda.set_device(where)  # streams and graphs are made on the current device
     if precision == "auto":
-        precision = "bf16" if torch.cuda.is_bf16_supported() else "float32"
+        has_bf16 = torch.cuda.is_bf16_supported(including_emulation=False)
+        precision = "bf16" if has_bf16 else "float32"
     torch.backends.cudnn.benchmark = True
     torch.backends.cuda.matmul.allow_tf32 = precision == "tf32"
     torch.backends.cudnn.allow_tf32 = precision == "tf32"
