@@ -24,7 +24,8 @@ LAYOUT = runpy.run_path(str(Path(__file__).parents[2] / "docs" / "ilsvrc_layout.
 def test_the_command_that_measures_a_claim_on_imagenet_runs(claim, folder, miniatures, capsys):
     assert run(f"{claim.command} {SMALL} --seeds 1") == 0
     (found,) = load(claim.name, folder / "claims" / "results")
-    assert all(isinstance(x, float) for q in claim.quantities for x in found.values(q))
+    numbers = *claim.quantities, *claim.asides
+    assert all(isinstance(x, float) for q in numbers for x in found.values(q))
     assert not found.is_the_papers(claim)
     assert "1 of " in found.label()
     assert "not measured" in capsys.readouterr().out

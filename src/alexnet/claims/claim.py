@@ -95,6 +95,8 @@ class Claim:
     """What errors are counted: with how many views, or "train", on the training images."""
     split: str = "val"
     """Images that the errors are counted on, where the pack has them; else val."""
+    asides: tuple[Quantity, ...] = ()
+    """Numbers that a reader wants beside those that are judged."""
     remark: str = ""
     """What a reader has to know about how it is measured."""
 

@@ -81,7 +81,7 @@ def details(claim: Claim, measurements: Sequence[Measurement]) -> Iterator[str]:
     for found in measurements:
         yield ""
         yield f"* {found.label()}; {origin(found)}." if found.data else f"* {origin(found)}."
-        for q in claim.quantities:
+        for q in (*claim.quantities, *claim.asides):
             each = ", ".join(q.form.format(value) for value in found.values(q))
             yield f"  * {q.name}: {spread(q, found.values(q))}" + (
                 f" ({each})" if len(found.records) > 1 else ""

@@ -10,6 +10,7 @@ from alexnet.claims import notes
 from alexnet.claims.claim import Claim, Data, Quantity, Run
 from alexnet.claims.readings import (
     WHOLE,
+    color,
     epochs_ratio,
     error,
     gain,
@@ -18,6 +19,7 @@ from alexnet.claims.readings import (
     nearer_by_chance,
     overfitting,
     race_ratio,
+    same_class,
     separation,
     separation_by_chance,
     size_of,
@@ -78,6 +80,11 @@ def views_gain(top: int, paper: float) -> Quantity:
     """How much lower ten views bring an error; the images counted tell the margin of one seed."""
     read, alone = gain_of_views(WHOLE, top), views_by_chance(WHOLE, top)
     return Quantity(f"top-{top}", read, paper, 0.6, nothing=0.0, form="{:+.1f}", alone=alone)
+
+
+def errors_of(*roles: str, scores: str = "10") -> tuple[Quantity, ...]:
+    """The top-1 errors of networks that are compared, for the reader."""
+    return tuple(Quantity(f"top-1 error, {x}, %", error(x, 1, scores), None) for x in roles)
 
 
 def varied(**changes: object) -> Run:
@@ -186,6 +193,7 @@ _CLAIMS = (
         gains("one tower", "two towers", 1.7, 1.2, ("145-half", "145-2010")),
         ILSVRC2010,
         {"two towers": Run(), "one tower": varied(variations=("towers=1",))},
+        asides=errors_of("two towers", "one tower"),
         split="test",
     ),
     Claim(
@@ -196,6 +204,7 @@ _CLAIMS = (
         gains("no norm", "norm", 1.4, 1.2, ("148", "145")),
         ILSVRC2012,
         {"norm": Run(), "no norm": varied(variations=("norm=no",))},
+        asides=errors_of("norm", "no norm"),
         remark="The published figure is for all three norms of the 2012 code, one of which the "
         "paper does not mention (148 against 145).",
     ),
@@ -220,6 +229,7 @@ _CLAIMS = (
             "norm": Run("cifar-11pct"),
             "no norm": Run("cifar-13pct"),
         },
+        asides=errors_of("norm", "no norm"),
         remark="The network with norms also has a local layer twice as wide, so the difference is "
         "not that of the norms alone.",
     ),
@@ -231,6 +241,7 @@ _CLAIMS = (
         gains("apart", "overlapping", 0.4, 0.3, ("147", "145")),
         ILSVRC2012,
         {"overlapping": Run(), "apart": varied(variations=("overlap=no",))},
+        asides=errors_of("overlapping", "apart"),
     ),
     Claim(
         9,
@@ -244,6 +255,10 @@ _CLAIMS = (
         ILSVRC2010,
         {WHOLE: Run()},
         method="views",
+        asides=(
+            Quantity("top-1 error, ten views, %", error(WHOLE), None),
+            Quantity("top-1 error, one view, %", error(WHOLE, scores="1"), None),
+        ),
         split="test",
     ),
     Claim(
@@ -264,6 +279,7 @@ _CLAIMS = (
         ),
         ILSVRC2012,
         {"color noise": varied(color_noise=0.1), "no color noise": varied(color_noise=0.0)},
+        asides=errors_of("color noise", "no color noise"),
     ),
     Claim(
         11,
@@ -290,6 +306,7 @@ _CLAIMS = (
         ILSVRC2012,
         {"dropout": varied(dropout=0.5), "no dropout": varied(dropout=0.0)},
         scores=("1", "train"),
+        asides=errors_of("dropout", "no dropout", scores="1"),
         remark="Converged: first within one point of the lowest validation error of the run.",
     ),
     Claim(
@@ -311,6 +328,7 @@ _CLAIMS = (
         ILSVRC2012,
         {WHOLE: Run()}
         | {f"without {layer}": varied(variations=(f"without={layer}",)) for layer in MIDDLE},
+        asides=errors_of(WHOLE),
     ),
     Claim(
         13,
@@ -332,8 +350,13 @@ _CLAIMS = (
         ILSVRC2012,
         {WHOLE: Run()},
         method="towers",
+        asides=tuple(
+            Quantity(f"mean color of tower {tower + 1}", color(tower), None, form="{:.2f}")
+            for tower in (0, 1)
+        ),
         remark="0.5: the towers do not differ; 1: every kernel of one is more colorful than every "
-        "kernel of the other. A kernel's color is the share of its energy that is not gray.",
+        "kernel of the other. A kernel's color is the share of its energy that is not gray: two "
+        "thirds in kernels drawn at random, which is what they are before much training.",
     ),
     Claim(
         14,
@@ -366,6 +389,10 @@ _CLAIMS = (
         ILSVRC2012,
         {WHOLE: Run()},
         method="features",
+        asides=(
+            Quantity("neighbors of the same class by fc7, %", same_class(0), None),
+            Quantity("neighbors of the same class by pixels, %", same_class(1), None),
+        ),
         remark="Of each validation image's five nearest others (L2), the share of its class.",
     ),
 )

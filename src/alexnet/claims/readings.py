@@ -107,6 +107,16 @@ def separation_by_chance(record: Record) -> float:
     return Z * math.sqrt((m + n + 1) / (12 * m * n))
 
 
+def color(tower: int) -> Reading:
+    """The mean share of color of the kernels of a tower."""
+
+    def read(record: Record) -> float:
+        kernels = record["runs"][WHOLE]["color"][tower]
+        return float(sum(kernels) / len(kernels))
+
+    return read
+
+
 def nearer(record: Record) -> float:
     """How many points more of an image's neighbors are of its class by features than by pixels."""
     features, pixels = _shares(record)
@@ -117,6 +127,11 @@ def nearer_by_chance(record: Record) -> float:
     """The 95 % margin that so many images leave, each counted once whatever its neighbors."""
     images = record["runs"][WHOLE]["images"]
     return 100 * Z * math.sqrt(sum(p * (1 - p) for p in _shares(record)) / images)
+
+
+def same_class(which: int) -> Reading:
+    """Percent of neighbors that are of the image's class: by features (0) or by pixels (1)."""
+    return lambda record: 100 * _shares(record)[which]
 
 
 def _shares(record: Record) -> tuple[float, float]:
