@@ -202,11 +202,14 @@ def _(gradient, x, positions, n, alpha, beta, k, towers, pool, stride, relu):
 
 
 def _keep(ctx, inputs, output):
+    ctx.set_materialize_grads(False)  # nobody needs zeros as the gradient of positions
     x, *ctx.how = inputs
     ctx.save_for_backward(x, output[1])
 
 
 def _gradient(ctx, gradient, _):
+    if gradient is None:
+        return None, *[None] * len(ctx.how)
     x, positions = ctx.saved_tensors
     return relu_norm_max_backward(gradient, x, positions, *ctx.how), *[None] * len(ctx.how)
 

@@ -192,12 +192,15 @@ def _(gradient, kept, height, width, pool, stride, relu_first):
 
 
 def _keep_max(ctx, inputs, output):
+    ctx.set_materialize_grads(False)  # nobody needs zeros as the gradient of positions
     x, *ctx.window = inputs
     ctx.size = x.shape[2:]
     ctx.save_for_backward(output[1])
 
 
 def _max_gradient(ctx, gradient, _):
+    if gradient is None:
+        return None, None, None
     (positions,) = ctx.saved_tensors
     return relu_max_backward(gradient, positions, *ctx.size, *ctx.window), None, None
 
