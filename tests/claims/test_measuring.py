@@ -14,6 +14,7 @@ from alexnet.claims.paper import CLAIMS
 from alexnet.claims.results import load
 from alexnet.claims.trainings import Interrupted, Job, resolve
 from alexnet.data.dataset import open_pack
+from alexnet.recipe import RECIPES
 
 ON_IMAGENET = [c for c in CLAIMS.values() if c.data and c.data.kind != "cifar10"]
 
@@ -64,7 +65,7 @@ def test_a_finished_run_is_measured_instead_of_training_one(folder, miniatures):
     assert not (folder / "claims" / "runs").exists()
     assert {path.name for path in (folder / "mine").iterdir()} == before
     (found,) = load("ten-views", folder / "claims" / "results")
-    assert found.epochs() == (1, 90)
+    assert found.epochs() == (1, RECIPES["small"].epochs)
 
 
 def test_a_result_says_where_it_comes_from(folder, miniatures):
@@ -115,4 +116,4 @@ def test_every_seed_has_its_own_recipe(folder):
     recipe, whole = resolve(
         CLAIMS["ten-views"].runs["the network"], open_pack("ilsvrc2012.pack"), job, 2
     )
-    assert (recipe.seed, recipe.epochs, whole) == (12, 2, 90)
+    assert (recipe.seed, recipe.epochs, whole) == (12, 2, RECIPES["small"].epochs)

@@ -123,7 +123,7 @@ from alexnet.recipe import Recipe
 from pathlib import Path
 import json
 pack, run = open_pack(Path(sys.argv[1])), Path(sys.argv[2])
-recipe = Recipe(**json.loads(sys.argv[3]))
+recipe = Recipe.from_dict(json.loads(sys.argv[3]))
 resume = run if (run / "last.safetensors").exists() else None
 print("started", flush=True)
 train(pack, run, recipe, device="cpu", resume=resume, save_minutes=0)
