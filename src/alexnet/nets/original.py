@@ -71,7 +71,8 @@ class Net145(nn.Module):
         """Draw new weights: `printed` as the code did, or `variance` (`keep_variance`)."""
         layers = {n: m for n, m in self.named_children() if isinstance(m, Weighted)}
         if how == "variance":
-            keep_variance(list(layers.values()))
+            classifier = layers.pop("fc8")  # later additions to the network come after it
+            keep_variance([*layers.values(), classifier])
             return
         for name, layer in layers.items():
             std = 0.03 if name in ("conv3", "conv4", "conv5", "conv6") else 0.01
