@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from tests.kernels.twins import assert_twins, maps
 
 from alexnet.kernels import relu_pool
-from alexnet.kernels.pooling import relu_avg, relu_max
+from alexnet.kernels.backends import has_kernel
+from alexnet.kernels.pooling import relu_avg, relu_max, relu_pool_formula, relu_pool_kernel
 
 
 @pytest.mark.parametrize(
@@ -21,6 +22,12 @@ from alexnet.kernels.pooling import relu_avg, relu_max
 def test_what_cannot_be_pooled_is_refused(how, message):
     with pytest.raises(ValueError, match=message):
         relu_pool(torch.zeros(1, 1, 6, 6), **how)
+
+
+def either(x, **how):
+    """The kernel, also where PyTorch's own pooling is chosen; within formulas_only, the formula."""
+    chosen = relu_pool_kernel if has_kernel(x.device, x.dtype) else relu_pool_formula
+    return chosen(x, **how)
 
 
 @settings(max_examples=80, deadline=None)
@@ -38,6 +45,7 @@ def test_what_cannot_be_pooled_is_refused(how, message):
 )
 def test_the_kernels_give_what_the_formula_gives(shape, how, dtype):
     tolerance = 1e-12 if dtype == torch.float64 else 1e-5
+    assert_twins(lambda x: either(x, **how), maps(*shape, dtype=dtype), tolerance)
     assert_twins(lambda x: relu_pool(x, **how), maps(*shape, dtype=dtype), tolerance)
 
 
@@ -45,7 +53,8 @@ def test_the_kernels_give_what_the_formula_gives(shape, how, dtype):
 @pytest.mark.parametrize("kind", ["max", "avg"])
 def test_gradients_are_those_of_finite_differences(kind, order):
     x = maps(1, 3, 5, 4).requires_grad_()
-    assert torch.autograd.gradcheck(lambda x: relu_pool(x, kind=kind, order=order), x)
+    how = {"pool": 3, "stride": 2, "kind": kind, "order": order}
+    assert torch.autograd.gradcheck(lambda x: relu_pool_kernel(x, **how), x)
 
 
 def test_pytorch_accepts_the_operators():

@@ -19,6 +19,7 @@ from alexnet.kernels.maps import (
 )
 
 PoolOrder = Literal["relu-pool", "pool-relu"]
+FEW_MAPS = 64
 
 
 def relu_pool(
@@ -39,6 +40,22 @@ def relu_pool(
     check_window(x, pool, stride)
     if not has_kernel(x.device, x.dtype):
         return relu_pool_formula(x, pool=pool, stride=stride, kind=kind, order=order)
+    if library_is_faster(x, kind):
+        x = channels_last(x)
+        return relu_pool_formula(x, pool=pool, stride=stride, kind=kind, order=order)
+    return relu_pool_kernel(x, pool, stride, kind, order)
+
+
+def library_is_faster(x: Tensor, kind: str) -> bool:
+    """Whether PyTorch's own pooling beats the kernel: on a CPU, for averages and for few maps.
+
+    Measured by `benchmarks/kernels.py` on quiet cores.
+    """
+    return x.device.type == "cpu" and (kind == "avg" or x.shape[1] < FEW_MAPS)
+
+
+def relu_pool_kernel(x: Tensor, pool: int, stride: int, kind: str, order: str) -> Tensor:
+    """What `relu_pool` computes, by the fused kernel."""
     if kind == "max":  # ReLU and maximum commute
         return relu_max(x, pool, stride)[0]
     return relu_avg(x, pool, stride, order == "relu-pool")
