@@ -83,6 +83,24 @@ def test_every_seed_is_kept_when_it_is_done(folder, miniatures, capsys):
     assert "two-towers: 1 of 2 seeds" in capsys.readouterr().err
 
 
+def test_trainings_of_another_precision_are_others(folder, monkeypatch):
+    asked = []
+
+    class Stopped:
+        signal, saved = 15, True
+
+    def train(pack, folder, recipe, *, precision, **_):
+        asked.append((precision, folder))
+        return Stopped()
+
+    monkeypatch.setattr("alexnet.learn.train.train", train)
+    for precision in ("auto", "bf16"):
+        command = f"alexnet claims run ten-views --pack ilsvrc2012.pack {SMALL}"
+        assert run(f"{command} --precision {precision}") == 143
+    assert [precision for precision, _ in asked] == ["auto", "bf16"]
+    assert asked[0][1] != asked[1][1]
+
+
 def test_a_training_that_was_stopped_stops_the_claim(folder, monkeypatch):
     class Stopped:
         signal, saved = 15, True

@@ -209,7 +209,7 @@ def provenance(job: Job) -> dict[str, Any]:
     """Where numbers come from: command, commit, machine, versions, date."""
     from alexnet.learn import devices
 
-    facts = devices.describe(devices.machine(job.device))
+    facts = devices.describe(devices.machine(job.device, job.precision))
     command = ["alexnet", *(word for word in sys.argv[1:] if word != "--json")]
     date = time.strftime("%Y-%m-%d")
     return {"date": date, "commit": commit(), **facts, "command": command}

@@ -90,8 +90,9 @@ def details(claim: Claim, measurements: Sequence[Measurement]) -> Iterator[str]:
 
 
 def origin(found: Measurement) -> str:
-    """Seeds, machine, versions, commit and date."""
+    """Seeds, machine, precision, versions, commit and date."""
     made, numbers = found.made, ", ".join(str(record["seed"]) for record in found.records)
     count = f"seed{'s' if len(found.records) > 1 else ''} {numbers}, " if found.data else ""
-    where = f"{made.get('device_name', 'unknown')}, torch {made.get('torch', 'unknown')}"
+    machine = f"{made.get('device_name', 'unknown')}, {made.get('precision', 'float32')}"
+    where = f"{machine}, torch {made.get('torch', 'unknown')}"
     return f"{count}{where}, commit {made.get('commit')}, {made.get('date')}"

@@ -20,7 +20,7 @@ FINISH = 0.25
 START = 0.9
 """The error before the first epoch: that of guessing among ten classes."""
 
-RATES = 0.01, 0.02, 0.04
+RATES = 0.005, 0.01, 0.02, 0.04, 0.08
 """Learning rates that each racer tries, with the first seed."""
 
 

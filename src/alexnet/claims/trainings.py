@@ -16,6 +16,7 @@ from alexnet.recipe import RECIPES, Recipe, recommend
 if TYPE_CHECKING:
     from alexnet.data.dataset import Pack
     from alexnet.learn.checkpoint import Checkpoint
+    from alexnet.learn.devices import Precision
     from alexnet.learn.log import Screen
 
 
@@ -36,6 +37,8 @@ class Job:
     run: Path | None = None
     """A finished training to measure instead of making one."""
     device: str = "auto"
+    precision: Precision = "auto"
+    """Of the trainings; errors are counted as `alexnet evaluate` counts them."""
     screen: Screen | None = None
 
 
@@ -104,7 +107,9 @@ def make(claim: Claim, role: str, job: Job, seed: int) -> Path:
 
 def place(job: Job, pack: Pack, recipe: Recipe, start: Path | None = None) -> Path:
     """Where a training lives: named by all that it depends on, so that claims share theirs."""
-    facts = [recipe.to_dict(), pack.checksum, start.name if start else None]
+    facts: list[object] = [recipe.to_dict(), pack.checksum, start.name if start else None]
+    if job.precision != "auto":
+        facts.append(job.precision)
     digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:10]
     words = [recipe.network, *recipe.variations]
     name = re.sub(r"[^\w.=-]+", "-", "-".join(words))
@@ -133,7 +138,15 @@ def train_until(
     more: dict[str, Any] = {"resume": folder} if begun else {}
     if start is not None and not begun:
         more = {"init": Transfer(start / "last.safetensors", take)}
-    outcome = train(pack, folder, recipe, device=job.device, screen=job.screen, **more)
+    outcome = train(
+        pack,
+        folder,
+        recipe,
+        device=job.device,
+        precision=job.precision,
+        screen=job.screen,
+        **more,
+    )
     if outcome.signal is not None:
         raise Interrupted(outcome.signal)
     if not outcome.saved:

@@ -49,6 +49,8 @@ class Claims:
     """Where trainings (runs/) and results (results/) are kept."""
     device: str = "auto"
     """auto, cpu or cuda."""
+    precision: Literal["auto", "float32", "tf32", "bf16"] = "auto"
+    """Of the trainings' products, as in alexnet train."""
     markdown: bool = False
     """Print docs/claims.md."""
     json: bool = False
@@ -108,6 +110,7 @@ class Claims:
             changes={k: v for k, v in vars(self.changes).items() if v is not None},
             run=self.run_folder,
             device=self.device,
+            precision=self.precision,
             screen=screen,
         )
 
