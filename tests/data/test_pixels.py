@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from alexnet.data.pixels import PADDING, add, fit, moments, record_shape, rgb, write_record
+from alexnet.data.pixels import PADDING, fit, moments, record_shape, rgb, write_record
+from alexnet.data.statistics import Sums
 
 SHAPES = [(375, 500), (500, 375), (60, 80), (33, 33), (1, 1), (1, 900), (900, 1), (257, 256)]
 
@@ -96,11 +97,18 @@ def test_yuv420_of_a_smooth_image_comes_back():
     assert np.abs(rgb(record[None], 64, "yuv420")[0] - image).mean() < 2.5
 
 
-def test_moments_and_sums_are_exact():
+def test_moments_are_exact(monkeypatch):
+    monkeypatch.setattr("alexnet.data.pixels.ROWS", 20)
     image = noise(50, 40, 3)
     colors = image.reshape(-1, 3).astype(int)
     products = (colors.T @ colors)[np.triu_indices(3)]
     assert moments(image).tolist() == [*colors.sum(0), *products]
-    sums = np.full(6000, 7, np.uint32)
-    add(image.reshape(-1), sums)
-    assert np.array_equal(sums, 7 + image.reshape(-1).astype(int))
+
+
+def test_sums_are_exact_beyond_what_sixteen_bits_hold():
+    record, sums = noise(60), Sums(60)
+    white = np.full(60, 255, np.uint8)
+    for count in range(600):
+        sums.add(white if count % 2 else record, np.ones(9, np.int64))
+    assert np.array_equal(sums.total, 300 * record.astype(int) + 300 * 255)
+    assert (sums.images, sums.moments) == (600, [600] * 9)

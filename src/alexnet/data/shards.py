@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from alexnet.data.dataset import HEADER_BYTES, escape
+from alexnet.data.direct import DirectWriter
 from alexnet.data.journal import SplitState
 
 HASHES = "hashes.bin"
@@ -28,7 +29,7 @@ class SplitWriter:
         self, folder: Path, state: SplitState, shape: tuple[int, ...], shard_images: int
     ) -> None:
         self.folder, self.state, self.shape, self.shard_images = folder, state, shape, shard_images
-        self._shard: IO[bytes] | None = None
+        self._shard: DirectWriter | None = None
         self._count = self._crc = 0
         folder.mkdir(exist_ok=True)
         self._forget_unfinished()
@@ -53,8 +54,8 @@ class SplitWriter:
     def append(self, record: NDArray[np.uint8], label: int, name: str, digest: bytes) -> None:
         """Add one image."""
         if self._shard is None:
-            self._shard = open(self._shard_path, "wb")  # noqa: SIM115 - closed by commit
-            self._shard.write(header(np.uint8, (self.shard_images, *self.shape)))
+            self._shard = DirectWriter(self._shard_path)
+            self._shard.write(memoryview(header(np.uint8, (self.shard_images, *self.shape))))
         self._shard.write(record.data)
         self._crc = zlib.crc32(record.data, self._crc)
         self._count += 1
@@ -75,14 +76,9 @@ class SplitWriter:
     def commit(self) -> None:
         """Complete the shard, and see that everything is on disk; the state then says so."""
         if self._shard is not None:
-            path = self._shard_path
-            if not self.full:
-                self._shard.seek(0)
-                self._shard.write(header(np.uint8, (self._count, *self.shape)))
-            sync(self._shard)
-            self._shard.close()
+            self._shard.finish(header(np.uint8, (self._count, *self.shape)))
+            file = f"{self.folder.name}/{self._shard_path.name}"
             self._shard = None
-            file = f"{self.folder.name}/{path.name}"
             self.state.shards.append(
                 {"file": file, "images": self._count, "crc32": f"{self._crc:08x}"}
             )

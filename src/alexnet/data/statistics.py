@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from alexnet.data.pixels import Format, add, rgb
+from alexnet.data.pixels import Format, rgb
 
-FOLD = 1 << 24
-"""32 bits hold the sum of this many bytes."""
+FOLD = 257
+"""16 bits hold the sum of this many bytes."""
 
 
 class Sums:
@@ -23,11 +23,11 @@ class Sums:
         self.images = 0
         self.moments = [0] * 9
         self._total = np.zeros(record_bytes, np.uint64)
-        self._recent = np.zeros(record_bytes, np.uint32)
+        self._recent = np.zeros(record_bytes, np.uint16)
 
     def add(self, record: NDArray[np.uint8], moments: NDArray[np.int64]) -> None:
         """Count one image: its flat record and its moments (see `pixels.moments`)."""
-        add(record, self._recent)
+        self._recent += record
         self.moments = [old + int(new) for old, new in zip(self.moments, moments, strict=True)]
         self.images += 1
         if self.images % FOLD == 0:

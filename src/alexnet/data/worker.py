@@ -27,22 +27,22 @@ Task = tuple[int, Entry, int | None]
 def serve(pipe: Connection, memory: int, inbox: int) -> None:
     """Answer every task with its Outcome, in order, until the pipe is closed.
 
-    A task is a slot of the memory, an entry, and the length of its encoded bytes if they are in the
-    inbox.
+    Tasks come in lists. A task is a slot of the memory, an entry, and the length of its encoded
+    bytes if they are in the inbox.
     """
     options: Options = pipe.recv()
     slots = np.frombuffer(mmap.mmap(memory, 0), np.uint8).reshape(-1, options.record_bytes)
     _warm_up(options, slots[0])
     pipe.send("ready")
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())  # C libraries chatter
-    tasks: queue.SimpleQueue[Task] = queue.SimpleQueue()
+    tasks: queue.SimpleQueue[list[Task]] = queue.SimpleQueue()
     threading.Thread(target=_receive, args=(pipe, tasks), daemon=True).start()
     while True:
-        slot, entry, length = tasks.get()
-        if length is not None:
-            content = os.pread(inbox, length, slot * MAX_BYTES)
-            entry = dataclasses.replace(entry, content=content)
-        pipe.send(prepare(entry, options, slots[slot]))
+        for slot, entry, length in tasks.get():
+            if length is not None:
+                content = os.pread(inbox, length, slot * MAX_BYTES)
+                entry = dataclasses.replace(entry, content=content)
+            pipe.send(prepare(entry, options, slots[slot]))
 
 
 def _warm_up(options: Options, record: NDArray[np.uint8]) -> None:
@@ -51,13 +51,14 @@ def _warm_up(options: Options, record: NDArray[np.uint8]) -> None:
     prepare(Entry("train", "", 0, gray), options, record)
 
 
-def _receive(pipe: Connection, tasks: queue.SimpleQueue[Task]) -> None:
+def _receive(pipe: Connection, tasks: queue.SimpleQueue[list[Task]]) -> None:
     """Take tasks as they come, so that files are read ahead while others are decoded."""
     try:
         while True:
-            task = pipe.recv()
-            read_ahead(task[1].content)
-            tasks.put(task)
+            handful = pipe.recv()
+            for _, entry, _ in handful:
+                read_ahead(entry.content)
+            tasks.put(handful)
     except (EOFError, OSError):
         os._exit(0)  # the packer has ended, however; a decoder that hangs must not outlive it
 

@@ -30,8 +30,10 @@ from alexnet.data.prepare import MAX_BYTES, Content, Options, Outcome, mark, pre
 from alexnet.data.sources.entry import Entry, Skipped
 
 PROGRAM = Path(__file__).with_name("worker.py")
-DEPTH = 8
-"""Images a worker has been given and whose records have not been taken."""
+DEPTH = 16
+"""Images a worker has been given and whose records have not been taken, at most."""
+HANDFUL = 4
+"""Images a worker is given at a time: every message costs two processes a switch."""
 ATTEMPTS = 2
 """A worker can die of something else than its image, such as a lack of memory; once."""
 START_SECONDS = 120.0
@@ -53,6 +55,11 @@ class Job:
     """Length of its encoded bytes, if they were put into the inbox."""
     attempts: int = 0
     outcome: Outcome | None = None
+
+    @property
+    def task(self) -> tuple[int, Item, int | None]:
+        """What its worker is told."""
+        return self.slot, self.item, self.inbox
 
 
 class Worker:
@@ -84,18 +91,25 @@ class Worker:
         theirs.close()
         self._send(self.options)
         self.ready, self.since = False, time.monotonic()
-        for job in self.waiting:
-            self._send((job.slot, job.item, job.inbox))
+        self._given = len(self.waiting)
+        if self.waiting:
+            self._send([job.task for job in self.waiting])
 
-    def give(self, job: Job) -> None:
-        """Hand over a job; there must be a free slot."""
+    def take(self, job: Job) -> None:
+        """Put a job on the list of those to hand over; there must be a free slot."""
         job.worker, job.slot = self, self.free.pop()
         job.record = self.records[job.slot]
         self._post(job)
         if not self.waiting and self.ready:
             self.since = time.monotonic()
         self.waiting.append(job)
-        self._send((job.slot, job.item, job.inbox))
+
+    def hand_over(self) -> None:
+        """Send the jobs that the process does not have yet."""
+        new = list(self.waiting)[self._given :]
+        self._given = len(self.waiting)
+        if new:
+            self._send([job.task for job in new])
 
     def _post(self, job: Job) -> None:
         """Put encoded bytes into shared memory: a long message to a hanging process would block."""
@@ -117,7 +131,7 @@ class Worker:
             return
         self.since = time.monotonic()
         if self.ready:
-            self.waiting.popleft().outcome = answer
+            self._pop().outcome = answer
         self.ready = True
 
     def time_left(self) -> float:
@@ -139,10 +153,13 @@ class Worker:
         job = self.waiting[0]
         job.attempts += 1
         if job.attempts == ATTEMPTS:
-            job.outcome = Outcome(mark(self._content(job)), reason, detail)
-            self.waiting.popleft()
+            self._pop().outcome = Outcome(mark(self._content(job)), reason, detail)
         self._errors.close()
         self.start()
+
+    def _pop(self) -> Job:
+        self._given -= 1
+        return self.waiting.popleft()
 
     def _content(self, job: Job) -> Content:
         assert isinstance(job.item, Entry)
@@ -207,17 +224,21 @@ class Workers:
             job.worker.free.append(job.slot)
 
     def _fill(self, jobs: deque[Job], source: Iterator[Item]) -> None:
-        """Take items from the source as long as somebody can work on them."""
+        """Take items from the source, a handful for every worker, as long as there is room."""
+        if len(jobs) > self.processes * (DEPTH - HANDFUL):
+            return
         while len(jobs) < self.processes * DEPTH:
             if self._workers and not any(worker.free for worker in self._workers):
-                return
+                break
             item = next(source, None)
             if item is None:
-                return
+                break
             job = Job(item)
             jobs.append(job)
             if isinstance(item, Entry) and _needs_decoder(item):
-                max(self._staff(), key=lambda worker: len(worker.free)).give(job)
+                max(self._staff(), key=lambda worker: len(worker.free)).take(job)
+        for worker in self._workers:
+            worker.hand_over()
 
     def _staff(self) -> list[Worker]:
         if not self._workers:
