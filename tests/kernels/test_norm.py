@@ -1,5 +1,7 @@
 """Response norm: the kernel against the formula."""
 
+import numba
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -7,6 +9,7 @@ from hypothesis import strategies as st
 from tests.kernels.twins import assert_twins, maps
 
 from alexnet.kernels import formulas_only, norm_pool, response_norm
+from alexnet.kernels.cpu_norm import powers
 from alexnet.kernels.norm import relu_norm_max
 
 
@@ -91,3 +94,16 @@ def test_gradients_are_those_of_finite_differences(order):
 def test_pytorch_accepts_the_operator():
     x = maps(2, 6, 7, 7, dtype=torch.float32).requires_grad_()
     torch.library.opcheck(relu_norm_max, (x, 5, 0.1, 0.75, 2.0, 2, 3, 2, "first"))
+
+
+def test_powers_are_as_exact_as_float32_over_all_its_range():
+    compute = numba.njit(lambda base, power, inverse, beta: powers(base, power, inverse, beta))
+    base = np.logspace(-30, 30, 10_001).astype(np.float32)
+    power, inverse = np.empty((2, base.size), np.float32)
+    for beta in (0.5, 0.75, 1.0, 0.6):
+        compute(base, power, inverse, beta)
+        assert np.abs(power * base.astype(float) ** beta - 1).max() < 3e-6
+        assert np.abs(inverse * base.astype(float) - 1).max() < 1e-6
+    wrong = np.array([np.nan, np.inf], np.float32)
+    compute(wrong, power[:2], inverse[:2], 0.75)
+    assert not np.isfinite(power[:2]).any()

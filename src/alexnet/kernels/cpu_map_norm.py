@@ -19,12 +19,12 @@ def forward(first, last, x, out, n, alpha, beta, k):
     """out = x / (k + alpha * the sums of squares) ** beta, of images first … last."""
     height, width, maps = x.shape[1:]
     line = np.empty((width + n - 1) * maps, x.dtype)
-    base, power = np.empty(width * maps, x.dtype), np.empty(width * maps, x.dtype)
+    base, power, inverse = np.empty((3, width * maps), x.dtype)
     for image in range(first, last):
         rows = x[image].reshape(height, -1)
         for y in range(height):
             _bases(rows, y, line, base, n, maps, alpha, k)
-            powers(base, power, beta)
+            powers(base, power, inverse, beta)
             row, target = rows[y], out[image, y].reshape(-1)
             for i in range(row.size):
                 target[i] = row[i] * power[i]
@@ -35,15 +35,16 @@ def backward(first, last, gradient, x, out, n, alpha, beta, k):
     """out: the gradient of x, from that of the outputs."""
     height, width, maps = x.shape[1:]
     line = np.empty((width + n - 1) * maps, x.dtype)
-    base, power = np.empty(width * maps, x.dtype), np.empty(width * maps, x.dtype)
+    base, power, inverse = np.empty((3, width * maps), x.dtype)
     across = np.empty((height, width * maps), x.dtype)
     factor = alpha * x.dtype.type(-2 * beta)
     for image in range(first, last):
         rows, results = x[image].reshape(height, -1), out[image].reshape(height, -1)
         for y in range(height):
             _bases(rows, y, line, base, n, maps, alpha, k)
-            powers(base, power, beta)
-            _through(gradient[image, y].reshape(-1), rows[y], base, power, results[y], across[y])
+            powers(base, power, inverse, beta)
+            received = gradient[image, y].reshape(-1)
+            _through(received, rows[y], power, inverse, results[y], across[y])
         for y in range(height):
             _add_rows(across, y, line, n - 1 - n // 2, n, maps, False)
             _add_columns(line, base, n, maps)
@@ -87,8 +88,8 @@ def _add_columns(line, sums, n, maps):
 
 
 @part
-def _through(gradient, row, base, power, out, across):
+def _through(gradient, row, power, inverse, out, across):
     """The gradient along the pixel itself, and what it hands to the pixels of its window."""
     for i in range(row.size):
         out[i] = gradient[i] * power[i]
-        across[i] = out[i] * row[i] / base[i]
+        across[i] = out[i] * row[i] * inverse[i]

@@ -29,7 +29,8 @@ def max_backward(first, last, pooled, positions, out, pool, stride):
     """out: the gradient N H W C of the input, from `pooled`, that of the outputs."""
     for image in range(first, last):
         for y in range(out.shape[1]):
-            unpool_row(out[image, y], pooled[image], positions[image], y, pool, stride)
+            for x in range(out.shape[2]):
+                unpool(out[image, y, x], pooled[image], positions[image], y, x, pool, stride)
 
 
 @compiled
@@ -100,14 +101,13 @@ def rectify(out, positions, dead):
 
 
 @part
-def unpool_row(gradient, pooled, positions, y, pool, stride):
-    """The gradient of row y of an image (W C), from that of its maxima (H' W' C)."""
-    for x in range(gradient.shape[0]):
-        gradient[x] = 0
-        for i in range(*windows_over(y, pooled.shape[0], pool, stride)):
-            for j in range(*windows_over(x, pooled.shape[1], pool, stride)):
-                here = (y - i * stride) * pool + x - j * stride
-                _add_won(gradient[x], pooled[i, j], positions[i, j], here)
+def unpool(gradient, pooled, positions, y, x, pool, stride):
+    """The gradient of pixel y, x of an image (C), from that of its maxima (H' W' C)."""
+    gradient[:] = 0
+    for i in range(*windows_over(y, pooled.shape[0], pool, stride)):
+        for j in range(*windows_over(x, pooled.shape[1], pool, stride)):
+            here = (y - i * stride) * pool + x - j * stride
+            _add_won(gradient, pooled[i, j], positions[i, j], here)
 
 
 @part

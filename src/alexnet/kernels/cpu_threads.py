@@ -13,6 +13,9 @@ from typing import Any
 
 import numba
 import torch
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic
 
 SLICES_PER_THREAD = 4
 """More than one, so that a thread that is held up does not hold up the others."""
@@ -35,6 +38,23 @@ def compiled(kernel: Callable) -> Callable:
 def part(function: Callable) -> Callable:
     """The function as a part of kernels, compiled into each: calling it may be 4 times slower."""
     return numba.njit(forceinline=True, **OPTIONS)(function)
+
+
+def _bits(source: types.Type, target: types.Type, kind: ir.Type) -> Callable:
+    """A function for kernels that reads the bits of a number as those of another type."""
+
+    def read(_: object, given: types.Type) -> tuple[Any, Callable]:
+        def bitcast(__: object, builder: ir.IRBuilder, ___: object, numbers: list) -> ir.Value:
+            return builder.bitcast(numbers[0], kind)
+
+        return target(source), bitcast
+
+    return intrinsic(read)
+
+
+as_integer = _bits(types.float32, types.int32, ir.IntType(32))
+as_float = _bits(types.int32, types.float32, ir.FloatType())
+"""The bits of a float32 as an int32, and back."""
 
 
 def over_images(kernel: Callable, images: int, *arguments: object) -> None:
