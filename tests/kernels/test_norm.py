@@ -1,6 +1,5 @@
 """Response norm: the kernel against the formula."""
 
-import numba
 import numpy as np
 import pytest
 import torch
@@ -97,13 +96,13 @@ def test_pytorch_accepts_the_operator():
 
 
 def test_powers_are_as_exact_as_float32_over_all_its_range():
-    compute = numba.njit(lambda base, power, inverse, beta: powers(base, power, inverse, beta))
+
     base = np.logspace(-30, 30, 10_001).astype(np.float32)
     power, inverse = np.empty((2, base.size), np.float32)
     for beta in (0.5, 0.75, 1.0, 0.6):
-        compute(base, power, inverse, beta)
+        powers(base, power, inverse, beta)
         assert np.abs(power * base.astype(float) ** beta - 1).max() < 3e-6
         assert np.abs(inverse * base.astype(float) - 1).max() < 1e-6
     wrong = np.array([np.nan, np.inf], np.float32)
-    compute(wrong, power[:2], inverse[:2], 0.75)
+    powers(wrong, power[:2], inverse[:2], 0.75)
     assert not np.isfinite(power[:2]).any()
