@@ -21,10 +21,12 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from alexnet.kernels import crop, formulas_only, norm_pool, relu_pool
+from alexnet.kernels.map_norm import map_norm
 from alexnet.kernels.maps import channels_last, pooled_size
+from alexnet.nets.local import Local
 from interleave import machine, options
 
 KERNEL, FORMULA, PLAIN, LAST = "ours", "formula", "PyTorch, NCHW", "PyTorch, channels_last"
@@ -86,6 +88,36 @@ def eager_avg(x: Tensor) -> Tensor:
     return F.avg_pool2d(F.relu(x), 3, 2, ceil_mode=True, count_include_pad=False)
 
 
+def local(images: int, dtype: torch.dtype) -> Case:
+    """A locally connected layer of the 2012 code, beside the convolution of the same size."""
+    layer, shared = Local(64, 64, side=6), nn.Conv2d(64, 64, 3, padding=1)
+    layer, shared = (way.to(DEVICE, dtype) for way in (layer, shared))
+    shared = shared.to(memory_format=torch.channels_last)
+    lasting = [channels_last(torch.randn(images, 64, 6, 6).to(DEVICE, dtype)) for _ in range(2)]
+    work = partial(train, layer, *lasting)
+    ways = {
+        KERNEL: work,
+        FORMULA: partial(by_formula, work),
+        "convolution, channels_last": partial(train, shared, *lasting),
+    }
+    weights = sum(parameters.numel() for parameters in layer.parameters())
+    floats = 3 * weights // images + 5 * 64 * 6 * 6
+    return Case("locally connected  64× 6× 6", images, floats * dtype.itemsize, ways)
+
+
+def train(layer: nn.Module, x: Tensor, gradient: Tensor) -> None:
+    layer.zero_grad()
+    step(layer, x, gradient)
+
+
+def within_maps(images: int, dtype: torch.dtype) -> Case:
+    """The response norm of the 2012 code's CIFAR networks, over 9×9 pixels of one map."""
+    lasting = [channels_last(torch.randn(images, 64, 12, 12).to(DEVICE, dtype)) for _ in range(2)]
+    work = partial(step, partial(map_norm, n=9, alpha=0.001), *lasting)
+    ways = {KERNEL: work, FORMULA: partial(by_formula, work)}
+    return Case("norm within maps   64×12×12", images, 5 * 64 * 144 * dtype.itemsize, ways)
+
+
 def crops(pixels: str, images: int, dtype: torch.dtype) -> Case:
     """Random 224×224 crops of 256×256 records, ours and its formula."""
     shape = (256, 256, 3) if pixels == "rgb" else (98304,)
@@ -116,6 +148,8 @@ def cases(batch: int, dtype: torch.dtype) -> list[Case]:
         block("ReLU, max pool   256×13×13", relu_pool, eager_max, (8 * batch, 256, 13, 13), dtype),
         block("ReLU, max pool    32×32×32", relu_pool, eager_max, (8 * batch, 32, 32, 32), dtype),
         block("ReLU, mean pool   64× 8× 8", average, eager_avg, (32 * batch, 64, 8, 8), dtype),
+        within_maps(8 * batch, dtype),
+        local(8 * batch, dtype),
         crops("rgb", 4 * batch, dtype),
         crops("yuv420", 4 * batch, dtype),
     ]
