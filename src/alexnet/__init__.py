@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from alexnet.data.dataset import Pack, open_pack
     from alexnet.data.pack import pack_images as pack
     from alexnet.learn.train import train
+    from alexnet.learn.transfer import Transfer
     from alexnet.measure.predict import Classifier, Prediction, load
     from alexnet.measure.scores import measure as evaluate
     from alexnet.nets import NETS
@@ -35,6 +36,7 @@ _HOMES = {
     "Pack": ("data.dataset", "Pack"),
     "Prediction": ("measure.predict", "Prediction"),
     "Recipe": ("recipe", "Recipe"),
+    "Transfer": ("learn.transfer", "Transfer"),
     "export": ("portable.write", "export"),
     "evaluate": ("measure.scores", "measure"),
     "load": ("measure.predict", "load"),
@@ -43,8 +45,8 @@ _HOMES = {
     "train": ("learn.train", "train"),
 }
 
-__all__ = ["NETS", "RECIPES", "Classifier", "Pack", "Prediction", "Recipe", "__version__"]
-__all__ += ["evaluate", "export", "load", "open_pack", "pack", "train"]
+__all__ = ["NETS", "RECIPES", "Classifier", "Pack", "Prediction", "Recipe", "Transfer"]
+__all__ += ["__version__", "evaluate", "export", "load", "open_pack", "pack", "train"]
 
 
 def __getattr__(name: str) -> Any:

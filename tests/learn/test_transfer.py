@@ -51,6 +51,14 @@ def test_frozen_layers_end_as_they_were_taken_and_the_log_says_which(
     assert first["taken"] == ["conv1", "conv2", "conv3"]
 
 
+def test_the_name_of_a_run_alone_says_to_begin_with_all_of_it(
+    earlier, tiny_pack, one_epoch, tmp_path
+):
+    run = train(tiny_pack, tmp_path / "run", one_epoch, device="cpu", init=str(earlier[0])).run
+    first = json.loads((run / "log.jsonl").read_text().splitlines()[0])
+    assert first["taken"] == ["conv1", "conv2", "conv3", "fc4"]
+
+
 def test_all_layers_are_taken_where_the_classes_are_the_same(earlier, one_epoch):
     names, weights = taken(Transfer(earlier[0]), one_epoch)
     assert names == ("conv1", "conv2", "conv3", "fc4")

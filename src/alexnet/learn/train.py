@@ -61,7 +61,7 @@ def train(
     precision: Precision = "auto",
     resident: Residence = "auto",
     resume: str | Path | None = None,
-    init: Transfer | None = None,
+    init: Transfer | str | Path | None = None,
     save_minutes: float = 10.0,
     log_seconds: float = 10.0,
     screen: Screen | None = None,
@@ -69,10 +69,10 @@ def train(
     """Train a network on the `train` images of a pack, measuring it on `val` after every epoch.
 
     `resume` names a checkpoint file (or a run's folder, for its `last`) to go on from; only
-    `recipe.epochs` may then differ from its recipe. `init` says which layers begin with the
-    weights of an earlier training. Raises FileExistsError if `run` holds another
-    training, BlockingIOError if one is under way there, ValueError for a pack or a recipe that
-    does not fit, Diverged if the loss is no longer finite.
+    `recipe.epochs` may then differ from its recipe. `init` is an earlier training whose
+    weights the new one begins with, or a Transfer that says which of its layers. Raises
+    FileExistsError if `run` holds another training, BlockingIOError if one is under way there,
+    ValueError for a pack or a recipe that does not fit, Diverged if the loss is no longer finite.
     """
     run, screen = Path(run), screen or Screen()
     machine = devices.machine(device, precision, resident)
@@ -91,7 +91,7 @@ def train(
             )
         training = Training(pack, run, recipe, machine, start, interrupt, screen)
         if init is not None and start is None:
-            training.borrow(init)
+            training.borrow(init if isinstance(init, Transfer) else Transfer(Path(init)))
         training.save_seconds, training.log_seconds = save_minutes * 60, log_seconds
         try:
             return training.run_epochs()
