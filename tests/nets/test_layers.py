@@ -8,9 +8,11 @@ from torch import nn
 from alexnet.kernels import norm_pool, relu_pool, response_norm
 from alexnet.nets.layers import (
     Dropout,
+    Strided,
     TowerLinear,
     avg_pool,
     blur,
+    by_depth,
     fan_in,
     keep_variance,
     max_pool,
@@ -150,3 +152,27 @@ def test_weights_that_keep_the_variance_depend_on_what_a_unit_reads():
     assert [fan_in(layer) for layer in layers] == [100, 200, 200]
     stds = [layer.weight.std().item() for layer in layers]
     assert stds == pytest.approx([0.02**0.5, 0.1, 0.005**0.5], rel=0.05)
+
+
+@pytest.mark.parametrize(
+    ("side", "kernel", "stride"), [(224, 11, 4), (64, 11, 4), (33, 5, 2), (8, 4, 4)]
+)
+def test_a_strided_convolution_is_one_of_stride_1_on_deeper_pixels(side, kernel, stride):
+    torch.manual_seed(0)
+    layer = Strided(3, 4, kernel, stride=stride).double()
+    x = torch.randn(2, 3, side, side, dtype=torch.float64)
+    plain = layer(x)
+    deep = by_depth(x, layer.weight, layer.bias, stride)
+    assert deep.shape[-1] == side_after(side, kernel, stride)
+    torch.testing.assert_close(deep, plain)
+    gradients = (torch.autograd.grad(y.square().sum(), layer.parameters()) for y in (plain, deep))
+    torch.testing.assert_close(*gradients)
+
+
+def test_in_bf16_a_strided_convolution_gives_about_the_same():
+    torch.manual_seed(0)
+    layer, x = Strided(3, 8, 11, stride=4), torch.randn(2, 3, 64, 64)
+    with torch.autocast("cpu", torch.bfloat16):
+        halved = layer(x)
+    assert halved.dtype == torch.bfloat16
+    assert (halved.float() - layer(x)).abs().max() < 0.03

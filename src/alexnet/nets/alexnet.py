@@ -18,11 +18,11 @@ from alexnet.nets.layers import (
     UNITS,
     Dropout,
     See,
+    Strided,
     Weighted,
     gaussian,
     keep_variance,
     max_pool,
-    round_up,
     side_after,
     unseen,
 )
@@ -57,7 +57,7 @@ class AlexNet(nn.Module):
         side = side_after(size, 11, 4)  # 224 → 55
         for _ in range(3):
             side = side_after(side, 3, 2)  # 55 → 27 → 13 → 6
-        self.conv1 = nn.Conv2d(3, 48 * towers, 11, stride=4)
+        self.conv1 = Strided(3, 48 * towers, 11, stride=4)
         self.conv2 = nn.Conv2d(48 * towers, 128 * towers, 5, padding=2, groups=towers)
         self.conv3 = nn.Conv2d(128 * towers, 192 * towers, 3, padding=1)
         self.conv4 = nn.Conv2d(192 * towers, 192 * towers, 3, padding=1, groups=towers)
@@ -84,7 +84,7 @@ class AlexNet(nn.Module):
 
     def forward(self, x: Tensor, see: See = unseen) -> Tensor:
         """N 3 H W → N classes; `see` is shown every named layer."""    # N    3 224 224
-        x = see("conv1", self.conv1(round_up(x, 11, 4)))               # N   96  55  55
+        x = see("conv1", self.conv1(x))                                # N   96  55  55
         x = see("pool1", self.pool1(x))                                # N   96  27  27
         x = see("conv2", self.conv2(x))                                # N  256  27  27
         x = see("pool2", self.pool2(x))                                # N  256  13  13

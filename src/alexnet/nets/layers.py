@@ -36,6 +36,44 @@ def round_up(x: Tensor, kernel: int, stride: int) -> Tensor:
     return F.pad(x, (0, right, 0, down)) if down or right else x
 
 
+class Strided(nn.Conv2d):
+    """A convolution without padding whose windows are counted as `round_up` counts them."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """N C H W → N M H' W'."""
+        kernel, stride = self.kernel_size[0], self.stride[0]
+        if x.device.type == "cpu" and torch.is_autocast_enabled("cpu"):
+            x = x.to(torch.get_autocast_dtype("cpu"))
+            return by_depth(x, self.weight, self.bias, stride)
+        return super().forward(round_up(x, kernel, stride))
+
+
+def by_depth(x: Tensor, weight: Tensor, bias: Tensor | None, stride: int) -> Tensor:
+    """A strided convolution as one of stride 1 on fewer, deeper pixels. N C H W → N M H' W'.
+
+    Each block of stride × stride pixels becomes one pixel: 3 maps become 48, and a filter of 11×11
+    one of 3×3. The last windows reach past the edge, over zeros; so does the filter, with weights
+    of zero. Matrix units have no use for 3 maps: in bf16 on a CPU this takes half the time.
+    """
+    kernel = weight.shape[-1]
+    deep = -(-kernel // stride)
+    down, right = (
+        (side_after(side, kernel, stride) + deep - 1) * stride - side for side in x.shape[-2:]
+    )
+    grown = -kernel % stride
+    x = _deepened(F.pad(x, (0, right, 0, down)), stride)
+    weight = _deepened(F.pad(weight, (0, grown, 0, grown)), stride)
+    return F.conv2d(x, weight, bias)
+
+
+def _deepened(x: Tensor, block: int) -> Tensor:
+    """N C H W → N block²·C H/block W/block, channels_last: the pixels of each block, in a row."""
+    n, maps, height, width = x.shape
+    rows = x.permute(0, 2, 3, 1).reshape(n, height // block, block, width // block, block * maps)
+    blocks = rows.transpose(2, 3).reshape(n, height // block, width // block, -1)
+    return blocks.permute(0, 3, 1, 2)
+
+
 def side_after(side: int, kernel: int, stride: int = 1, padding: int = 0) -> int:
     """The side of a layer's output, windows counted as `round_up` counts them.
 

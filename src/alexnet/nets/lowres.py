@@ -20,12 +20,12 @@ from alexnet.kernels.map_norm import contrast_norm, map_norm
 from alexnet.nets.layers import (
     Dropout,
     See,
+    Strided,
     Weighted,
     blur,
     gaussian,
     keep_variance,
     nail_bed,
-    round_up,
     side_after,
     unseen,
 )
@@ -50,9 +50,9 @@ class Net131(nn.Module):
         """Raises ValueError for a size at which the two paths do not meet."""
         super().__init__()
         side = last_side(size)
-        self.conv1 = nn.Conv2d(3, 64, 11, stride=4)
+        self.conv1 = Strided(3, 64, 11, stride=4)
         self.conv2 = nn.Conv2d(64, 256, 5, padding=2, groups=2)
-        self.low2 = nn.Conv2d(3, 256, 5, stride=2, bias=False)  # conv2 has the biases of both
+        self.low2 = Strided(3, 256, 5, stride=2, bias=False)  # conv2 has the biases of both
         self.conv3 = nn.Conv2d(256, 384, 3, padding=1)
         self.conv4 = nn.Conv2d(384, 384, 3, padding=1, groups=2)
         self.conv5 = nn.Conv2d(384, 256, 3, padding=1, groups=2)
@@ -74,8 +74,8 @@ class Net131(nn.Module):
     def forward(self, x: Tensor, see: See = unseen) -> Tensor:
         """N 3 H W → N classes; `see` is shown every named layer."""        # N    3 224 224
         low = see("low1", nail_bed(blur(x, std=4, taps=9), 4))              # N    3  56  56
-        low = see("low2", self.low2(round_up(low, 5, 2)))                   # N  256  27  27
-        x = see("conv1", self.conv1(round_up(x, 11, 4)))                    # N   64  55  55
+        low = see("low2", self.low2(low))                  # N  256  27  27
+        x = see("conv1", self.conv1(x))                                     # N   64  55  55
         x = see("pool1", self.pool1(x))                                     # N   64  27  27
         x = see("conv2", self.conv2(x) + low)                               # N  256  27  27
         x = see("norm2", relu_norm(x, k=self.k))                            # N  256  27  27

@@ -22,11 +22,11 @@ from alexnet.kernels.map_norm import map_norm
 from alexnet.nets.layers import (
     Dropout,
     See,
+    Strided,
     TowerLinear,
     Weighted,
     gaussian,
     keep_variance,
-    round_up,
     side_after,
     unseen,
 )
@@ -50,7 +50,7 @@ class Net145(nn.Module):
     def __init__(self, classes: int = 1000, size: int = 224, dropout: float = 0.5) -> None:
         super().__init__()
         towers, side = self.towers, self.last_side(size)
-        self.conv1 = nn.Conv2d(3, 48 * towers, 11, stride=4)
+        self.conv1 = Strided(3, 48 * towers, 11, stride=4)
         self.conv2 = nn.Conv2d(48 * towers, 128 * towers, 5, padding=2, groups=towers)
         self.conv3 = nn.Conv2d(128 * towers, 192 * towers, 3, padding=1)
         self.conv4 = nn.Conv2d(192 * towers, 192 * towers, 3, padding=1, groups=towers)
@@ -80,7 +80,7 @@ class Net145(nn.Module):
 
     def forward(self, x: Tensor, see: See = unseen) -> Tensor:
         """N 3 H W → N classes; `see` is shown every named layer."""        # N    3 224 224
-        x = see("conv1", self.conv1(round_up(x, 11, 4)))                    # N   96  55  55
+        x = see("conv1", self.conv1(x))                                     # N   96  55  55
         x = see("pool1", norm_max_relu(x, towers=self.towers))              # N   96  27  27
         x = see("conv2", self.conv2(x))                                     # N  256  27  27
         x = see("norm2", relu_norm(x, towers=self.towers))                  # N  256  27  27
@@ -129,7 +129,7 @@ class Net147(Net145):
 
     def forward(self, x: Tensor, see: See = unseen) -> Tensor:
         """N 3 H W → N classes; `see` is shown every named layer."""        # N    3 224 224
-        x = see("conv1", self.conv1(round_up(x, 11, 4)))                    # N   96  55  55
+        x = see("conv1", self.conv1(x))                                     # N   96  55  55
         x = see("pool1", norm_max_relu(x, towers=2, pool=2))                # N   96  28  28
         x = see("conv2", self.conv2(x))                                     # N  256  26  26
         x = see("norm2", relu_norm(x, towers=self.towers))                  # N  256  26  26
@@ -151,7 +151,7 @@ class Net148(Net145):
 
     def forward(self, x: Tensor, see: See = unseen) -> Tensor:
         """N 3 H W → N classes; `see` is shown every named layer."""        # N    3 224 224
-        x = see("conv1", self.conv1(round_up(x, 11, 4)))                    # N   96  55  55
+        x = see("conv1", self.conv1(x))                                     # N   96  55  55
         x = see("pool1", relu_pool(x))                                      # N   96  27  27
         x = see("conv2", self.conv2(x))                                     # N  256  27  27
         x = see("pool2", relu_pool(x))                                      # N  256  13  13
@@ -184,7 +184,7 @@ class Net167(Net145):
 
     def forward(self, x: Tensor, see: See = unseen) -> Tensor:
         """N 3 H W → N classes; `see` is shown every named layer."""        # N    3 224 224
-        x = see("conv1", self.conv1(round_up(x, 11, 4)))                    # N   96  55  55
+        x = see("conv1", self.conv1(x))                                     # N   96  55  55
         x = see("pool1", norm_max_relu(x, towers=self.towers))              # N   96  27  27
         x = see("conv2", self.conv2(x))                                     # N  256  27  27
         x = see("pool2", relu_pool(x))                                      # N  256  13  13
@@ -208,7 +208,7 @@ class Net146(Net145):
 
     def forward(self, x: Tensor, see: See = unseen) -> Tensor:
         """N 3 H W → N classes; `see` is shown every named layer."""        # N    3 224 224
-        x = see("conv1", self.conv1(round_up(x, 11, 4)))                    # N   96  55  55
+        x = see("conv1", self.conv1(x))                                     # N   96  55  55
         x = see("pool1", norm_max_relu(x, towers=self.towers))              # N   96  27  27
         x = see("conv2", self.conv2(x))                                     # N  256  27  27
         x = see("norm2", relu_norm(x, towers=self.towers))                  # N  256  27  27
