@@ -26,6 +26,8 @@ from torch import Tensor, nn
 from alexnet.kernels import crop, formulas_only, norm_pool, relu_pool
 from alexnet.kernels.map_norm import map_norm
 from alexnet.kernels.maps import channels_last, pooled_size
+from alexnet.learn.devices import keep_memory
+from alexnet.nets.layers import Strided, by_depth, round_up
 from alexnet.nets.local import Local
 from interleave import machine, options
 
@@ -110,6 +112,28 @@ def train(layer: nn.Module, x: Tensor, gradient: Tensor) -> None:
     step(layer, x, gradient)
 
 
+def first_layer(images: int, dtype: torch.dtype) -> Case:
+    """conv1 of the large networks: as the network computes it, and both ways there are."""
+    layer = Strided(3, 96, 11, stride=4).to(DEVICE, memory_format=torch.channels_last)
+    weights = layer.weight, layer.bias
+    x, gradient = torch.randn(images, 3, 224, 224), torch.randn(images, 96, 55, 55)
+    x, gradient = channels_last(x.to(DEVICE)), channels_last(gradient.to(DEVICE, dtype))
+
+    def by(way: Callable[[], Tensor]) -> None:
+        layer.zero_grad()
+        with torch.autocast(DEVICE, dtype, enabled=dtype != torch.float32):
+            result = way()
+        result.backward(gradient)
+
+    ways = {
+        KERNEL: partial(by, lambda: layer(x)),
+        "11×11, stride 4": partial(by, lambda: nn.Conv2d.forward(layer, round_up(x, 11, 4))),
+        "by space to depth": partial(by, lambda: by_depth(x.to(dtype), *weights, 4)),
+    }
+    floats = 2 * x[0].numel() + 2 * gradient[0].numel()
+    return Case("conv1, trained   96×55×55", images, floats * dtype.itemsize, ways)
+
+
 def within_maps(images: int, dtype: torch.dtype) -> Case:
     """The response norm of the 2012 code's CIFAR networks, over 9×9 pixels of one map."""
     lasting = [channels_last(torch.randn(images, 64, 12, 12).to(DEVICE, dtype)) for _ in range(2)]
@@ -148,6 +172,7 @@ def cases(batch: int, dtype: torch.dtype) -> list[Case]:
         block("ReLU, max pool   256×13×13", relu_pool, eager_max, (8 * batch, 256, 13, 13), dtype),
         block("ReLU, max pool    32×32×32", relu_pool, eager_max, (8 * batch, 32, 32, 32), dtype),
         block("ReLU, mean pool   64× 8× 8", average, eager_avg, (32 * batch, 64, 8, 8), dtype),
+        first_layer(4 * batch, dtype),
         within_maps(8 * batch, dtype),
         local(8 * batch, dtype),
         crops("rgb", 4 * batch, dtype),
@@ -211,6 +236,7 @@ def main() -> None:
     chosen = parser.parse_args()
     DEVICE, cuda = chosen.device, chosen.device == "cuda"
     torch.set_num_threads(chosen.threads or torch.get_num_threads())
+    keep_memory()  # as the program does: fresh pages would be most of some blocks' time
     dtype = getattr(torch, chosen.dtype or ("bfloat16" if cuda else "float32"))
     found = cases(chosen.batch or (512 if cuda else 16), dtype)
     print(f"{str(dtype)[6:]}, {torch.get_num_threads()} threads")
