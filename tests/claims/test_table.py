@@ -7,7 +7,7 @@ from tests.claims.test_results import DATA, WHOLE, record
 from alexnet.claims.claim import Quantity
 from alexnet.claims.page import page
 from alexnet.claims.paper import CLAIMS
-from alexnet.claims.results import Measurement
+from alexnet.claims.results import Measurement, save
 from alexnet.claims.table import figures, rows, spread
 from alexnet.claims.verdict import AS_PAPER, NOISE, NOT_MEASURED
 
@@ -65,3 +65,15 @@ def test_every_claim_and_note_is_on_the_page(tmp_path):
     assert all(f"### {claim.number}. {name}" in text for name, claim in CLAIMS.items())
     assert "| 150 | towers that never meet before fc8 |" in text
     assert WHOLE.claim in text
+
+
+def test_the_page_has_the_remark_of_a_measurement_and_the_figure_of_a_race(tmp_path):
+    runs = {
+        unit: {"reached": epochs, "epochs": epochs, "learning_rate": 0.02, "curve": [0.2]}
+        for unit, epochs in (("relu", 2), ("tanh", 5))
+    }
+    found = Measurement("relu-tanh", ({"seed": 0, "runs": runs},), DATA, remark="As one would.")
+    save(found, tmp_path)
+    text = page(tmp_path)
+    assert "  * epochs with tanh / epochs with ReLU: 2.5×\n\nAs one would.\n" in text
+    assert "](relu-tanh.png)" in text

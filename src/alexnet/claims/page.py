@@ -86,6 +86,12 @@ def details(claim: Claim, measurements: Sequence[Measurement]) -> Iterator[str]:
             yield f"  * {q.name}: {spread(q, found.values(q))}" + (
                 f" ({each})" if len(found.records) > 1 else ""
             )
+        if found.remark:
+            yield ""
+            yield found.remark
+        if claim.method == "race":
+            yield ""
+            yield f"![Training error by epoch]({claim.name}.png)"
     yield ""
 
 

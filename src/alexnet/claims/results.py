@@ -38,6 +38,8 @@ class Measurement:
     """The recipe that somebody named."""
     made: Mapping[str, Any] = field(default_factory=dict)
     """command, commit, machine, versions and date."""
+    remark: str = ""
+    """What somebody has to say to it: the one field that is written by hand."""
 
     def values(self, quantity: Quantity) -> list[float]:
         """A number of the claim, for each seed."""
