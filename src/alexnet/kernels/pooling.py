@@ -41,8 +41,8 @@ def relu_pool(
     if not has_kernel(x.device, x.dtype):
         return relu_pool_formula(x, pool=pool, stride=stride, kind=kind, order=order)
     if library_is_faster(x, kind):
-        x = channels_last(x)
-        return relu_pool_formula(x, pool=pool, stride=stride, kind=kind, order=order)
+        x, first = channels_last(x), "pool-relu" if kind == "max" else order  # maxima commute
+        return relu_pool_formula(x, pool=pool, stride=stride, kind=kind, order=first)
     return relu_pool_kernel(x, pool, stride, kind, order)
 
 
