@@ -118,6 +118,10 @@ def test_a_training_that_was_stopped_stops_the_claim(folder, monkeypatch):
         ("run dropout --pack ilsvrc2012.pack --dropout 0.3", "compares dropout"),
         ("run two-towers", "name images to measure two-towers on"),
         ("run fall-2009 --pack fall2009.pack", "name their packs with --earlier"),
+        (
+            "run ten-views --run mine --precision bf16 --pack ilsvrc2012.pack",
+            "leave --precision out",
+        ),
         ("run depth --run mine --pack ilsvrc2012.pack", "Leave --run out"),
         ("run", "name a claim"),
         ("run relu", "no claim is called 'relu'"),

@@ -96,7 +96,6 @@ def test_pytorch_accepts_the_operator():
 
 
 def test_powers_are_as_exact_as_float32_over_all_its_range():
-
     base = np.logspace(-30, 30, 10_001).astype(np.float32)
     power, inverse = np.empty((2, base.size), np.float32)
     for beta in (0.5, 0.75, 1.0, 0.6):

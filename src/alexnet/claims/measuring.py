@@ -210,6 +210,9 @@ def provenance(job: Job) -> dict[str, Any]:
     from alexnet.learn import devices
 
     facts = devices.describe(devices.machine(job.device, job.precision))
+    if job.run is not None:
+        environment = json.loads((job.run / "environment.json").read_text("utf-8"))
+        facts["precision"] = environment["precision"]
     command = ["alexnet", *(word for word in sys.argv[1:] if word != "--json")]
     date = time.strftime("%Y-%m-%d")
     return {"date": date, "commit": commit(), **facts, "command": command}

@@ -89,9 +89,9 @@ def details(claim: Claim, measurements: Sequence[Measurement]) -> Iterator[str]:
         if found.remark:
             yield ""
             yield found.remark
-        if claim.method == "race":
-            yield ""
-            yield f"![Training error by epoch]({claim.name}.png)"
+    if claim.method == "race" and measurements:
+        yield ""
+        yield f"![Training error by epoch]({claim.name}.png)"
     yield ""
 
 
@@ -99,6 +99,6 @@ def origin(found: Measurement) -> str:
     """Seeds, machine, precision, versions, commit and date."""
     made, numbers = found.made, ", ".join(str(record["seed"]) for record in found.records)
     count = f"seed{'s' if len(found.records) > 1 else ''} {numbers}, " if found.data else ""
-    machine = f"{made.get('device_name', 'unknown')}, {made.get('precision', 'float32')}"
-    where = f"{machine}, torch {made.get('torch', 'unknown')}"
+    precision = f"{made.get('precision', 'unknown')}, " if found.data else ""
+    where = f"{made.get('device_name', 'unknown')}, {precision}torch {made.get('torch', 'unknown')}"
     return f"{count}{where}, commit {made.get('commit')}, {made.get('date')}"

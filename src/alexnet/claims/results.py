@@ -37,7 +37,7 @@ class Measurement:
     recipe: str | None = None
     """The recipe that somebody named."""
     made: Mapping[str, Any] = field(default_factory=dict)
-    """command, commit, machine, versions and date."""
+    """command, commit, machine, versions and date; precision is that of the trainings."""
     remark: str = ""
     """What somebody has to say to it: the one field that is written by hand."""
 
@@ -87,7 +87,8 @@ class Measurement:
     def key(self) -> tuple[object, ...]:
         """What another measurement has to share to take its place."""
         changes = json.dumps(dict(self.changes), sort_keys=True)
-        return self.data.get("checksum"), self.epochs(), changes, self.recipe
+        precision = self.made.get("precision")
+        return self.data.get("checksum"), self.epochs(), changes, self.recipe, precision
 
 
 def same_images(data: Data, pack: Mapping[str, Any]) -> bool:

@@ -81,6 +81,8 @@ def check(claim: Claim, job: Job) -> None:
             f"{claim.name} trains on other images first ({wanted}): name their packs with "
             f"--earlier, in this order, as in {claim.command}"
         )
+    if job.run is not None and job.precision != "auto":
+        raise ValueError("--run is trained already: leave --precision out")
     if job.run is not None and (len(claim.runs) != 1 or job.seeds != 1):
         raise ValueError(
             f"--run names one training with one seed, and {claim.name} wants {len(claim.runs)} "
@@ -107,9 +109,12 @@ def make(claim: Claim, role: str, job: Job, seed: int) -> Path:
 
 def place(job: Job, pack: Pack, recipe: Recipe, start: Path | None = None) -> Path:
     """Where a training lives: named by all that it depends on, so that claims share theirs."""
+    from alexnet.learn import devices
+
     facts: list[object] = [recipe.to_dict(), pack.checksum, start.name if start else None]
-    if job.precision != "auto":
-        facts.append(job.precision)
+    precision = devices.machine(job.device, job.precision).precision
+    if precision != "float32":
+        facts.append(precision)
     digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:10]
     words = [recipe.network, *recipe.variations]
     name = re.sub(r"[^\w.=-]+", "-", "-".join(words))

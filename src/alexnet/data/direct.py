@@ -12,8 +12,8 @@ from pathlib import Path
 BLOCK_BYTES = 1 << 22
 """Written at a time: a multiple of every page and sector."""
 DIRECT = getattr(os, "O_DIRECT", 0)
-"""Where the system has it, the disk takes its bytes from our memory. Copies in the page cache would
-cost more than decoding saves, and push out what other programs have there."""
+"""Where the system has it, the disk takes its bytes from our memory. Copies in the page cache take
+about as long to make as images to decode, and push out what other programs have there."""
 
 
 class DirectWriter:
@@ -23,6 +23,10 @@ class DirectWriter:
     """
 
     def __init__(self, path: Path) -> None:
+        self._blocks = [mmap.mmap(-1, BLOCK_BYTES) for _ in range(2)]  # aligned, as direct I/O asks
+        self._thread = ThreadPoolExecutor(1)
+        self._pending: Future[None] | None = None
+        self._filled = self._offset = 0
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
         try:
             self._file = os.open(path, flags | DIRECT, 0o666)
@@ -30,10 +34,6 @@ class DirectWriter:
             if error.errno != errno.EINVAL:
                 raise
             self._file = os.open(path, flags, 0o666)  # a file system without direct writes
-        self._thread = ThreadPoolExecutor(1)
-        self._blocks = [mmap.mmap(-1, BLOCK_BYTES) for _ in range(2)]  # aligned, as direct I/O asks
-        self._pending: Future[None] | None = None
-        self._filled = self._offset = 0
 
     def write(self, content: memoryview) -> None:
         """Append bytes."""
@@ -61,7 +61,7 @@ class DirectWriter:
     def finish(self, start: bytes) -> None:
         """Write what is left, replace the first bytes, see that all is on disk, and close."""
         self._wait()
-        buffered(self._file)  # the last block ends anywhere
+        stop_direct(self._file)  # the last block ends anywhere
         write_all(self._file, memoryview(self._blocks[0])[: self._filled], self._offset)
         write_all(self._file, memoryview(start), 0)
         os.fsync(self._file)
@@ -70,7 +70,9 @@ class DirectWriter:
     def close(self) -> None:
         """Close the file, in whatever state it is."""
         self._thread.shutdown()
-        os.close(self._file)
+        file, self._file = self._file, -1
+        if file >= 0:
+            os.close(file)
 
 
 def write_all(file: int, content: memoryview, offset: int) -> None:
@@ -79,14 +81,14 @@ def write_all(file: int, content: memoryview, offset: int) -> None:
         try:
             written = os.pwrite(file, content, offset)
         except OSError as error:
-            if error.errno != errno.EINVAL or not buffered(file):
+            if error.errno != errno.EINVAL or not stop_direct(file):
                 raise
-            continue  # the file could be opened for direct writes, but does not take them
+            continue  # no direct writes here, or not from where the last one ended
         content, offset = content[written:], offset + written
 
 
-def buffered(file: int) -> bool:
-    """Have a file written by way of the page cache from now on; False if it was already."""
+def stop_direct(file: int) -> bool:
+    """Write a file by way of the page cache from now on; False if it was so already."""
     flags = fcntl.fcntl(file, fcntl.F_GETFL)
     fcntl.fcntl(file, fcntl.F_SETFL, flags & ~DIRECT)
     return bool(flags & DIRECT)

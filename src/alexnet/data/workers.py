@@ -91,25 +91,28 @@ class Worker:
         theirs.close()
         self._send(self.options)
         self.ready, self.since = False, time.monotonic()
-        self._given = len(self.waiting)
+        self._given = len(self.waiting)  # so many of those that wait it has been sent
         if self.waiting:
             self._send([job.task for job in self.waiting])
 
     def take(self, job: Job) -> None:
-        """Put a job on the list of those to hand over; there must be a free slot."""
+        """Have a job that will be handed over with others; there must be a free slot."""
         job.worker, job.slot = self, self.free.pop()
         job.record = self.records[job.slot]
         self._post(job)
-        if not self.waiting and self.ready:
-            self.since = time.monotonic()
         self.waiting.append(job)
+        if len(self.waiting) - self._given == HANDFUL:
+            self.hand_over()
 
     def hand_over(self) -> None:
         """Send the jobs that the process does not have yet."""
         new = list(self.waiting)[self._given :]
+        if not new:
+            return
+        if not self._given and self.ready:  # it was idle: its time begins now
+            self.since = time.monotonic()
         self._given = len(self.waiting)
-        if new:
-            self._send([job.task for job in new])
+        self._send([job.task for job in new])
 
     def _post(self, job: Job) -> None:
         """Put encoded bytes into shared memory: a long message to a hanging process would block."""
@@ -224,12 +227,10 @@ class Workers:
             job.worker.free.append(job.slot)
 
     def _fill(self, jobs: deque[Job], source: Iterator[Item]) -> None:
-        """Take items from the source, a handful for every worker, as long as there is room."""
+        """Where there is room for a handful each, take as many items as there is room for."""
         if len(jobs) > self.processes * (DEPTH - HANDFUL):
             return
         while len(jobs) < self.processes * DEPTH:
-            if self._workers and not any(worker.free for worker in self._workers):
-                break
             item = next(source, None)
             if item is None:
                 break

@@ -17,7 +17,7 @@ AT_ONCE = 1200
 """Numbers that a line of pixels should have: six such lines fit 32 KB."""
 
 WHOLE_VECTORS = 32
-"""Lines are so many numbers long, or a multiple of it, that vector instructions leave no rest."""
+"""What is computed with neighbors is a multiple of so many numbers long: vectors leave no rest."""
 
 # alpha and k come in the type of the images: a Python float would widen float32 arithmetic.
 
@@ -64,6 +64,7 @@ def backward(first, last, pooled, x, positions, out, n, alpha, beta, k, towers, 
                 for column in range(left, here.stop):
                     at = won[column - left]
                     unpool(at, pooled[image], positions[image], y, column, pool, stride)
+                gradient[:] = 0  # also between the towers, where a NaN may have come
                 _spread(won[: here.stop - left], gradient, towers, n, False)
                 _spread(x[image, y, here], line, towers, n, relu == "first")
                 _bases(line, base, n, alpha, k)
@@ -155,7 +156,7 @@ def _bases(line, base, n, alpha, k):
 
 @part
 def powers(base, power, inverse, beta):
-    """power = base ** -beta and inverse = 1 / base. Other powers than the quarters are slow."""
+    """power = base ** -beta and inverse = 1 / base. Other powers than ½, ¾ and 1 are slow."""
     if beta == 0.75 and base.itemsize == 4:
         _quarters(base, power, inverse)
         return
@@ -183,10 +184,10 @@ as a float32 again, is x ** -¼ to 3.1 %; the constant is the one with the least
 
 @part
 def _quarters(base, power, inverse):
-    """power = base ** -¾, inverse = 1 / base, to the precision of float32: no root, no quotient.
+    """power = base ** -¾, inverse = 1 / base, to a few units of the last place, by products alone.
 
-    Newton's method for y ** -4 = base, in three steps: 0.25 %, 0.002 %, 2e-7. An inf or a NaN in
-    the base does not come out as an ordinary number.
+    Newton's method for y ** -4 = base: y is right to 0.25 %, 0.002 % and 2e-7 after one, two and
+    three steps. An inf or a NaN in the base does not come out as an ordinary number.
     """
     for i in range(base.size):
         x = np.float32(base[i])

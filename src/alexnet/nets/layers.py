@@ -39,6 +39,11 @@ def round_up(x: Tensor, kernel: int, stride: int) -> Tensor:
 class Strided(nn.Conv2d):
     """A convolution without padding whose windows are counted as `round_up` counts them."""
 
+    def __init__(
+        self, inputs: int, maps: int, kernel: int, *, stride: int, bias: bool = True
+    ) -> None:
+        super().__init__(inputs, maps, kernel, stride, bias=bias)
+
     def forward(self, x: Tensor) -> Tensor:
         """N C H W → N M H' W'."""
         kernel, stride = self.kernel_size[0], self.stride[0]
@@ -52,8 +57,8 @@ def by_depth(x: Tensor, weight: Tensor, bias: Tensor | None, stride: int) -> Ten
     """A strided convolution as one of stride 1 on fewer, deeper pixels. N C H W → N M H' W'.
 
     Each block of stride × stride pixels becomes one pixel: 3 maps become 48, and a filter of 11×11
-    one of 3×3. The last windows reach past the edge, over zeros; so does the filter, with weights
-    of zero. Matrix units have no use for 3 maps: in bf16 on a CPU this takes half the time.
+    one of 3×3. Image and filter are filled up with zeros to whole blocks. Matrix units have no use
+    for 3 maps: in bf16 on a CPU this takes half the time (`benchmarks/kernels.py`).
     """
     kernel = weight.shape[-1]
     deep = -(-kernel // stride)

@@ -74,7 +74,7 @@ class Net131(nn.Module):
     def forward(self, x: Tensor, see: See = unseen) -> Tensor:
         """N 3 H W → N classes; `see` is shown every named layer."""        # N    3 224 224
         low = see("low1", nail_bed(blur(x, std=4, taps=9), 4))              # N    3  56  56
-        low = see("low2", self.low2(low))                  # N  256  27  27
+        low = see("low2", self.low2(low))                                   # N  256  27  27
         x = see("conv1", self.conv1(x))                                     # N   64  55  55
         x = see("pool1", self.pool1(x))                                     # N   64  27  27
         x = see("conv2", self.conv2(x) + low)                               # N  256  27  27
