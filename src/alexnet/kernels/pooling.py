@@ -47,11 +47,12 @@ def relu_pool(
 
 
 def library_is_faster(x: Tensor, kind: str) -> bool:
-    """Whether PyTorch's own pooling beats the kernel: on a CPU, for averages and for few maps.
+    """Whether PyTorch's own pooling beats the kernel on a CPU: averages, few maps, and bf16.
 
     Measured by `benchmarks/kernels.py` on quiet cores.
     """
-    return x.device.type == "cpu" and (kind == "avg" or x.shape[1] < FEW_MAPS)
+    few = x.shape[1] < FEW_MAPS or x.element_size() < 4  # halves would have to be widened first
+    return x.device.type == "cpu" and (kind == "avg" or few)
 
 
 def relu_pool_kernel(x: Tensor, pool: int, stride: int, kind: str, order: str) -> Tensor:
