@@ -10,7 +10,8 @@ from alexnet.claims.results import SHIPPED, Measurement, known, load, save
 from alexnet.claims.table import verdict
 
 CLAIM = CLAIMS["ten-views"]
-DATA = {"name": "ILSVRC-2010", "kind": "ilsvrc2010", "images": 1_261_406, "checksum": "1"}
+DATA = {"name": "ILSVRC-2010", "kind": "ilsvrc2010", "images": 1_261_406, "size": 256}
+DATA["checksum"] = "1"
 
 
 def record(epochs=90, wrong=390):
@@ -26,7 +27,7 @@ WHOLE = Measurement("ten-views", (record(),), DATA, made={"command": ["alexnet"]
 
 def test_a_whole_training_on_the_papers_images_is_the_papers():
     assert WHOLE.is_the_papers(CLAIM)
-    assert WHOLE.label() == "ILSVRC-2010 (1,261,406 images)"
+    assert WHOLE.label() == "ILSVRC-2010 (1,261,406 images of 256×256)"
 
 
 @pytest.mark.parametrize(

@@ -27,7 +27,7 @@ def test_a_measurement_on_other_images_stands_under_the_papers_row():
     )
     first, second = rows(CLAIMS["ten-views"], [other])
     assert (first.data, first.verdict) == ("ILSVRC-2010", NOT_MEASURED)
-    assert (second.data, second.statement) == ("mine (9 images), 10 of 90 epochs", "")
+    assert (second.data, second.statement) == ("mine (9 images of 256×256), 10 of 90 epochs", "")
     assert second.ours == "+1.5 / +1.3 (1)"
     assert second.verdict == NOISE  # a thousand images leave a margin of two points
 

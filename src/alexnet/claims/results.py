@@ -75,7 +75,8 @@ class Measurement:
         """On what it was measured, and how it departs from the whole training."""
         if not self.data:
             return "—"
-        parts = [f"{self.data['name']} ({self.data['images']:,} images)"]
+        name, images, size = (self.data[key] for key in ("name", "images", "size"))
+        parts = [f"{name} ({images:,} images of {size}×{size})"]
         if epochs := self.epochs():
             parts.append(f"{epochs[0]} of {epochs[1]} epochs" if epochs[0] < epochs[1] else "")
         parts += [f"{name} {value}" for name, value in self.changes.items() if name != "epochs"]
