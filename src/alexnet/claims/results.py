@@ -79,7 +79,8 @@ class Measurement:
         parts = [f"{name} ({images:,} images of {size}×{size})"]
         if epochs := self.epochs():
             parts.append(f"{epochs[0]} of {epochs[1]} epochs" if epochs[0] < epochs[1] else "")
-        parts += [f"{name} {value}" for name, value in self.changes.items() if name != "epochs"]
+        changes = {name: value for name, value in self.changes.items() if name != "epochs"}
+        parts += [f"{name} {worded(value)}" for name, value in changes.items()]
         parts.append(f"recipe {self.recipe}" if self.recipe else "")
         parts += [f"{role} never got there" for role in self.unfinished()]
         return ", ".join(part for part in parts if part)
@@ -90,6 +91,11 @@ class Measurement:
         changes = json.dumps(dict(self.changes), sort_keys=True)
         precision = self.made.get("precision")
         return self.data.get("checksum"), self.epochs(), changes, self.recipe, precision
+
+
+def worded(value: object) -> str:
+    """A field of a recipe as one types it: several values with spaces between."""
+    return " ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
 
 
 def same_images(data: Data, pack: Mapping[str, Any]) -> bool:
