@@ -90,6 +90,18 @@ def test_gradients_are_those_of_finite_differences(order):
     assert torch.autograd.gradcheck(lambda x: norm_pool(x, **how), x)
 
 
+def test_a_nan_stays_in_its_image():
+    threads, x = torch.get_num_threads(), maps(2, 8, 7, 7, dtype=torch.float32)
+    x[0, 3, 2, 2] = torch.nan
+    torch.set_num_threads(1)  # so that one call computes both images
+    try:
+        norm_pool(x.requires_grad_(), towers=2).sum().backward()
+    finally:
+        torch.set_num_threads(threads)
+    assert x.grad[0].isnan().any()
+    assert not x.grad[1].isnan().any()
+
+
 def test_pytorch_accepts_the_operator():
     x = maps(2, 6, 7, 7, dtype=torch.float32).requires_grad_()
     torch.library.opcheck(relu_norm_max, (x, 5, 0.1, 0.75, 2.0, 2, 3, 2, "first"))

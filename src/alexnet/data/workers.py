@@ -91,9 +91,8 @@ class Worker:
         theirs.close()
         self._send(self.options)
         self.ready, self.since = False, time.monotonic()
-        self._given = len(self.waiting)  # so many of those that wait it has been sent
-        if self.waiting:
-            self._send([job.task for job in self.waiting])
+        self._given = 0  # so many of those that wait it has been sent
+        self.hand_over()
 
     def take(self, job: Job) -> None:
         """Have a job that will be handed over with others; there must be a free slot."""
