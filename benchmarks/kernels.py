@@ -27,7 +27,7 @@ from alexnet.kernels import crop, formulas_only, norm_pool, relu_pool
 from alexnet.kernels.map_norm import map_norm
 from alexnet.kernels.maps import channels_last, pooled_size
 from alexnet.learn.devices import keep_memory
-from alexnet.nets.layers import Strided, by_depth, round_up
+from alexnet.nets.layers import Convolution, Strided, by_depth, round_up
 from alexnet.nets.local import Local
 from interleave import machine, options
 
@@ -134,6 +134,17 @@ def first_layer(images: int, dtype: torch.dtype) -> Case:
     return Case("conv1, trained   96×55×55", images, floats * dtype.itemsize, ways)
 
 
+def convolution(name: str, shape: tuple[int, ...], layer: Convolution, dtype: torch.dtype) -> Case:
+    """A convolution of stride 1 beside the library's, as the network trains it."""
+    layer = layer.to(DEVICE, dtype, memory_format=torch.channels_last)
+    x = channels_last(torch.randn(shape).to(DEVICE, dtype))
+    gradient = torch.randn_like(layer(x))
+    work = partial(train, layer, x, gradient)
+    ways = {KERNEL: work, "the library's": partial(by_formula, work)}
+    floats = 3 * x[0].numel() + 3 * gradient[0].numel() + 3 * layer.weight.numel() // len(x)
+    return Case(name, len(x), floats * dtype.itemsize, ways)
+
+
 def within_maps(images: int, dtype: torch.dtype) -> Case:
     """The response norm of the 2012 code's CIFAR networks, over 9×9 pixels of one map."""
     lasting = [channels_last(torch.randn(images, 64, 12, 12).to(DEVICE, dtype)) for _ in range(2)]
@@ -166,6 +177,9 @@ def crops(pixels: str, images: int, dtype: torch.dtype) -> Case:
 def cases(batch: int, dtype: torch.dtype) -> list[Case]:
     norm = partial(norm_pool, towers=1)
     average = partial(relu_pool, kind="avg")
+    conv2 = Convolution(96, 256, 5, padding=2, groups=2)
+    conv3 = Convolution(256, 384, 3, padding=1)
+    conv4 = Convolution(384, 384, 3, padding=1, groups=2)
     return [
         block("ReLU, norm, pool  96×55×55", norm, eager_norm_pool, (batch, 96, 55, 55), dtype),
         block("ReLU, norm, pool 256×27×27", norm, eager_norm_pool, (batch, 256, 27, 27), dtype),
@@ -173,6 +187,9 @@ def cases(batch: int, dtype: torch.dtype) -> list[Case]:
         block("ReLU, max pool    32×32×32", relu_pool, eager_max, (8 * batch, 32, 32, 32), dtype),
         block("ReLU, mean pool   64× 8× 8", average, eager_avg, (32 * batch, 64, 8, 8), dtype),
         first_layer(4 * batch, dtype),
+        convolution("conv2, trained 256×27×27", (4 * batch, 96, 27, 27), conv2, dtype),
+        convolution("conv3, trained 384×13×13", (4 * batch, 256, 13, 13), conv3, dtype),
+        convolution("conv4, trained 384×13×13", (4 * batch, 384, 13, 13), conv4, dtype),
         within_maps(8 * batch, dtype),
         local(8 * batch, dtype),
         crops("rgb", 4 * batch, dtype),

@@ -3,12 +3,19 @@
 Numba's own thread pools are not used: the portable one aborts the process when two threads call
 it at once, as a training step and a loader do, and the OpenMP one aborts it after a fork. Our
 kernels are serial, release the interpreter's lock, and take slices of the batch from one iterator.
+
+Where torch runs on GNU OpenMP, the main thread's kernels run on torch's own threads. Those wait for
+their next work in a loop, for a millisecond or so, and any other threads would have to share the
+cores with them.
 """
 
+import ctypes
 import os
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numba
@@ -16,6 +23,8 @@ import torch
 from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
+
+from alexnet.kernels.maps import VECTOR
 
 SLICES_PER_THREAD = 4
 """More than one, so that a thread that is held up does not hold up the others."""
@@ -57,6 +66,26 @@ as_float = _bits(types.int32, types.float32, ir.FloatType())
 """The bits of a float32 as an int32, and back."""
 
 
+def _copy_vector(
+    _: object, target: types.Array, to: types.Integer, source: types.Array, at: types.Integer
+) -> tuple[Any, Callable]:
+    def generate(context: Any, builder: ir.IRBuilder, __: object, given: list) -> ir.Value:
+        vectors = []
+        for kind, array, place in ((target, given[0], given[1]), (source, given[2], given[3])):
+            start = context.make_array(kind)(context, builder, array).data
+            pointer = ir.VectorType(start.type.pointee, VECTOR).as_pointer()
+            vectors.append(builder.bitcast(builder.gep(start, [place]), pointer))
+        builder.store(builder.load(vectors[1], align=4), vectors[0], align=4)
+        return context.get_dummy_value()
+
+    return types.void(target, to, source, at), generate
+
+
+copy_vector: Callable = intrinsic(_copy_vector)
+"""`copy_vector(target, to, source, at)`: VECTOR numbers of a flat array, from `at` on, to another's
+place `to`. A loop over few numbers would be compiled for single ones, its end being unknown."""
+
+
 def over_images(kernel: Callable, images: int, *arguments: object) -> None:
     """Call `kernel(first, last, *arguments)` on slices of the batch, in torch's number of threads.
 
@@ -70,6 +99,33 @@ def over_images(kernel: Callable, images: int, *arguments: object) -> None:
         for first in starts:  # the iterator hands each start to one thread only
             kernel(first, min(first + step, images), *arguments)
 
+    if threads == 1:
+        work()
+    elif _openmp() and threading.current_thread() is threading.main_thread():
+        _in_team(work, threads)
+    else:
+        _in_pool(work, threads)
+
+
+def _in_team(work: Callable[[], None], threads: int) -> None:
+    """Run it in so many threads of torch's own team, this one among them."""
+    errors: list[BaseException] = []
+
+    def shielded(_: object) -> None:
+        try:
+            work()
+        except BaseException as error:  # noqa: BLE001 - C could not pass it on
+            errors.append(error)
+
+    parallel = _openmp()
+    assert parallel is not None
+    parallel(CALLBACK(shielded), None, threads, 0)
+    if errors:
+        raise errors[0]
+
+
+def _in_pool(work: Callable[[], None], threads: int) -> None:
+    """Run it in so many threads of our own, this one among them."""
     others = [_pool().submit(work) for _ in range(threads - 1)]
     work()
     for other in others:
@@ -77,10 +133,39 @@ def over_images(kernel: Callable, images: int, *arguments: object) -> None:
             other.result()
 
 
+CALLBACK = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
+
+
+@cache
+def _openmp() -> Callable | None:
+    """GNU OpenMP's call that runs a function in every thread of a team, if torch has it."""
+    if _forked:
+        return None  # a team does not survive a fork, and waits for its threads forever
+    try:
+        library = ctypes.CDLL(str(Path(torch.__file__).parent / "lib" / "libtorch_cpu.so"))
+        parallel = library.GOMP_parallel
+    except (OSError, AttributeError):
+        return None
+    parallel.argtypes = CALLBACK, ctypes.c_void_p, ctypes.c_uint, ctypes.c_uint
+    parallel.restype = None
+    return parallel
+
+
 @cache
 def _pool() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="alexnet-kernel")
 
 
-if hasattr(os, "register_at_fork"):  # threads do not survive a fork: the child starts its own
-    os.register_at_fork(after_in_child=_pool.cache_clear)
+_forked = False
+
+
+def _after_fork() -> None:
+    """Threads do not survive a fork: the child starts its own."""
+    global _forked
+    _forked = True
+    _pool.cache_clear()
+    _openmp.cache_clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

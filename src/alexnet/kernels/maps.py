@@ -4,6 +4,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+VECTOR = 16
+"""Numbers that are copied at once, and that maps come in where a kernel says so."""
+
 
 def pooled_size(size: int, pool: int, stride: int) -> int:
     """How many windows: enough to cover every pixel, none beginning outside. 55 → 27 → 13 → 6."""

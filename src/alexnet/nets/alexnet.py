@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from alexnet.kernels import norm_pool, relu_pool, response_norm
 from alexnet.nets.layers import (
     UNITS,
+    Convolution,
     Dropout,
     See,
     Strided,
@@ -58,10 +59,10 @@ class AlexNet(nn.Module):
         for _ in range(3):
             side = side_after(side, 3, 2)  # 55 → 27 → 13 → 6
         self.conv1 = Strided(3, 48 * towers, 11, stride=4)
-        self.conv2 = nn.Conv2d(48 * towers, 128 * towers, 5, padding=2, groups=towers)
-        self.conv3 = nn.Conv2d(128 * towers, 192 * towers, 3, padding=1)
-        self.conv4 = nn.Conv2d(192 * towers, 192 * towers, 3, padding=1, groups=towers)
-        self.conv5 = nn.Conv2d(192 * towers, 256, 3, padding=1, groups=towers)
+        self.conv2 = Convolution(48 * towers, 128 * towers, 5, padding=2, groups=towers)
+        self.conv3 = Convolution(128 * towers, 192 * towers, 3, padding=1)
+        self.conv4 = Convolution(192 * towers, 192 * towers, 3, padding=1, groups=towers)
+        self.conv5 = Convolution(192 * towers, 256, 3, padding=1, groups=towers)
         self.fc6 = nn.Linear(256 * side * side, 4096)
         self.fc7 = nn.Linear(4096, 4096)
         self.fc8 = nn.Linear(4096, classes)
@@ -152,7 +153,7 @@ def reading(gone: nn.Conv2d | nn.Linear, layer: nn.Conv2d | nn.Linear) -> nn.Con
     """A layer like `layer`, which read `gone`, with the inputs of `gone`."""
     if isinstance(layer, nn.Conv2d):  # conv3, conv4 or conv5
         inputs = cast(nn.Conv2d, gone).in_channels
-        return nn.Conv2d(inputs, layer.out_channels, 3, padding=1, groups=layer.groups)
+        return Convolution(inputs, layer.out_channels, 3, padding=1, groups=layer.groups)
     if isinstance(gone, nn.Conv2d):
         pixels = layer.in_features // gone.out_channels
         return nn.Linear(gone.in_channels * pixels, layer.out_features)

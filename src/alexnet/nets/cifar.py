@@ -15,6 +15,7 @@ from alexnet.kernels import norm_pool, relu_pool, response_norm
 from alexnet.kernels.map_norm import map_norm
 from alexnet.nets.layers import (
     UNITS,
+    Convolution,
     See,
     Weighted,
     avg_pool,
@@ -62,9 +63,9 @@ class Cifar(Small):
         if unit not in UNITS:
             raise ValueError(f"unit is {unit!r}; it has to be {' or '.join(UNITS)}")
         side = pooled(size, 3)  # 32 → 16 → 8 → 4
-        self.conv1 = nn.Conv2d(3, 32, 5, padding=2)
-        self.conv2 = nn.Conv2d(32, 32, 5, padding=2)
-        self.conv3 = nn.Conv2d(32, 64, 5, padding=2)
+        self.conv1 = Convolution(3, 32, 5, padding=2)
+        self.conv2 = Convolution(32, 32, 5, padding=2)
+        self.conv3 = Convolution(32, 64, 5, padding=2)
         self.fc4 = nn.Linear(64 * side * side, classes)
         self.dropout = nn.Dropout(dropout)
         self.unit, self.gain = unit, 2.0 if unit == "relu" else 1.0
@@ -94,9 +95,9 @@ class Cifar80sec(Small):
     def __init__(self, classes: int = 10, size: int = 32, dropout: float = 0.0) -> None:
         super().__init__()
         side = pooled(size, 3)  # 32 → 16 → 8 → 4
-        self.conv1 = nn.Conv2d(3, 32, 5, padding=2)
-        self.conv2 = nn.Conv2d(32, 32, 5, padding=2)
-        self.conv3 = nn.Conv2d(32, 64, 5, padding=2)
+        self.conv1 = Convolution(3, 32, 5, padding=2)
+        self.conv2 = Convolution(32, 32, 5, padding=2)
+        self.conv3 = Convolution(32, 64, 5, padding=2)
         self.fc4 = nn.Linear(64 * side * side, 64)
         self.fc5 = nn.Linear(64, classes)
         self.dropout = nn.Dropout(dropout)
@@ -121,9 +122,9 @@ class Cifar18pct(Small):
     def __init__(self, classes: int = 10, size: int = 32, dropout: float = 0.0) -> None:
         super().__init__()
         side = pooled(size, 3)  # 32 → 16 → 8 → 4
-        self.conv1 = nn.Conv2d(3, 32, 5, padding=2)
-        self.conv2 = nn.Conv2d(32, 32, 5, padding=2)
-        self.conv3 = nn.Conv2d(32, 64, 5, padding=2)
+        self.conv1 = Convolution(3, 32, 5, padding=2)
+        self.conv2 = Convolution(32, 32, 5, padding=2)
+        self.conv3 = Convolution(32, 64, 5, padding=2)
         self.fc4 = nn.Linear(64 * side * side, classes)
         self.dropout = nn.Dropout(dropout)
 
@@ -152,8 +153,8 @@ class Cifar13pct(Small):
     def __init__(self, classes: int = 10, size: int = 24, dropout: float = 0.0) -> None:
         super().__init__()
         side = pooled(size, 2)  # 24 → 12 → 6
-        self.conv1 = nn.Conv2d(3, 64, 5, padding=2)
-        self.conv2 = nn.Conv2d(64, 64, 5, padding=2)
+        self.conv1 = Convolution(3, 64, 5, padding=2)
+        self.conv2 = Convolution(64, 64, 5, padding=2)
         self.local3 = Local(64, 32, side)
         self.local4 = Local(32, 32, side)
         self.fc5 = nn.Linear(32 * side * side, classes)
@@ -182,8 +183,8 @@ class Cifar11pct(Small):
     def __init__(self, classes: int = 10, size: int = 24, dropout: float = 0.0) -> None:
         super().__init__()
         side = pooled(size, 2)  # 24 → 12 → 6
-        self.conv1 = nn.Conv2d(3, 64, 5, padding=2)
-        self.conv2 = nn.Conv2d(64, 64, 5, padding=2)
+        self.conv1 = Convolution(3, 64, 5, padding=2)
+        self.conv2 = Convolution(64, 64, 5, padding=2)
         self.local3 = Local(64, 64, side)
         self.local4 = Local(64, 32, side)
         self.fc5 = nn.Linear(32 * side * side, classes)

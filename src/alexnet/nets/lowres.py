@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from alexnet.kernels import norm_pool, relu_pool, response_norm
 from alexnet.kernels.map_norm import contrast_norm, map_norm
 from alexnet.nets.layers import (
+    Convolution,
     Dropout,
     See,
     Strided,
@@ -51,11 +52,11 @@ class Net131(nn.Module):
         super().__init__()
         side = last_side(size)
         self.conv1 = Strided(3, 64, 11, stride=4)
-        self.conv2 = nn.Conv2d(64, 256, 5, padding=2, groups=2)
+        self.conv2 = Convolution(64, 256, 5, padding=2, groups=2)
         self.low2 = Strided(3, 256, 5, stride=2, bias=False)  # conv2 has the biases of both
-        self.conv3 = nn.Conv2d(256, 384, 3, padding=1)
-        self.conv4 = nn.Conv2d(384, 384, 3, padding=1, groups=2)
-        self.conv5 = nn.Conv2d(384, 256, 3, padding=1, groups=2)
+        self.conv3 = Convolution(256, 384, 3, padding=1)
+        self.conv4 = Convolution(384, 384, 3, padding=1, groups=2)
+        self.conv5 = Convolution(384, 256, 3, padding=1, groups=2)
         self.fc6 = nn.Linear(256 * side * side, 4096)
         self.fc7 = nn.Linear(4096, 4096)
         self.fc8 = nn.Linear(4096, classes)

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from alexnet.kernels import norm_pool, relu_pool
 from alexnet.kernels.map_norm import map_norm
 from alexnet.nets.layers import (
+    Convolution,
     Dropout,
     See,
     Strided,
@@ -51,10 +52,10 @@ class Net145(nn.Module):
         super().__init__()
         towers, side = self.towers, self.last_side(size)
         self.conv1 = Strided(3, 48 * towers, 11, stride=4)
-        self.conv2 = nn.Conv2d(48 * towers, 128 * towers, 5, padding=2, groups=towers)
-        self.conv3 = nn.Conv2d(128 * towers, 192 * towers, 3, padding=1)
-        self.conv4 = nn.Conv2d(192 * towers, 192 * towers, 3, padding=1, groups=towers)
-        self.conv5 = nn.Conv2d(192 * towers, 256, 3, padding=1, groups=towers)
+        self.conv2 = Convolution(48 * towers, 128 * towers, 5, padding=2, groups=towers)
+        self.conv3 = Convolution(128 * towers, 192 * towers, 3, padding=1)
+        self.conv4 = Convolution(192 * towers, 192 * towers, 3, padding=1, groups=towers)
+        self.conv5 = Convolution(192 * towers, 256, 3, padding=1, groups=towers)
         self.fc6: nn.Module = nn.Linear(256 * side * side, 4096)
         self.fc7: nn.Module = nn.Linear(4096, 4096)
         self.fc8 = nn.Linear(4096, classes)
@@ -118,8 +119,8 @@ class Net147(Net145):
 
     def __init__(self, classes: int = 1000, size: int = 224, dropout: float = 0.5) -> None:
         super().__init__(classes, size, dropout)
-        self.conv2 = nn.Conv2d(96, 256, 5, padding=1, groups=2)
-        self.conv5 = nn.Conv2d(384, 256, 3, padding=0, groups=2)
+        self.conv2 = Convolution(96, 256, 5, padding=1, groups=2)
+        self.conv5 = Convolution(384, 256, 3, padding=0, groups=2)
 
     def last_side(self, size: int) -> int:
         """The side of the last maps."""
@@ -171,7 +172,7 @@ class Net150(Net145):
     def __init__(self, classes: int = 1000, size: int = 224, dropout: float = 0.5) -> None:
         super().__init__(classes, size, dropout)
         side = self.last_side(size)
-        self.conv3 = nn.Conv2d(256, 384, 3, padding=1, groups=2)
+        self.conv3 = Convolution(256, 384, 3, padding=1, groups=2)
         self.fc6 = TowerLinear(256 * side * side, 4096)
         self.fc7 = TowerLinear(4096, 4096)
 
@@ -204,7 +205,7 @@ class Net146(Net145):
 
     def __init__(self, classes: int = 1000, size: int = 224, dropout: float = 0.5) -> None:
         super().__init__(classes, size, dropout)
-        self.conv6 = nn.Conv2d(256, 256, 3, padding=1)
+        self.conv6 = Convolution(256, 256, 3, padding=1)
 
     def forward(self, x: Tensor, see: See = unseen) -> Tensor:
         """N 3 H W → N classes; `see` is shown every named layer."""        # N    3 224 224
