@@ -99,7 +99,7 @@ def crops(device: str, images: int) -> Iterator[Check]:
             "shifts": 20 * torch.randn(images, 3).to(device),
             "mean": 255 * torch.rand(256, 256, 3).to(device),
         }
-        how |= {"size": 224, "side": 256, "scale": 1 / 64, "pixels": pixels, "pad": 3}
+        how |= {"size": 224, "side": 256, "scale": 1 / 64, "pixels": pixels}
         for dtype, allowed in ALLOWED.items():
             chosen = torch.arange(images - 1, -1, -1).to(device)
             found = crop(records, chosen, dtype=dtype, **how)

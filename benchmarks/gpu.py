@@ -49,7 +49,8 @@ PARTS = [
     Part(
         "train_step",
         "train_step.py",
-        "--batch 128 --steps 20 --rounds 8 --only eager compiled torchvision tuned ours product",
+        "--batch 128 --steps 20 --rounds 8 "
+        "--only eager compiled torchvision tuned ours ours-compiled product",
         "--batch 2 --rounds 1 --only ours product",
         140,
     ),

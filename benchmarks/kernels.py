@@ -166,12 +166,12 @@ def crops(pixels: str, images: int, dtype: torch.dtype) -> Case:
     }
     draw = {name: value.to(DEVICE) for name, value in draw.items()}
     chosen = torch.randperm(2 * images)[:images].to(DEVICE)
-    out = torch.empty(images, 3, 227, 227, dtype=dtype, device=DEVICE)
-    how = {**draw, "size": 224, "side": 256, "scale": 1.0, "pixels": pixels, "pad": 3}
+    out = torch.empty(images, 3, 224, 224, dtype=dtype, device=DEVICE)
+    how = {**draw, "size": 224, "side": 256, "scale": 1.0, "pixels": pixels}
     work = partial(crop, records, chosen, out=channels_last(out), **how)
     ways = {KERNEL: work, FORMULA: partial(by_formula, work)}
     read = 224 * 224 * 3 // (1 if pixels == "rgb" else 2)
-    return Case(f"crops, {pixels}", images, read + 227 * 227 * 3 * dtype.itemsize, ways)
+    return Case(f"crops, {pixels}", images, read + 224 * 224 * 3 * dtype.itemsize, ways)
 
 
 def cases(batch: int, dtype: torch.dtype) -> list[Case]:

@@ -155,7 +155,14 @@ def ours_bf16(device: str, batch: int, steps: int) -> Turn:
     return ours(device, batch, steps, precision="bf16")
 
 
-def ours(device: str, batch: int, steps: int, precision: Precision = "auto") -> Turn:
+def ours_compiled(device: str, batch: int, steps: int) -> Turn:
+    """The same as `alexnet train --compile` sets it up."""
+    return ours(device, batch, steps, compiled=True)
+
+
+def ours(
+    device: str, batch: int, steps: int, precision: Precision = "auto", compiled: bool = False
+) -> Turn:
     """This package's network, kernels and update rule, set up as `alexnet train` sets them up."""
     from alexnet.learn import devices
     from alexnet.learn.sgd import SGD
@@ -163,7 +170,7 @@ def ours(device: str, batch: int, steps: int, precision: Precision = "auto") -> 
     from alexnet.learn.train import fresh
     from alexnet.recipe import Recipe
 
-    machine = devices.machine(device, precision)
+    machine = devices.machine(device, precision, compiled=compiled)
     recipe = Recipe(batch_size=batch, initialization="variance")
     network = devices.place(fresh(recipe, CLASSES).train(), machine)
     images = torch.randn(batch, 3, 224, 224, device=device, dtype=machine.dtype)
@@ -244,6 +251,7 @@ ENTRIES: dict[str, tuple[str, Callable[..., Turn]]] = {
     "keras": ("torchvision's in Keras on TensorFlow", keras),
     "ours": ("the paper's network, ours", ours),
     "bf16": ("ours, --precision bf16", ours_bf16),
+    "ours-compiled": ("ours, --compile", ours_compiled),
     "product": ("nothing but products (4096³)", product),
 }
 

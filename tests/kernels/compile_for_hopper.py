@@ -27,7 +27,7 @@ TYPES = {
 }
 NORM = {"BETA": 0.75, "N": 5, "RELU": "first", "TOWER": 48, "OCTETS": 12, "THREADS": 128}
 POOL = {"POOL": 3, "STRIDE": 2, "RELU_FIRST": True, "PIXELS": 8, "MAPS": 128}
-CROP = {"SIZE": 224, "FULL": 227, "SIDE": 256, "RGB": False, "BLOCK": cuda_crop.BLOCK}
+CROP = {"SIZE": 224, "SIDE": 256, "RGB": False, "BLOCK": cuda_crop.BLOCK}
 KERNELS = (
     *(cuda_norm._forward, cuda_norm._backward),
     *(cuda_pool._max_forward, cuda_pool._max_backward),

@@ -63,14 +63,6 @@ def test_colors_are_shifted_before_they_are_scaled():
     assert out[0, :, 0, 0].tolist() == [50.5, 49, 50]
 
 
-def test_padding_is_zero_on_the_right_and_below():
-    out = crop(records(5, 8), [0, 4], **cut(2, 8, 6), pad=3)
-    assert out.shape == (2, 3, 9, 9)
-    assert not out[:, :, 6:].any()
-    assert not out[:, :, :, 6:].any()
-    assert torch.equal(out[:, :, :6, :6], crop(records(5, 8), [0, 4], **cut(2, 8, 6)))
-
-
 def test_gray_yuv_records_are_gray():
     record = np.full((1, 96), 128, np.uint8)
     record[0, :64] = np.arange(64)
@@ -89,9 +81,9 @@ def test_a_buffer_is_written_and_returned(dtype):
     buffer = torch.full((2, 3, 6, 6), 7.0, dtype=dtype).contiguous(
         memory_format=torch.channels_last
     )
-    out = crop(records(5, 8), [1, 3], **cut(2, 8, 5), pad=1, out=buffer)
+    out = crop(records(5, 8), [1, 3], **cut(2, 8, 6), out=buffer)
     assert out is buffer
-    expected = crop(records(5, 8), [1, 3], **cut(2, 8, 5), pad=1)
+    expected = crop(records(5, 8), [1, 3], **cut(2, 8, 6))
     assert torch.equal(out, expected.to(dtype))
 
 
@@ -111,11 +103,10 @@ def test_memory_mapped_records_are_read_in_place(tmp_path):
     st.integers(1, 6).map(lambda half: 2 * half),
     st.data(),
     st.sampled_from(["rgb", "yuv420"]),
-    st.integers(0, 3),
 )
-def test_the_kernel_gives_what_the_formula_gives(images, side, data, pixels, pad):
+def test_the_kernel_gives_what_the_formula_gives(images, side, data, pixels):
     size = data.draw(st.integers(1, side))
-    how = {**cut(images, side, size), "pixels": pixels, "pad": pad}
+    how = {**cut(images, side, size), "pixels": pixels}
     places = data.draw(st.integers(0, side - size))
     how |= {"mean_tops": torch.full((images,), places)} if data.draw(st.booleans()) else {}
     chosen = torch.arange(images) % 3

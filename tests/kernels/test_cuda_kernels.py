@@ -89,9 +89,8 @@ def test_averages_are_those_of_the_cpu(count, window, size, relu_first, dtype):
 
 
 @pytest.mark.parametrize("dtype", TOLERANCE)
-@pytest.mark.parametrize("pad", [0, 2])
 @pytest.mark.parametrize("pixels", ["rgb", "yuv420"])
-def test_crops_are_those_of_the_formula(pixels, pad, dtype):
+def test_crops_are_those_of_the_formula(pixels, dtype):
     chance = torch.Generator().manual_seed(0)
     shape = (5, 16, 16, 3) if pixels == "rgb" else (5, 384)
     records = torch.randint(256, shape, generator=chance, dtype=torch.uint8).to(DEVICE)
@@ -102,10 +101,9 @@ def test_crops_are_those_of_the_formula(pixels, pad, dtype):
         torch.randn(4, 3, generator=chance).to(DEVICE),
         torch.rand(16, 16, 3, generator=chance).to(DEVICE) * 255,
     )
-    out = channels_last(torch.full((4, 3, 11 + pad, 11 + pad), 7.0, dtype=dtype, device=DEVICE))
-    cuda_crop.crop(records, *cut, 0.04, out, 11, pixels)
-    expect(out[:, :, :11, :11], crop_formula(records, cut, 0.04, 11, pixels).cpu())
-    assert out.count_nonzero() <= 4 * 3 * 11 * 11
+    out = channels_last(torch.full((4, 3, 11, 11), 7.0, dtype=dtype, device=DEVICE))
+    cuda_crop.crop(records, *cut, 0.04, out, pixels)
+    expect(out, crop_formula(records, cut, 0.04, 11, pixels).cpu())
 
 
 def test_a_nan_comes_out_as_a_nan():

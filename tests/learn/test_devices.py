@@ -53,6 +53,34 @@ def test_bf16_learns_what_float32_learns():
     assert found["bf16"] == pytest.approx(found["float32"], abs=0.1)
 
 
+def test_a_compiled_step_learns_the_same(monkeypatch):
+    prepare = torch.compile
+    monkeypatch.setattr(torch, "compile", lambda network: prepare(network, backend="aot_eager"))
+    images, labels = torch.randn(8, 3, 32, 32), torch.arange(8) % 4
+    found = []
+    for compiled in (False, True):
+        monkeypatch.setattr(devices, "check_compiler", lambda device: None)
+        machine = devices.machine("cpu", compiled=compiled)
+        torch.manual_seed(0)
+        network = nets.build("cifar", 4)
+        network.initialize("variance")
+        devices.place(network.train(), machine)
+        sgd, step = SGD(network, Recipe()), stepper(network, machine, tuple(images.shape))
+        for _ in range(3):
+            loss = step(images, labels)
+            sgd.step(loss, 0.01)
+        found.append(loss.item())
+    assert found[0] == pytest.approx(found[1], rel=1e-5)
+
+
+def test_compiling_without_a_compiler_is_refused(monkeypatch):
+    monkeypatch.setattr(devices.shutil, "which", lambda name: None)
+    with pytest.raises(
+        ValueError, match=r"--compile needs a C\+\+ compiler .* leave --compile out"
+    ):
+        devices.machine("cpu", compiled=True)
+
+
 def test_the_allocator_can_be_left_alone(monkeypatch):
     monkeypatch.setenv("ALEXNET_MALLOC", "default")
     assert not devices.keep_memory()

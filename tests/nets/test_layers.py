@@ -1,5 +1,7 @@
 """The layers that torch.nn does not have, against numbers computed by hand and their formulas."""
 
+import time
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -18,6 +20,7 @@ from alexnet.nets.layers import (
     max_pool,
     nail_bed,
     round_up,
+    seconds,
     side_after,
 )
 
@@ -167,6 +170,24 @@ def test_a_strided_convolution_is_one_of_stride_1_on_deeper_pixels(side, kernel,
     torch.testing.assert_close(deep, plain)
     gradients = (torch.autograd.grad(y.square().sum(), layer.parameters()) for y in (plain, deep))
     torch.testing.assert_close(*gradients)
+
+
+def test_ways_are_timed_without_leaving_gradients_behind():
+    layer, x = Strided(3, 8, 11, stride=4), torch.randn(2, 3, 64, 64)
+    calls = []
+
+    def slow(x):
+        calls.append(x)
+        time.sleep(0.01)
+        return layer(x)
+
+    weights = list(layer.parameters())
+    assert seconds(layer, x, weights) < seconds(slow, x, weights)
+    assert len(calls) == 10
+    assert all(w.grad is None for w in weights)
+    layer.requires_grad_(False)
+    with torch.no_grad():
+        assert seconds(slow, x, weights) >= 0.05
 
 
 def test_in_bf16_a_strided_convolution_gives_about_the_same():

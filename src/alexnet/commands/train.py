@@ -65,6 +65,8 @@ class Train:
     """Of products; weights are float32 always. auto: bf16 on a GPU that has it, else float32."""
     resident: Literal["auto", "yes", "no"] = "auto"
     """Whether the images live in the memory of the GPU. auto: where they fit."""
+    compiled: Annotated[bool, arg(name="compile")] = False
+    """Have torch.compile prepare the training step: a minute or so at the start."""
     save_minutes: float = 10.0
     """Minutes between checkpoints inside an epoch; there is one after every epoch anyway."""
     log_seconds: float = 10.0
@@ -91,6 +93,7 @@ class Train:
                 device=self.device,
                 precision=self.precision,
                 resident=self.resident,
+                compiled=self.compiled,
                 resume=self.resume,
                 init=Transfer(self.init, self.take, self.reset) if self.init else None,
                 save_minutes=self.save_minutes,

@@ -12,11 +12,12 @@ from alexnet.kernels.cpu_threads import compiled, part
 
 
 @compiled
-def from_rgb(first, last, records, chosen, places, flips, shifts, mean, out, scale, size):
-    """out (N size+pad size+pad 3) of images first … last. records: M side side 3.
+def from_rgb(first, last, records, chosen, places, flips, shifts, mean, out, scale):
+    """out (N size size 3) of images first … last. records: M side side 3.
 
     places: N 4, the top and left of each crop and the top and left of its mean.
     """
+    size = out.shape[1]
     line, shift = np.empty(3 * size, np.float32), np.empty(3 * size, np.float32)
     for image in range(first, last):
         _repeat(shifts[image], shift)
@@ -26,13 +27,12 @@ def from_rgb(first, last, records, chosen, places, flips, shifts, mean, out, sca
             pixels = record[top + y].reshape(-1)[3 * left : 3 * (left + size)]
             middle = mean[mean_top + y].reshape(-1)[3 * mean_left : 3 * (mean_left + size)]
             _write(pixels, middle, shift, scale, line, out[image, y].reshape(-1), flips[image])
-        out[image, size:] = 0
 
 
 @compiled
-def from_yuv(first, last, records, chosen, places, flips, shifts, mean, out, scale, size):
+def from_yuv(first, last, records, chosen, places, flips, shifts, mean, out, scale):
     """The same from records of planes: M side*side*3//2, the Y plane, then U and V at half size."""
-    side = mean.shape[0]
+    side, size = len(mean), out.shape[1]
     area, half = side * side, side // 2
     pixels = np.empty(3 * size, np.float32)
     line, shift = np.empty(3 * size, np.float32), np.empty(3 * size, np.float32)
@@ -46,7 +46,6 @@ def from_yuv(first, last, records, chosen, places, flips, shifts, mean, out, sca
             _colors(lights, record[start:], record[start + half * half :], left % 2, pixels)
             middle = mean[mean_top + y].reshape(-1)[3 * mean_left : 3 * (mean_left + size)]
             _write(pixels, middle, shift, scale, line, out[image, y].reshape(-1), flips[image])
-        out[image, size:] = 0
 
 
 @part
@@ -57,7 +56,7 @@ def _repeat(colors, line):
 
 @part
 def _write(pixels, mean, shift, scale, line, target, flip):
-    """A row of the crop, mirrored if `flip`, and zeros to the row's end."""
+    """A row of the crop, mirrored if `flip`."""
     if flip:
         _shifted(pixels, mean, shift, scale, line)
         end = line.size
@@ -66,8 +65,7 @@ def _write(pixels, mean, shift, scale, line, target, flip):
             target[i + 1] = line[end - i - 2]
             target[i + 2] = line[end - i - 1]
     else:
-        _shifted(pixels, mean, shift, scale, target[: line.size])
-    target[line.size :] = 0
+        _shifted(pixels, mean, shift, scale, target)
 
 
 @part

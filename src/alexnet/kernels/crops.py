@@ -50,15 +50,13 @@ def crop(
     side: int,
     out: Tensor | None = None,
     dtype: torch.dtype = torch.float32,
-    pad: int = 0,
 ) -> Tensor:
-    """Crops of the records at `indices`: N 3 size+pad size+pad, channels_last, on their device.
+    """Crops of the records at `indices`: N 3 size size, channels_last, on their device.
 
         out[:, y, x] = (record[top + y, left + x'] - mean[top + y, left + x'] + shift) * scale
 
     where x' = size - 1 - x if the image is mirrored. The mean is cut at `mean_tops`, `mean_lefts`
-    if they are given; the `pad` last rows and columns are zero. `out`, if given, is what is
-    written and returned.
+    if they are given. `out`, if given, is what is written and returned.
 
     records: uint8, M side side 3, or for "yuv420" M side*side*3//2 (the Y plane, then U and V at
     half size; colors are neither rounded nor clipped). An array, also a memory-mapped one, is read
@@ -77,20 +75,20 @@ def crop(
         _tensor(mean, device),
     )
     _check(cut, len(records), size, side)
-    out = _buffer(out, (len(cut.chosen), 3, size + pad, size + pad), dtype, device)
+    out = _buffer(out, (len(cut.chosen), 3, size, size), dtype, device)
     if not has_kernel(device, torch.float32):
-        out.zero_()[:, :, :size, :size] = crop_formula(records, cut, scale, size, pixels)
+        out.copy_(crop_formula(records, cut, scale, size, pixels))
     elif device.type == "cuda":
         from alexnet.kernels import cuda_crop
 
-        cuda_crop.crop(records, *cut, scale, out, size, pixels)
+        cuda_crop.crop(records, *cut, scale, out, pixels)
     else:
-        _on_cpu(records, cut, scale, out, size, pixels)
+        _on_cpu(records, cut, scale, out, pixels)
     return out
 
 
 def crop_formula(records: Any, cut: Cut, scale: float, size: int, pixels: str) -> Tensor:
-    """What `crop` computes, without padding, in plain PyTorch: N 3 size size."""
+    """What `crop` computes, in plain PyTorch: N 3 size size."""
     images = rgb(_records_at(records, cut.chosen), len(cut.mean), pixels)
     along = torch.arange(size, device=images.device)
     across = torch.where(cut.flips[:, None], size - 1 - along, along)
@@ -113,14 +111,14 @@ def rgb(records: Tensor, side: int, pixels: str) -> Tensor:
     return torch.stack(colors, -1)
 
 
-def _on_cpu(records: Any, cut: Cut, scale: float, out: Tensor, size: int, pixels: str) -> None:
+def _on_cpu(records: Any, cut: Cut, scale: float, out: Tensor, pixels: str) -> None:
     from alexnet.kernels import cpu_crop, cpu_threads
 
     kernel = cpu_crop.from_rgb if pixels == "rgb" else cpu_crop.from_yuv
     floats = out if out.dtype == torch.float32 else torch.empty_like(out, dtype=torch.float32)
     memory = records if isinstance(records, np.ndarray) else records.numpy()
     arrays = memory, *(tensor.numpy() for tensor in cut), as_array(floats)
-    cpu_threads.over_images(kernel, len(out), *arrays, np.float32(scale), size)
+    cpu_threads.over_images(kernel, len(out), *arrays, np.float32(scale))
     if floats is not out:
         out.copy_(floats)
 

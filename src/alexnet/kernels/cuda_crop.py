@@ -1,7 +1,7 @@
 """Crop, flip, subtract the mean and shift the colors on CUDA: uint8 records → channels_last floats.
 
 Moves 3 size² bytes of the record (1.5 of a YUV one), the mean (which stays in the cache) and
-3 s (size + pad)² bytes of the result an image, s being the size of a float.
+3 s size² bytes of the result an image, s being the size of a float.
 """
 
 # mypy: disable-error-code="no-untyped-def"
@@ -14,25 +14,24 @@ from alexnet.kernels.cuda_pool import launch
 BLOCK = 1024
 
 
-def crop(records, chosen, places, flips, shifts, mean, scale, out, size, pixels):
-    """Write `out`, N 3 size+pad size+pad. The arguments are those of `crops.Cut`."""
-    images, _, full, _ = out.shape
-    grid = images, triton.cdiv(3 * full * full, BLOCK)
-    cut, sizes = (chosen, places, flips, shifts, mean), (size, full, len(mean))
+def crop(records, chosen, places, flips, shifts, mean, scale, out, pixels):
+    """Write `out`, N 3 size size. The arguments are those of `crops.Cut`."""
+    images, _, size, _ = out.shape
+    grid = images, triton.cdiv(3 * size * size, BLOCK)
+    cut, sizes = (chosen, places, flips, shifts, mean), (size, len(mean))
     launch(_crop, grid, out, records, *cut, out, scale, *sizes, pixels == "rgb", BLOCK)
 
 
 @triton.jit
 def _crop(
     records, chosen, places, flips, shifts, mean, out, scale,
-    SIZE: tl.constexpr, FULL: tl.constexpr, SIDE: tl.constexpr, RGB: tl.constexpr,
-    BLOCK: tl.constexpr,
+    SIZE: tl.constexpr, SIDE: tl.constexpr, RGB: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
     image = tl.program_id(0).to(tl.int64)
     place = places + 4 * image
     here = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)  # of the numbers of an image, color last
-    y, x, c = here // (3 * FULL), here // 3 % FULL, here % 3
-    inside = (y < SIZE) & (x < SIZE)
+    y, x, c = here // (3 * SIZE), here // 3 % SIZE, here % 3
+    inside = here < 3 * SIZE * SIZE
     from_x = tl.where(tl.load(flips + image), SIZE - 1 - x, x)
     row, column = tl.load(place) + y, tl.load(place + 1) + from_x
     record = tl.load(chosen + image)
@@ -44,8 +43,8 @@ def _crop(
     mean_row, mean_column = tl.load(place + 2) + y, tl.load(place + 3) + from_x
     middle = tl.load(mean + (mean_row * SIDE + mean_column) * 3 + c, inside, 0.0)
     shift = tl.load(shifts + image * 3 + c)
-    result = tl.where(inside, (color - middle + shift) * scale, 0.0)
-    tl.store(out + image * (3 * FULL * FULL) + here, result, here < 3 * FULL * FULL)
+    result = (color - middle + shift) * scale
+    tl.store(out + image * (3 * SIZE * SIZE) + here, result, inside)
 
 
 @triton.jit

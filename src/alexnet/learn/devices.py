@@ -5,9 +5,11 @@ from __future__ import annotations
 import ctypes
 import os
 import platform
+import shutil
 import sys
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import Literal
 
 import torch
@@ -26,6 +28,8 @@ class Machine:
     """float32; tf32: products round their inputs; bf16: autocast, the weights stay float32."""
     resident: Residence = "auto"
     """Whether the training images live in the memory of the GPU: auto is yes where they fit."""
+    compiled: bool = False
+    """Whether torch.compile prepares the training step; dropout then draws other numbers."""
 
     @property
     def dtype(self) -> torch.dtype:
@@ -40,14 +44,20 @@ class Machine:
 
 
 def machine(
-    device: str = "auto", precision: Precision = "auto", resident: Residence = "auto"
+    device: str = "auto",
+    precision: Precision = "auto",
+    resident: Residence = "auto",
+    compiled: bool = False,
 ) -> Machine:
     """Choose a device and set the process up for it.
 
     `auto` is bf16 on a GPU that has it and float32 on a CPU. Raises ValueError for a GPU that is
-    not there and for a precision that the device has no units for.
+    not there, for a precision that the device has no units for, and where torch.compile lacks a
+    compiler.
     """
     where = choose(device)
+    if compiled:
+        check_compiler(where)
     if where.type == "cpu":
         if precision == "tf32" or (precision == "bf16" and not has_bf16_units()):
             raise ValueError(
@@ -55,7 +65,8 @@ def machine(
                 "is many times slower. Use float32"
             )
         keep_memory()
-        return Machine(where, "float32" if precision == "auto" else precision, resident)
+        chosen: Precision = "float32" if precision == "auto" else precision
+        return Machine(where, chosen, resident, compiled)
     torch.cuda.set_device(where)  # streams and graphs are made on the current device
     if precision == "auto":
         has_bf16 = torch.cuda.is_bf16_supported(including_emulation=False)
@@ -63,7 +74,7 @@ def machine(
     torch.backends.cudnn.benchmark = True
     torch.backends.cuda.matmul.allow_tf32 = precision == "tf32"
     torch.backends.cudnn.allow_tf32 = precision == "tf32"
-    return Machine(where, precision, resident)
+    return Machine(where, precision, resident, compiled)
 
 
 def place(network: nn.Module, machine: Machine) -> nn.Module:
@@ -83,6 +94,18 @@ def choose(device: str = "auto") -> torch.device:
             "or install a CUDA build of torch"
         )
     return torch.device(device)
+
+
+def check_compiler(device: torch.device) -> None:
+    """Raise ValueError where torch.compile would find nothing to compile with."""
+    if device.type == "cuda":
+        if find_spec("triton") is None:
+            raise ValueError("--compile needs triton on a GPU: pip install triton, or leave it out")
+    elif not any(map(shutil.which, filter(None, (os.environ.get("CXX"), "g++", "clang++", "cl")))):
+        raise ValueError(
+            "--compile needs a C++ compiler on a CPU, and finds none (CXX, g++, clang++, cl). "
+            "Install one, or leave --compile out"
+        )
 
 
 def has_bf16_units() -> bool:

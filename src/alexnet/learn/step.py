@@ -20,11 +20,12 @@ class Step:
 
     def __init__(self, network: nn.Module, machine: Machine) -> None:
         self.network, self.machine = network, machine
+        self.forward = torch.compile(network) if machine.compiled else network
 
     def __call__(self, images: Tensor, labels: Tensor) -> Tensor:
         """Run one batch and return its detached mean loss."""
         with self.machine.cast():
-            loss = F.cross_entropy(self.network(images).float(), labels)
+            loss = F.cross_entropy(self.forward(images).float(), labels)
         loss.backward()
         return loss.detach()
 

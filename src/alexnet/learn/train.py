@@ -60,6 +60,7 @@ def train(
     device: str = "auto",
     precision: Precision = "auto",
     resident: Residence = "auto",
+    compiled: bool = False,
     resume: str | Path | None = None,
     init: Transfer | str | Path | None = None,
     save_minutes: float = 10.0,
@@ -68,6 +69,7 @@ def train(
 ) -> Outcome:
     """Train a network on the `train` images of a pack, measuring it on `val` after every epoch.
 
+    `compiled` has torch.compile prepare the step, which takes a minute or so at the start.
     `resume` names a checkpoint file (or a run's folder, for its `last`) to go on from; only
     `recipe.epochs` may then differ from its recipe. `init` is an earlier training whose
     weights the new one begins with, or a Transfer that says which of its layers. Raises
@@ -75,7 +77,7 @@ def train(
     ValueError for a pack or a recipe that does not fit, Diverged if the loss is no longer finite.
     """
     run, screen = Path(run), screen or Screen()
-    machine = devices.machine(device, precision, resident)
+    machine = devices.machine(device, precision, resident, compiled)
     if recipe.crop >= SMALLEST_PHOTOGRAPH and (hint := devices.advice(machine)):
         screen.say(hint)
     _check(pack, recipe)
