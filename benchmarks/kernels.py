@@ -10,6 +10,7 @@ stands below the table.
 
 from __future__ import annotations
 
+import copy
 import json
 import resource
 import statistics
@@ -45,6 +46,8 @@ class Case:
     ways: dict[str, Callable[[], Any]]
     seconds: dict[str, list[float]] = field(default_factory=dict)
     peak_device: dict[str, int] = field(default_factory=dict)
+    note: str = ""
+    """For the line below."""
 
 
 def block(
@@ -142,7 +145,23 @@ def convolution(name: str, shape: tuple[int, ...], layer: Convolution, dtype: to
     work = partial(train, layer, x, gradient)
     ways = {KERNEL: work, "the library's": partial(by_formula, work)}
     floats = 3 * x[0].numel() + 3 * gradient[0].numel() + 3 * layer.weight.numel() // len(x)
-    return Case(name, len(x), floats * dtype.itemsize, ways)
+    exact = outcome(copy.deepcopy(layer).double(), x.double(), gradient.double())
+    found = [outcome(layer, x, gradient)]
+    with formulas_only():
+        found.append(outcome(layer, x, gradient))
+    mine, theirs = (
+        max(((a - b).norm() / b.norm()).item() for a, b in zip(one, exact, strict=True))
+        for one in found
+    )
+    note = f"  rounding of outputs and gradients: ours {mine:.0e}, the library's {theirs:.0e}"
+    return Case(name, len(x), floats * dtype.itemsize, ways, note=note)
+
+
+def outcome(layer: nn.Module, x: Tensor, gradient: Tensor) -> list[Tensor]:
+    """Outputs, and the gradients of the input and the weights."""
+    x = x.detach().requires_grad_()
+    y = layer(x)
+    return [y, *torch.autograd.grad(y, [x, *layer.parameters()], gradient)]
 
 
 def within_maps(images: int, dtype: torch.dtype) -> Case:
@@ -238,7 +257,8 @@ def rows(case: Case) -> list[str]:
         spread = f"{statistics.median(each):,.1f} [{min(each):,.1f}–{max(each):,.1f}]"
         memory = f"{case.peak_device[name] / 2**30:8.2f}G" if case.peak_device[name] else ""
         lines.append(f"  {name:<26}{spread:>30}{slower:>9.1f}×{speed:>9.1f}{memory}")
-    return [f"{case.name}, {case.images} images, {case.bytes / 1e6:.2f} MB an image", *lines]
+    title = f"{case.name}, {case.images} images, {case.bytes / 1e6:.2f} MB an image"
+    return [title, *lines, *filter(None, [case.note])]
 
 
 def copy_rate(rounds: int) -> float:
