@@ -76,11 +76,26 @@ def test_any_layout_of_memory_will_do():
     assert norm_pool(strange).is_contiguous(memory_format=torch.channels_last)
 
 
-def test_half_precision_has_float32_sums():
-    x = maps(2, 12, 7, 7, dtype=torch.bfloat16)
-    y = norm_pool(x, alpha=0.1)
-    assert y.dtype == torch.bfloat16
-    torch.testing.assert_close(y, norm_pool(x.float(), alpha=0.1).bfloat16(), check_stride=False)
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_half_precision_is_float32_rounded_once(dtype):
+    half = maps(2, 12, 7, 7, dtype=torch.float32).to(dtype).requires_grad_()
+    whole = half.detach().float().requires_grad_()
+    found, expected = norm_pool(half, alpha=0.1), norm_pool(whole, alpha=0.1)
+    gradient = torch.randn_like(expected).to(dtype)
+    found.backward(gradient)
+    expected.backward(gradient.float())
+    torch.testing.assert_close(found, expected.to(dtype), rtol=0, atol=0, check_stride=False)
+    torch.testing.assert_close(half.grad, whole.grad.to(dtype), rtol=0, atol=0, check_stride=False)
+
+
+def test_bf16_keeps_what_is_not_finite():
+    x = torch.ones(1, 8, 5, 5, dtype=torch.bfloat16)
+    x[0, 3, 2, 2] = torch.nan
+    x.requires_grad_()
+    out = norm_pool(x)
+    assert out.isnan().any()
+    out.backward(torch.full_like(out, torch.inf))
+    assert x.grad.isnan().any()
 
 
 @pytest.mark.parametrize("order", ["relu-norm-pool", "norm-pool-relu"])

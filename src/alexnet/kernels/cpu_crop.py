@@ -8,12 +8,13 @@ mirrored row is copied once more, pixel by pixel.
 
 import numpy as np
 
+from alexnet.kernels.cpu_intrinsics import narrowed
 from alexnet.kernels.cpu_threads import compiled, part
 
 
 @compiled
 def from_rgb(first, last, records, chosen, places, flips, shifts, mean, out, scale):
-    """out (N size size 3) of images first … last. records: M side side 3.
+    """out (N size size 3, perhaps bf16) of images first … last. records: M side side 3.
 
     places: N 4, the top and left of each crop and the top and left of its mean.
     """
@@ -61,9 +62,9 @@ def _write(pixels, mean, shift, scale, line, target, flip):
         _shifted(pixels, mean, shift, scale, line)
         end = line.size
         for i in range(0, end, 3):
-            target[i] = line[end - i - 3]
-            target[i + 1] = line[end - i - 2]
-            target[i + 2] = line[end - i - 1]
+            target[i] = narrowed(line[end - i - 3], target)
+            target[i + 1] = narrowed(line[end - i - 2], target)
+            target[i + 2] = narrowed(line[end - i - 1], target)
     else:
         _shifted(pixels, mean, shift, scale, target)
 
@@ -71,7 +72,7 @@ def _write(pixels, mean, shift, scale, line, target, flip):
 @part
 def _shifted(pixels, mean, shift, scale, out):
     for i in range(out.size):
-        out[i] = (np.float32(pixels[i]) - mean[i] + shift[i]) * scale
+        out[i] = narrowed((np.float32(pixels[i]) - mean[i] + shift[i]) * scale, out)
 
 
 @part

@@ -10,8 +10,9 @@ than to have written and read them.
 
 import numpy as np
 
+from alexnet.kernels.cpu_intrinsics import as_float, as_integer, narrowed, widened
 from alexnet.kernels.cpu_pool import max_row, rectify, unpool
-from alexnet.kernels.cpu_threads import as_float, as_integer, compiled, part
+from alexnet.kernels.cpu_threads import compiled, part
 
 AT_ONCE = 1200
 """Numbers that a line of pixels should have: six such lines fit 32 KB."""
@@ -24,12 +25,15 @@ WHOLE_VECTORS = 32
 
 @compiled
 def forward(first, last, x, out, positions, n, alpha, beta, k, towers, pool, stride, relu):
-    """out and positions, N H' W' C, of images first … last. relu: "first", "last" or "none"."""
+    """out and positions, N H' W' C, of images first … last. relu: "first", "last" or "none".
+
+    x may be bf16; out is what it is computed in.
+    """
     height, width, maps = x.shape[1:]
     pixels = _pixels_at_once(width, maps, towers, n)
-    lines = _zero_lines(4, pixels * towers, maps // towers, n, x)
+    lines = _zero_lines(4, pixels * towers, maps // towers, n, out)
     line, base, power, inverse = lines[0], lines[1], lines[2], lines[3]
-    ring = np.empty((pool, width, maps), x.dtype)
+    ring = np.empty((pool, width, maps), out.dtype)
     for image in range(first, last):
         done = 0
         for i in range(out.shape[1]):
@@ -49,14 +53,14 @@ def forward(first, last, x, out, positions, n, alpha, beta, k, towers, pool, str
 
 @compiled
 def backward(first, last, pooled, x, positions, out, n, alpha, beta, k, towers, pool, stride, relu):
-    """out: the gradient of x, from `pooled`, that of the outputs."""
+    """out: the gradient of x, both perhaps bf16, from `pooled`, that of the outputs."""
     height, width, maps = x.shape[1:]
     pixels = _pixels_at_once(width, maps, towers, n)
-    lines = _zero_lines(6, pixels * towers, maps // towers, n, x)
+    lines = _zero_lines(6, pixels * towers, maps // towers, n, pooled)
     line, base, power, inverse = lines[0], lines[1], lines[2], lines[3]
     gradient, across = lines[4], lines[5]
-    won = np.empty((pixels, maps), x.dtype)
-    factor = alpha * x.dtype.type(-2 * beta)
+    won = np.empty((pixels, maps), pooled.dtype)
+    factor = alpha * pooled.dtype.type(-2 * beta)
     for image in range(first, last):
         for y in range(height):
             for left in range(0, width, pixels):
@@ -102,11 +106,11 @@ def _spread(pixels, line, towers, n, relu):
         source, target = np.uintp(group * size), np.uintp(gap + group * (size + gap))
         if relu:
             for c in range(np.uintp(size)):
-                value = flat[source + c]
+                value = widened(flat[source + c])
                 line[target + c] = np.float32(0) if value <= 0 else value
         else:
             for c in range(np.uintp(size)):
-                line[target + c] = flat[source + c]
+                line[target + c] = widened(flat[source + c])
 
 
 @part
@@ -121,10 +125,11 @@ def _gather(gradient, line, pixels, towers, n, relu):
         if relu:
             for c in range(np.uintp(size)):
                 blocked = line[source + c] <= 0
-                flat[target + c] = np.float32(0) if blocked else gradient[source + c]
+                value = np.float32(0) if blocked else gradient[source + c]
+                flat[target + c] = narrowed(value, flat)
         else:
             for c in range(np.uintp(size)):
-                flat[target + c] = gradient[source + c]
+                flat[target + c] = narrowed(gradient[source + c], flat)
 
 
 @part

@@ -20,11 +20,6 @@ from typing import Any
 
 import numba
 import torch
-from llvmlite import ir
-from numba import types
-from numba.extending import intrinsic
-
-from alexnet.kernels.maps import VECTOR
 
 SLICES_PER_THREAD = 4
 """More than one, so that a thread that is held up does not hold up the others."""
@@ -47,43 +42,6 @@ def compiled(kernel: Callable) -> Callable:
 def part(function: Callable) -> Callable:
     """The function as a part of kernels, compiled into each: calling it may be 4 times slower."""
     return numba.njit(forceinline=True, **OPTIONS)(function)
-
-
-def _bits(source: types.Type, target: types.Type, kind: ir.Type) -> Callable:
-    """A function for kernels that reads the bits of a number as those of another type."""
-
-    def read(_: object, given: types.Type) -> tuple[Any, Callable]:
-        def bitcast(__: object, builder: ir.IRBuilder, ___: object, numbers: list) -> ir.Value:
-            return builder.bitcast(numbers[0], kind)
-
-        return target(source), bitcast
-
-    return intrinsic(read)
-
-
-as_integer = _bits(types.float32, types.int32, ir.IntType(32))
-as_float = _bits(types.int32, types.float32, ir.FloatType())
-"""The bits of a float32 as an int32, and back."""
-
-
-def _copy_vector(
-    _: object, target: types.Array, to: types.Integer, source: types.Array, at: types.Integer
-) -> tuple[Any, Callable]:
-    def generate(context: Any, builder: ir.IRBuilder, __: object, given: list) -> ir.Value:
-        vectors = []
-        for kind, array, place in ((target, given[0], given[1]), (source, given[2], given[3])):
-            start = context.make_array(kind)(context, builder, array).data
-            pointer = ir.VectorType(start.type.pointee, VECTOR).as_pointer()
-            vectors.append(builder.bitcast(builder.gep(start, [place]), pointer))
-        builder.store(builder.load(vectors[1], align=4), vectors[0], align=4)
-        return context.get_dummy_value()
-
-    return types.void(target, to, source, at), generate
-
-
-copy_vector: Callable = intrinsic(_copy_vector)
-"""`copy_vector(target, to, source, at)`: VECTOR numbers of a flat array, from `at` on, to another's
-place `to`. A loop over few numbers would be compiled for single ones, its end being unknown."""
 
 
 def over_images(kernel: Callable, images: int, *arguments: object) -> None:

@@ -13,7 +13,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from alexnet.kernels.cpu_threads import compiled, copy_vector, part
+from alexnet.kernels.cpu_intrinsics import copy_vector
+from alexnet.kernels.cpu_threads import compiled, part
 from alexnet.kernels.maps import VECTOR
 
 f = np.float32

@@ -115,7 +115,8 @@ def _on_cpu(records: Any, cut: Cut, scale: float, out: Tensor, pixels: str) -> N
     from alexnet.kernels import cpu_crop, cpu_threads
 
     kernel = cpu_crop.from_rgb if pixels == "rgb" else cpu_crop.from_yuv
-    floats = out if out.dtype == torch.float32 else torch.empty_like(out, dtype=torch.float32)
+    written = out.dtype in (torch.float32, torch.bfloat16)
+    floats = out if written else torch.empty_like(out, dtype=torch.float32)
     memory = records if isinstance(records, np.ndarray) else records.numpy()
     arrays = memory, *(tensor.numpy() for tensor in cut), as_array(floats)
     cpu_threads.over_images(kernel, len(out), *arrays, np.float32(scale))

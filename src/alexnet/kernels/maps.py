@@ -34,11 +34,13 @@ def new_maps(x: Tensor, height: int, width: int, dtype: torch.dtype | None = Non
     return torch.empty(shape, dtype=dtype or x.dtype, device=x.device, memory_format=layout)
 
 
-def new_outputs(x: Tensor, pool: int, stride: int) -> tuple[Tensor, Tensor]:
+def new_outputs(
+    x: Tensor, pool: int, stride: int, dtype: torch.dtype | None = None
+) -> tuple[Tensor, Tensor]:
     """Empty maxima and the positions that won: a byte each, if a window's pixels count so far."""
     height, width = (pooled_size(size, pool, stride) for size in x.shape[2:])
     position = torch.uint8 if pool * pool < 256 else torch.int32
-    return new_maps(x, height, width), new_maps(x, height, width, position)
+    return new_maps(x, height, width, dtype), new_maps(x, height, width, position)
 
 
 def channels_last(x: Tensor) -> Tensor:
@@ -47,10 +49,16 @@ def channels_last(x: Tensor) -> Tensor:
 
 
 def widened(x: Tensor) -> Tensor:
-    """The same, channels_last, as float32 if it was half precision, which Numba does not have."""
+    """The same, channels_last, as float32 if it was half precision, which most kernels lack."""
     return channels_last(x.float() if x.element_size() < 4 else x)
 
 
 def as_array(x: Tensor) -> np.ndarray:
-    """The memory of a channels_last tensor N C H W as an array N H W C; nothing is copied."""
-    return x.detach().permute(0, 2, 3, 1).numpy()
+    """The memory of a channels_last tensor N C H W as an array N H W C; nothing is copied.
+
+    bf16, which NumPy does not have, as uint16.
+    """
+    images = x.detach().permute(0, 2, 3, 1)
+    if x.dtype == torch.bfloat16:
+        return images.view(torch.int16).numpy().view(np.uint16)
+    return images.numpy()

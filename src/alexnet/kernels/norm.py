@@ -133,11 +133,12 @@ def relu_norm_max(
     """ReLU ("first", "last", "none"), norm, max pool, and which position of each window won."""
     from alexnet.kernels import cpu_norm, cpu_threads
 
-    x, dtype = widened(x), x.dtype
-    out, positions = new_outputs(x, pool, stride)
-    images = as_array(x)
-    scale, base = images.dtype.type(alpha), images.dtype.type(k)
-    arrays = images, as_array(out), as_array(positions)
+    x, dtype = _readable(x), x.dtype
+    floats = torch.float32 if dtype == torch.bfloat16 else x.dtype
+    out, positions = new_outputs(x, pool, stride, floats)
+    images, maxima = as_array(x), as_array(out)
+    scale, base = maxima.dtype.type(alpha), maxima.dtype.type(k)
+    arrays = images, maxima, as_array(positions)
     how = n, scale, beta, base, towers, pool, stride, relu
     cpu_threads.over_images(cpu_norm.forward, len(x), *arrays, *how)
     return out.to(dtype), positions
@@ -160,14 +161,18 @@ def relu_norm_max_backward(
     """The gradient of the input of `relu_norm_max`, from that of its maxima."""
     from alexnet.kernels import cpu_norm, cpu_threads
 
-    gradient, x, dtype = widened(gradient), widened(x), x.dtype
-    out = new_maps(x, *x.shape[2:])
-    images = as_array(x)
-    scale, base = images.dtype.type(alpha), images.dtype.type(k)
-    arrays = as_array(gradient), images, as_array(positions), as_array(out)
+    gradient, x, dtype = widened(gradient), _readable(x), x.dtype
+    out, maxima = new_maps(x, *x.shape[2:]), as_array(gradient)
+    scale, base = maxima.dtype.type(alpha), maxima.dtype.type(k)
+    arrays = maxima, as_array(x), as_array(positions), as_array(out)
     how = n, scale, beta, base, towers, pool, stride, relu
     cpu_threads.over_images(cpu_norm.backward, len(x), *arrays, *how)
     return out.to(dtype)
+
+
+def _readable(x: Tensor) -> Tensor:
+    """The same, channels_last, in a type that the kernel on the CPU reads."""
+    return channels_last(x) if x.dtype == torch.bfloat16 else widened(x)
 
 
 @relu_norm_max.register_kernel("cuda")
