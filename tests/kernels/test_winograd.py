@@ -1,5 +1,4 @@
-"""Winograd's convolutions: the transforms written out, against their matrices; the sums, against
-the library's in float64."""
+"""Winograd's convolutions: transforms against their matrices, sums against float64."""
 
 import numpy as np
 import pytest
@@ -12,9 +11,9 @@ from tests.kernels.twins import maps
 from alexnet.kernels import convolve, formulas_only
 from alexnet.kernels.winograd import is_faster, transforms, winograd, winograd_backward
 
-numba = pytest.importorskip("numba")
+pytest.importorskip("numba")
 
-from alexnet.kernels import cpu_winograd  # noqa: E402 - it needs Numba
+from alexnet.kernels import cpu_transforms  # noqa: E402 - it needs Numba
 
 
 @pytest.mark.parametrize("kernel", [3, 5])
@@ -36,7 +35,7 @@ def test_what_is_written_out_is_the_matrix(name, kernel):
     columns = np.eye(points, dtype=np.float32)[:, :, None] * np.ones(16, np.float32)
     rows = np.zeros((points, places, 16), np.float32)
     for j in range(points):
-        getattr(cpu_winograd, f"{name}_{kernel}")(columns, rows, j, 16)
+        getattr(cpu_transforms, f"{name}_{kernel}")(columns, rows, j, 16)
     for map_ in range(16):
         np.testing.assert_array_equal(rows[:, :, map_].T, matrix)
 
