@@ -13,7 +13,7 @@ from alexnet.kernels.winograd import is_faster, transforms, winograd, winograd_b
 
 pytest.importorskip("numba")
 
-from alexnet.kernels import cpu_transforms  # noqa: E402 - it needs Numba
+from alexnet.kernels import cpu_transforms
 
 
 @pytest.mark.parametrize("kernel", [3, 5])
