@@ -11,8 +11,9 @@ import pytest
 import torch
 from tests.kernels.twins import maps
 
-from alexnet.kernels import backends, crop, norm_pool, relu_pool
+from alexnet.kernels import backends, cpu_threads, crop, norm_pool, relu_pool
 from alexnet.kernels.cpu_threads import compiled, over_images
+from alexnet.kernels.cpu_winograd import _write_3
 from alexnet.kernels.pooling import relu_max
 
 
@@ -80,6 +81,18 @@ def test_an_error_in_a_slice_is_raised(two_threads):
 
     with pytest.raises(ZeroDivisionError):
         over_images(fail, 8)
+
+
+def test_a_signal_that_gets_lost_in_c_is_raised(two_threads, monkeypatch):
+    # its handler raises before the first line of Python that could pass it on
+    monkeypatch.setattr(cpu_threads, "_openmp", lambda: lambda callback, *_: None)
+    with pytest.raises(KeyboardInterrupt):
+        over_images(lambda first, last: None, 8)
+
+
+def test_a_cached_kernel_depends_on_the_files_of_its_parts():
+    names = [name for name, _, _ in _write_3._cache._cache_file._source_stamp]
+    assert {"cpu_winograd.py", "cpu_transforms.py", "cpu_threads.py"} <= set(names)
 
 
 def test_kernels_compile_where_no_cache_can_be_written(monkeypatch):

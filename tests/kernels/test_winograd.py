@@ -85,11 +85,29 @@ def test_large_batches_are_computed_in_parts(monkeypatch):
 
 def test_the_gradient_of_an_image_nobody_asks_for_is_not_computed():
     x, weight, bias = maps(2, 16, 9, 9).float(), maps(16, 16, 3, 3).float(), torch.zeros(16)
-    of_x, *others = winograd_backward(maps(2, 16, 9, 9).float(), x, weight, 1, 1, False)
+    gradient = maps(2, 16, 9, 9, seed=1).float()
+    of_x, of_weight, _ = winograd_backward(gradient, x, weight, 1, 1, False, True)
     assert of_x.numel() == 0
     weight.requires_grad_()
-    winograd(x, weight, bias, 1, 1).backward(maps(2, 16, 9, 9).float())
-    torch.testing.assert_close(weight.grad, others[0])
+    winograd(x, weight, bias, 1, 1).backward(gradient)
+    torch.testing.assert_close(weight.grad, of_weight)
+
+
+def test_frozen_weights_cost_nothing():
+    x, weight = maps(2, 16, 9, 9).float().requires_grad_(), maps(16, 16, 3, 3).float()
+    gradient = maps(2, 16, 9, 9, seed=1).float()
+    of_x, *others = winograd_backward(gradient, x, weight, 1, 1, True, False)
+    assert [other.numel() for other in others] == [0, 0]
+    winograd(x, weight, torch.zeros(16), 1, 1).backward(gradient)
+    torch.testing.assert_close(x.grad, of_x)
+
+
+def test_the_way_back_may_be_taken_under_autocast():
+    x, weight = maps(2, 16, 9, 9).float(), maps(16, 16, 3, 3).float().requires_grad_()
+    total = winograd(x, weight, torch.zeros(16), 1, 1).sum()
+    with torch.autocast("cpu", torch.bfloat16):
+        total.backward()
+    assert weight.grad.dtype == torch.float32
 
 
 def test_gradients_are_laid_out_as_their_weights():
@@ -115,13 +133,13 @@ def test_gradients_are_laid_out_as_their_weights():
     ],
 )
 def test_it_is_used_where_it_is_faster(shape, filters, faster):
-    x, weight = torch.zeros(shape), torch.zeros(filters)
-    assert is_faster(x, weight, 1, 1) == faster
-    assert not is_faster(x.double(), weight.double(), 1, 1)
+    x, weight, bias = torch.zeros(shape), torch.zeros(filters), torch.zeros(filters[0])
+    assert is_faster(x, weight, bias, 1, 1) == faster
+    assert not is_faster(x.double(), weight.double(), bias.double(), 1, 1)
     with formulas_only():
-        assert not is_faster(x, weight, 1, 1)
+        assert not is_faster(x, weight, bias, 1, 1)
     with torch.autocast("cpu", torch.bfloat16):
-        assert not is_faster(x, weight, 1, 1)
+        assert not is_faster(x, weight, bias, 1, 1)
 
 
 def test_the_library_keeps_what_it_does_better():
@@ -129,8 +147,18 @@ def test_the_library_keeps_what_it_does_better():
     assert convolve(x, weight, None, padding=1).shape == x.shape
     with torch.autocast("cpu", torch.bfloat16):
         assert convolve(x, weight, torch.zeros(64)).dtype == torch.bfloat16
+    assert convolve(torch.ones(64, 99, 99), weight, torch.zeros(64)).shape == (64, 97, 97)
+    assert not is_faster(torch.zeros(1, 64, 512, 512), weight, torch.zeros(64), 1, 1)  # memory
     with pytest.raises(RuntimeError, match="expected input"):
         convolve(x, weight[:, :32], torch.zeros(64))
+    with pytest.raises(RuntimeError, match="bias"):
+        convolve(x, weight, torch.zeros(1))
+
+
+def test_the_operator_refuses_what_it_would_compute_wrongly():
+    x, weight = torch.zeros(2, 24, 9, 9), torch.zeros(16, 24, 3, 3)
+    with pytest.raises(ValueError, match=r"\(2, 24, 9, 9\).* 1 groups .* `convolve` takes any"):
+        winograd(x, weight, torch.zeros(16), 1, 1)
 
 
 def test_a_filter_larger_than_the_image_is_left_to_the_library():

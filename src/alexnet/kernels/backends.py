@@ -42,8 +42,8 @@ def _say_once(compiler: str) -> None:
     if compiler not in _said:
         _said.add(compiler)
         warnings.warn(
-            f"{compiler} is not installed: plain PyTorch computes norms, pooling and crops, which "
-            f"is several times slower. Install it: pip install {compiler}",
+            f"{compiler} is not installed: plain PyTorch computes norms, pooling, crops and "
+            f"convolutions, which is several times slower. Install it: pip install {compiler}",
             RuntimeWarning,
             stacklevel=4,
         )

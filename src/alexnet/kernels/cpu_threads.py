@@ -34,9 +34,19 @@ OPTIONS: dict[str, Any] = {"nogil": True, "fastmath": FAST_MATH, "error_model": 
 def compiled(kernel: Callable) -> Callable:
     """The function as a Numba kernel, cached on disk wherever a cache folder can be written."""
     try:
-        return numba.njit(cache=True, **OPTIONS)(kernel)
+        dispatcher = numba.njit(cache=True, **OPTIONS)(kernel)
     except RuntimeError:  # neither the package's folder nor the user's cache folder is writable
         return numba.njit(**OPTIONS)(kernel)
+    if file := getattr(getattr(dispatcher, "_cache", None), "_cache_file", None):
+        file._source_stamp = _stamp()
+    return dispatcher
+
+
+@cache
+def _stamp() -> tuple[tuple[str, int, int], ...]:
+    """What a cached kernel depends on: Numba by itself looks at the kernel's own file alone."""
+    sources = sorted(Path(__file__).parent.glob("cpu_*.py"))
+    return tuple((p.name, p.stat().st_mtime_ns, p.stat().st_size) for p in sources)
 
 
 def part(function: Callable) -> Callable:
@@ -49,7 +59,7 @@ def over_images(kernel: Callable, images: int, *arguments: object) -> None:
 
     It may be called from several threads at once, and after a fork.
     """
-    threads = max(1, min(torch.get_num_threads(), images))
+    threads = torch.get_num_threads() if images > 1 else 1
     step = max(1, -(-images // (1 if threads == 1 else threads * SLICES_PER_THREAD)))
     starts = iter(range(0, images, step))
 
@@ -60,26 +70,30 @@ def over_images(kernel: Callable, images: int, *arguments: object) -> None:
     if threads == 1:
         work()
     elif _openmp() and threading.current_thread() is threading.main_thread():
-        _in_team(work, threads)
+        _in_team(work, threads)  # all of it: OpenMP ends threads that a smaller team leaves over
     else:
-        _in_pool(work, threads)
+        _in_pool(work, min(threads, images))
 
 
 def _in_team(work: Callable[[], None], threads: int) -> None:
     """Run it in so many threads of torch's own team, this one among them."""
     errors: list[BaseException] = []
+    ran: set[int] = set()
 
     def shielded(_: object) -> None:
         try:
             work()
         except BaseException as error:  # noqa: BLE001 - C could not pass it on
             errors.append(error)
+        ran.add(threading.get_ident())
 
     parallel = _openmp()
     assert parallel is not None
     parallel(CALLBACK(shielded), None, threads, 0)
     if errors:
         raise errors[0]
+    if threading.get_ident() not in ran:  # a signal came just before the try, or just after it
+        raise KeyboardInterrupt
 
 
 def _in_pool(work: Callable[[], None], threads: int) -> None:

@@ -101,10 +101,13 @@ def check_compiler(device: torch.device) -> None:
     if device.type == "cuda":
         if find_spec("triton") is None:
             raise ValueError("--compile needs triton on a GPU: pip install triton, or leave it out")
-    elif not any(map(shutil.which, filter(None, (os.environ.get("CXX"), "g++", "clang++", "cl")))):
+        return
+    usual = {"darwin": "clang++", "win32": "cl"}.get(sys.platform, "g++")
+    compiler = os.environ.get("CXX", usual)
+    if shutil.which(compiler) is None:
         raise ValueError(
-            "--compile needs a C++ compiler on a CPU, and finds none (CXX, g++, clang++, cl). "
-            "Install one, or leave --compile out"
+            f"--compile needs a C++ compiler on a CPU, and {compiler} is not there. Install it, "
+            "name another in CXX, or leave --compile out"
         )
 
 

@@ -61,7 +61,7 @@ class Strided(nn.Conv2d):
     """
 
     deep: bool | None = None
-    """Whether by space to depth is faster on this GPU: not known before the first batch."""
+    """Whether by space to depth is faster on this GPU: not known before a first training step."""
 
     def __init__(
         self, inputs: int, maps: int, kernel: int, *, stride: int, bias: bool = True
@@ -86,7 +86,8 @@ class Strided(nn.Conv2d):
             return x.element_size() < 4
         if x.device.type != "cuda" or torch.compiler.is_compiling():
             return False
-        if self.deep is None and not torch.cuda.is_current_stream_capturing():
+        can_tell = torch.is_grad_enabled() and not torch.cuda.is_current_stream_capturing()
+        if self.deep is None and can_tell:
             ways, weights = (self._by_depth, self._directly), list(self.parameters())
             deep, direct = (seconds(way, x, weights) for way in ways)
             self.deep = deep < direct
@@ -94,12 +95,12 @@ class Strided(nn.Conv2d):
 
 
 def seconds(way: Callable[[Tensor], Tensor], x: Tensor, weights: list[nn.Parameter]) -> float:
-    """How long five turns forward, and backward to the weights, take; gradients stay as they are.
+    """How long five turns of x, N C H W, forward and back to the weights take.
 
-    As many turns warm up. Weights that are frozen, or all within `torch.no_grad`, take no part.
+    As many turns warm up. Gradients stay as they are; frozen weights take no part.
     """
     wait = torch.cuda.synchronize if x.is_cuda else lambda: None
-    began, weights = 0.0, [w for w in weights if w.requires_grad and torch.is_grad_enabled()]
+    began, weights = 0.0, [w for w in weights if w.requires_grad]
     for turn in range(10):
         if turn == 5:
             wait()
