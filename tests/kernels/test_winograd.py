@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from tests.kernels.twins import maps
 
 from alexnet.kernels import convolve, formulas_only
-from alexnet.kernels.winograd import is_faster, transforms, winograd, winograd_backward
+from alexnet.kernels.cook_toom import transforms
+from alexnet.kernels.winograd import is_faster, winograd, winograd_backward
 
 pytest.importorskip("numba")
 

@@ -45,7 +45,7 @@ def compiled(kernel: Callable) -> Callable:
 @cache
 def _stamp() -> tuple[tuple[str, int, int], ...]:
     """What a cached kernel depends on: Numba by itself looks at the kernel's own file alone."""
-    sources = sorted(Path(__file__).parent.glob("cpu_*.py"))
+    sources = sorted(Path(__file__).parent.glob("*.py"))
     return tuple((p.name, p.stat().st_mtime_ns, p.stat().st_size) for p in sources)
 
 

@@ -2,7 +2,7 @@
 
 Each function multiplies column j of a tile by its matrix, for n maps at once, and writes row j of
 another: points × points × maps. Twice that, and the tile is multiplied from both sides. A test
-holds each to its matrix, `winograd.transforms`; the factors are exact in float32.
+holds each to its matrix, `cook_toom.transforms`; the factors are exact in float32.
 """
 
 # mypy: disable-error-code="no-untyped-def"

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from alexnet.kernels.cook_toom import OUTPUTS
 from alexnet.kernels.cpu_intrinsics import copy_vector
 from alexnet.kernels.cpu_threads import compiled, part
 from alexnet.kernels.cpu_transforms import (
@@ -25,7 +26,6 @@ from alexnet.kernels.cpu_transforms import (
     write_5,
 )
 from alexnet.kernels.maps import VECTOR
-from alexnet.kernels.winograd import OUTPUTS
 
 AT_ONCE = 128
 """So many maps of a tile, thrice, fit the near caches; loops over few maps are not vectorized."""

@@ -3,8 +3,7 @@
     y = Aᵀ [(G w Gᵀ) ⊙ (Bᵀ d B)] A        d: a tile of pixels, w: a filter, y: 4×4 outputs
 
 Summed over maps, ⊙ is a matrix product for each place of the transformed tiles (Lavin & Gray,
-arXiv 1509.09308). A, G and B belong to polynomials that are known at some points (Cook & Toom). The
-points are those whose rounding errors are small: a few times those of the plain sums.
+arXiv 1509.09308). The matrices are those of `cook_toom`.
 """
 
 # mypy: disable-error-code="no-untyped-def"
@@ -20,13 +19,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from alexnet.kernels.backends import has_kernel
+from alexnet.kernels.cook_toom import OUTPUTS, POINTS, transforms
 from alexnet.kernels.maps import VECTOR, as_array, channels_last, new_maps
-
-OUTPUTS = 4
-"""A tile has so many outputs a side."""
-
-POINTS = {3: (0, 1, -1, 0.5, -2), 5: (0, 1, -1, 0.5, -0.5, 2, -2)}
-"""Where the polynomials are known, besides infinity, for filters of 3×3 and 5×5."""
 
 FEWEST_TILES = 128
 FEWEST_MAPS = 64
@@ -81,28 +75,6 @@ def _tiles(x: Tensor, kernel: int, padding: int) -> tuple[int, int]:
     """How many tiles cover the outputs, down and across; none if the filter does not fit."""
     down, across = (max(0, side + 2 * padding - kernel + 1) for side in x.shape[2:])
     return -(-down // OUTPUTS), -(-across // OUTPUTS)
-
-
-@cache
-def transforms(kernel: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Aᵀ (4 × t), G (t × kernel) and Bᵀ (t × t), where t = kernel + 3, in float64.
-
-    Row j of A holds the powers of point j; of G the same, divided by the product of the point's
-    distances from the others; of Bᵀ the polynomial that is zero at the others. Powers of two are
-    moved between the last two, so that both have numbers of like sizes.
-    """
-    points = np.array(POINTS[kernel])
-    size = len(points) + 1
-    a, g, b = np.zeros((size, OUTPUTS)), np.zeros((size, kernel)), np.zeros((size, size))
-    for j, point in enumerate(points):
-        others = np.delete(points, j)
-        a[j], g[j] = point ** np.arange(OUTPUTS), point ** np.arange(kernel)
-        g[j] /= np.prod(point - others)
-        b[j, :-1] = np.poly(others)[::-1]
-    a[-1, -1] = g[-1, -1] = 1  # the point at infinity
-    b[-1] = np.poly(points)[::-1]
-    scale = 2.0 ** np.round(np.log2(np.abs(b).max(1) / np.abs(g).max(1)) / 2)[:, None]
-    return a.T, g * scale, b / scale
 
 
 @torch.library.custom_op("alexnet::winograd", mutates_args=(), device_types="cpu")
