@@ -88,8 +88,8 @@ class RowByRow(torch.autograd.Function):
         for row, i, pixels in rows_of_windows(x, height, k, width):
             torch.bmm(y[row].transpose(1, 2), pixels, out=to_weight[row, i])
             back = torch.bmm(y[row], weight[row, i]).view(width, len(x), k, x.shape[3])
-            for place in range(width):
-                to_x[:, row + i, place : place + k] += back[place]
+            for j in range(k):
+                to_x[:, row + i, j : j + width] += back[:, :, j].transpose(0, 1)
         return to_x.permute(0, 3, 1, 2), to_weight, y.sum(2, keepdim=True)
 
 
