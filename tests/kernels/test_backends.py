@@ -13,7 +13,7 @@ from tests.kernels.twins import maps
 
 from alexnet.kernels import backends, cpu_threads, crop, norm_pool, relu_pool
 from alexnet.kernels.cpu_threads import compiled, over_images
-from alexnet.kernels.cpu_winograd import _write_3
+from alexnet.kernels.cpu_winograd import write
 from alexnet.kernels.pooling import relu_max
 
 
@@ -91,7 +91,7 @@ def test_a_signal_that_gets_lost_in_c_is_raised(two_threads, monkeypatch):
 
 
 def test_a_cached_kernel_depends_on_the_files_of_its_parts():
-    names = [name for name, _, _ in _write_3._cache._cache_file._source_stamp]
+    names = [name for name, _, _ in write._cache._cache_file._source_stamp]
     assert {"cpu_winograd.py", "cpu_transforms.py", "cpu_threads.py"} <= set(names)
 
 

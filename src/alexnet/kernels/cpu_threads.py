@@ -69,14 +69,16 @@ def over_images(kernel: Callable, images: int, *arguments: object) -> None:
 
     if threads == 1:
         work()
-    elif _openmp() and threading.current_thread() is threading.main_thread():
-        _in_team(work, threads)  # all of it: OpenMP ends threads that a smaller team leaves over
+    elif threading.current_thread() is threading.main_thread() and (parallel := _openmp()):
+        _in_team(
+            parallel, work, threads
+        )  # all of it: OpenMP ends threads that a smaller team leaves over
     else:
         _in_pool(work, min(threads, images))
 
 
-def _in_team(work: Callable[[], None], threads: int) -> None:
-    """Run it in so many threads of torch's own team, this one among them."""
+def _in_team(parallel: Callable, work: Callable[[], None], threads: int) -> None:
+    """Run it in so many threads of torch's own team, this one among them, by `_openmp`'s call."""
     errors: list[BaseException] = []
     ran: set[int] = set()
 
@@ -87,8 +89,6 @@ def _in_team(work: Callable[[], None], threads: int) -> None:
             errors.append(error)
         ran.add(threading.get_ident())
 
-    parallel = _openmp()
-    assert parallel is not None
     parallel(CALLBACK(shielded), None, threads, 0)
     if errors:
         raise errors[0]

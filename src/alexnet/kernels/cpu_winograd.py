@@ -7,9 +7,6 @@ tile lie on so many pages that finding these takes longer than the arithmetic.
 
 # mypy: disable-error-code="no-untyped-def"
 
-from collections.abc import Callable
-from typing import NamedTuple
-
 import numpy as np
 
 from alexnet.kernels.cook_toom import OUTPUTS
@@ -30,18 +27,44 @@ from alexnet.kernels.maps import VECTOR
 AT_ONCE = 128
 """So many maps of a tile, thrice, fit the near caches; loops over few maps are not vectorized."""
 
+OF_3 = 36
+"""Planes of filters of 3×3; those of 5×5 have 64."""
 
-class Kernels(NamedTuple):
-    """The transforms for one size of filters; each works on images first … last."""
 
-    read: Callable
-    """Bᵀ d B: tiles of images, which overlap, to planes."""
-    write: Callable
+@compiled
+def read(first, last, images, planes, tiles, padding):
+    """Bᵀ d B of images first … last: tiles, which overlap, to planes."""
+    if len(planes) == OF_3:
+        _to_planes(read_3, 6, 6, first, last, images, planes, tiles, padding)
+    else:
+        _to_planes(read_5, 8, 8, first, last, images, planes, tiles, padding)
+
+
+@compiled
+def write(first, last, planes, images, tiles, biases):
     """Aᵀ m A: products to outputs, biases added."""
-    unwrite: Callable
+    if len(planes) == OF_3:
+        _from_planes(write_3, 6, 4, first, last, planes, images, tiles, 0, biases)
+    else:
+        _from_planes(write_5, 8, 4, first, last, planes, images, tiles, 0, biases)
+
+
+@compiled
+def unwrite(first, last, images, planes, tiles):
     """A g Aᵀ: the gradient of outputs to that of products."""
-    unread: Callable
+    if len(planes) == OF_3:
+        _to_planes(unwrite_3, 4, 6, first, last, images, planes, tiles, 0)
+    else:
+        _to_planes(unwrite_5, 4, 8, first, last, images, planes, tiles, 0)
+
+
+@compiled
+def unread(first, last, planes, images, tiles, padding):
     """B g Bᵀ: the gradient of planes to that of images, added up where tiles overlap."""
+    if len(planes) == OF_3:
+        _from_planes(unread_3, 6, 6, first, last, planes, images, tiles, padding, np.float32(0))
+    else:
+        _from_planes(unread_5, 8, 8, first, last, planes, images, tiles, padding, np.float32(0))
 
 
 @part
@@ -157,49 +180,3 @@ def _share(maps):
     """How many maps are transformed at once: equal shares, none too large for the near caches."""
     shares = -(-maps // AT_ONCE)
     return -(-maps // (VECTOR * shares)) * VECTOR
-
-
-@compiled
-def _read_3(first, last, images, planes, tiles, padding):
-    _to_planes(read_3, 6, 6, first, last, images, planes, tiles, padding)
-
-
-@compiled
-def _write_3(first, last, planes, images, tiles, biases):
-    _from_planes(write_3, 6, 4, first, last, planes, images, tiles, 0, biases)
-
-
-@compiled
-def _unwrite_3(first, last, images, planes, tiles):
-    _to_planes(unwrite_3, 4, 6, first, last, images, planes, tiles, 0)
-
-
-@compiled
-def _unread_3(first, last, planes, images, tiles, padding):
-    _from_planes(unread_3, 6, 6, first, last, planes, images, tiles, padding, np.float32(0))
-
-
-@compiled
-def _read_5(first, last, images, planes, tiles, padding):
-    _to_planes(read_5, 8, 8, first, last, images, planes, tiles, padding)
-
-
-@compiled
-def _write_5(first, last, planes, images, tiles, biases):
-    _from_planes(write_5, 8, 4, first, last, planes, images, tiles, 0, biases)
-
-
-@compiled
-def _unwrite_5(first, last, images, planes, tiles):
-    _to_planes(unwrite_5, 4, 8, first, last, images, planes, tiles, 0)
-
-
-@compiled
-def _unread_5(first, last, planes, images, tiles, padding):
-    _from_planes(unread_5, 8, 8, first, last, planes, images, tiles, padding, np.float32(0))
-
-
-KERNELS = {
-    3: Kernels(_read_3, _write_3, _unwrite_3, _unread_3),
-    5: Kernels(_read_5, _write_5, _unwrite_5, _unread_5),
-}

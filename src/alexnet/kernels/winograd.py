@@ -84,16 +84,16 @@ def winograd(x: Tensor, weight: Tensor, bias: Tensor, padding: int, groups: int)
     Raises ValueError for what is not float32, has filters of other sizes, or groups of maps that
     are no multiple of VECTOR.
     """
+    from alexnet.kernels import cpu_winograd as cpu
     from alexnet.kernels.cpu_threads import over_images
-    from alexnet.kernels.cpu_winograd import KERNELS
 
     if not _fits(x, weight, bias, groups):
         shapes = ", ".join(f"{t.dtype} {tuple(t.shape)}" for t in (x, weight, bias))
         raise ValueError(
             f"{shapes} in {groups} groups is no convolution for this; `convolve` takes any"
         )
-    x, kernel = channels_last(x), weight.shape[-1]
-    cpu, out = KERNELS[kernel], _new_outputs(x, weight, padding)
+    x = channels_last(x)
+    out = _new_outputs(x, weight, padding)
     filters = _transformed(weight, groups).transpose(1, 2)  # P·G C/G M/G
     images, outputs, biases = as_array(x), as_array(out), bias.detach().numpy()
     for here, count, tiles, read, products in _parts(x, out, weight, padding, groups):
@@ -115,11 +115,11 @@ def winograd_backward(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """The gradients of x, N C H W, unless `to_x` is false; of the weights, M C/groups k k, and the
     biases, M, unless `to_weight` is. What nobody wants is empty."""
+    from alexnet.kernels import cpu_winograd as cpu
     from alexnet.kernels.cpu_threads import over_images
-    from alexnet.kernels.cpu_winograd import KERNELS
 
     x, gradient, kernel = channels_last(x), channels_last(gradient), weight.shape[-1]
-    cpu, filters = KERNELS[kernel], _transformed(weight, groups)  # P·G M/G C/G
+    filters = _transformed(weight, groups)  # P·G M/G C/G
     of_x = new_maps(x, *x.shape[2:]) if to_x else x.new_empty(0)
     of_filters, of_bias = torch.zeros_like(filters), torch.zeros_like(gradient[0, :, 0, 0])
     images, gradients = as_array(x), as_array(gradient)
