@@ -81,9 +81,14 @@ def train(
     if recipe.crop >= SMALLEST_PHOTOGRAPH and (hint := devices.advice(machine)):
         screen.say(hint)
     _check(pack, recipe)
+    if hint := devices.unrepeatable(machine):
+        screen.say(hint)
     start = checkpoints.load(checkpoints.find(resume, ("last", "best"))) if resume else None
     if start is not None:
         _check_same(start, pack, recipe)
+        before = checkpoints.find(resume or run, ("last", "best")).parent / "environment.json"
+        if hint := devices.changed_since(before, machine):
+            screen.say(hint)
     run.mkdir(parents=True, exist_ok=True)
     with locked(run), Interrupt() as interrupt:
         if start is None and (run / "last.safetensors").exists():
