@@ -10,7 +10,15 @@ import pytest
 
 SOURCE = Path(__file__).parents[1] / "src" / "alexnet"
 ROWS = [
-    ["lab_notes", "recipe", "data.decode", "data.pixels", "kernels", "learn.devices", "learn.processor"],
+    [
+        "lab_notes",
+        "recipe",
+        "data.decode",
+        "data.pixels",
+        "kernels",
+        "learn.devices",
+        "learn.processor",
+    ],
     [
         "learn.interrupt",
         "learn.log",

@@ -87,12 +87,12 @@ def repeat_on_gpu() -> None:
     """Let the GPU's libraries compute the same bits in every process.
 
     cuDNN then chooses by shape and type, not by a stopwatch; torch takes deterministic versions of
-    its operators, and warns of one that has none. cuBLAS needs the setting in `alexnet/__init__.py`.
+    its operators, and warns of one that has none. What cuBLAS needs is set by `import alexnet`.
     """
     torch.backends.cudnn.benchmark = False
     torch.backends.cudnn.deterministic = True
     torch.use_deterministic_algorithms(True, warn_only=True)
-    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[assignment]
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
 
 
 def place(network: nn.Module, machine: Machine) -> nn.Module:
@@ -224,9 +224,7 @@ def describe(machine: Machine) -> dict[str, object]:
         "bf16_units": bf16_units(),
         "mkl": mkl_mode(),
         "settings": {
-            name: os.environ[name]
-            for name in (*SETTINGS, *SETTINGS_SEEN)
-            if name in os.environ
+            name: os.environ[name] for name in (*SETTINGS, *SETTINGS_SEEN) if name in os.environ
         },
         "platform": platform.platform(),
         "python": platform.python_version(),
@@ -249,7 +247,9 @@ def changed_since(environment: Path, machine: Machine) -> str | None:
         return None
     then, now = _what_decides_bits(before), _what_decides_bits(describe(machine))
     differences = [
-        f"{name} {then[name]} → {now[name]}" for name in now if then.get(name, now[name]) != now[name]
+        f"{name} {then[name]} → {now[name]}"
+        for name in now
+        if then.get(name, now[name]) != now[name]
     ]
     if not differences:
         return None

@@ -73,7 +73,7 @@ def mkl_mode() -> str | None:
 
 @cache
 def _mkl_asker() -> ctypes._NamedFuncPointer | None:
-    """`mkl_cbwr_get` as it is called inside torch's library; it does not count as MKL's first call."""
+    """MKL's `mkl_cbwr_get` in torch's library. Asking does not count as MKL's first call."""
     library = Path(torch.__file__).parent / "lib" / "libtorch_cpu.so"
     try:
         ask = ctypes.CDLL(str(library)).mkl_serv_cbwr_get
