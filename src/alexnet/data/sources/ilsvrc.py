@@ -15,6 +15,7 @@ from alexnet.data.sources.tree import Found, Tree, join
 
 VALIDATION_IMAGES = 50_000
 CLASSES = 1000
+SORTED = 1 << 18  # names sorted at a time: the most in one published folder are 150,000
 KAGGLE_FOLDER = "ILSVRC/Data/CLS-LOC"
 OFFICIAL = re.compile(r"ILSVRC20(10|12)_(img|images)_(train|val)\b.*", re.IGNORECASE)
 _PART = re.compile(
@@ -184,7 +185,8 @@ def _by_name(found: Iterator[Found | Skipped]) -> Iterator[Found | Skipped]:
     So an archive gives the order of the folder that is made of it.
     """
     for _, folder in itertools.groupby(found, key=_group):
-        yield from sorted(folder, key=lambda item: item.name)
+        while some_of_it := list(itertools.islice(folder, SORTED)):
+            yield from sorted(some_of_it, key=lambda item: item.name)
 
 
 def _group(item: Found | Skipped) -> tuple[str, object]:
