@@ -4,7 +4,7 @@ import itertools
 import re
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from alexnet.data.sources.devkit import Devkit, find_devkit, find_kaggle_lists
 from alexnet.data.sources.directory import Directory
@@ -99,7 +99,16 @@ def _parts(tree: Tree, top: str, year: str) -> tuple[dict[str, _Part], list[str]
         for split, parts in found.items()
         if len(parts) > 1
     ]
-    return {split: parts[0][1] for split, parts in found.items() if parts}, remarks
+    return _divided({split: parts[0][1] for split, parts in found.items() if parts}), remarks
+
+
+def _divided(parts: dict[str, _Part]) -> dict[str, _Part]:
+    """The parts, of which no folder leads into another one's by a link."""
+    folders = [part.folder for part in parts.values() if part.folder]
+    return {
+        split: replace(part, tree=part.tree.divided(folders)) if part.folder else part
+        for split, part in parts.items()
+    }
 
 
 def _differences(kit: Devkit, parts: dict[str, _Part]) -> list[str]:

@@ -21,7 +21,10 @@ LONGEST_NAME = 4096
 """Characters of a path in an archive or a list, or of a class; Linux opens no longer ones."""
 
 MOST_NAMES = 1 << 20
-"""Names kept at a time of a folder, of an archive's folders or of a list's classes."""
+"""Folders that are read, names of an archive's folders, or classes of a list."""
+
+MOST_LISTED = 1 << 22
+"""Files of one folder, and of those around it, whose names are sorted at a time."""
 
 MOST_CHARACTERS = 1 << 26
 """Characters of all those names together."""
