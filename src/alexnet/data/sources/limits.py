@@ -10,6 +10,9 @@ PACKING_MEMORY = 1 << 31
 this, whatever the source. Each decoding process takes one encoded file (`LARGEST_FILE`) and what its
 decoder needs in addition. A test packs hostile sources and measures."""
 
+LARGEST_FILE = 1 << 30
+"""Bytes of an image file: a larger one is not read."""
+
 LARGEST_MEMBER = 1 << 28
 """Bytes: a member of an archive that claims more is not read."""
 

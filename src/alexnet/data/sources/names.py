@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import PurePosixPath
 
 from alexnet.data.sources.limits import LONGEST_NAME
+from alexnet.terminal import printable
 
 WORDNET_ID = re.compile(r"n\d{8}")
 ARCHIVE = re.compile(r"\.(tar|tgz|tbz2?|txz|tar\.(gz|bz2|xz))$", re.IGNORECASE)
@@ -56,12 +57,6 @@ def safe_name(name: str) -> str | None:
 def stem(name: str) -> str:
     """The last part of a name without its ending."""
     return PurePosixPath(name).stem
-
-
-def printable(name: str) -> str:
-    """A name fit for a sentence: what is no character, or controls a terminal, is escaped."""
-    encoded = name.encode("utf-8", "backslashreplace").decode("utf-8")
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in encoded)
 
 
 def some(names: Iterable[str], limit: int = 5) -> str:
