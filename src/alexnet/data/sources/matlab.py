@@ -157,7 +157,7 @@ def _place(field: str | int, names: list[str]) -> int | None:
 
 def _field_names(elements: _Elements) -> list[str]:
     (length, *more), names = elements.integers() or (0,), elements.expect(1)
-    if more or length < 1 or len(names) % length:
+    if more or length < 1 or not len(names) or len(names) % length:
         raise ValueError(f"names of {length} bytes in {len(names)}")
     starts = range(0, len(names), length)
     return [str(names[at : at + length], "latin-1").split("\0")[0] for at in starts]
