@@ -13,10 +13,18 @@ import zlib
 from pathlib import Path
 
 import pytest
+from tests.data.packing_sources import pixels, png
 from tests.data.source_files import skipped, tar, used, write
 
 from alexnet.data.sources import Entry, open_source, repeats, tarball
-from alexnet.data.sources.limits import LONGEST_LINE, LONGEST_NAME
+from alexnet.data.sources.limits import (
+    IN_FLIGHT,
+    LARGEST_FILE,
+    LARGEST_MEMBER,
+    LONGEST_LINE,
+    LONGEST_NAME,
+    PACKING_MEMORY,
+)
 from alexnet.data.sources.reader import open_reader
 
 PETS = {f"{split}/{pet}/1.jpg": b"x" for split in ("train", "val") for pet in ("cat", "dog")}
@@ -124,6 +132,35 @@ def test_members_of_zeros_are_read_one_at_a_time(tmp_path):
     found = read(compressed(tmp_path / "a.tar.gz", members()))
     assert found["reasons"]["used"] == 12 + 4
     assert found["grown"] < 96 * MEGABYTE
+
+
+PACK = """
+import json, resource, sys
+from alexnet.data.pack import pack_images
+pack = pack_images(sys.argv[1], sys.argv[2], size=32, processes=2)
+used = [resource.getrusage(w).ru_maxrss for w in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+print(json.dumps([pack.facts["splits"]["train"]["skipped"], *used]))
+"""
+
+
+def test_packing_a_bomb_stays_within_the_stated_memory(tmp_path):
+    def members():
+        for i in range(8):
+            yield header(f"train/cat/zeros{i}.jpg", 32 << 20)
+            yield bytes(32 << 20)
+        deep = pax("path", "train/cat/" + "d/" * 80_000 + "1.jpg")
+        yield extended(deep) + header("x")
+        images = {name: png(pixels(number)) for number, name in enumerate(PETS)}
+        yield tar(images)
+
+    bomb = compressed(tmp_path / "a.tar.gz", members())
+    command = [sys.executable, "-c", PACK, bomb, tmp_path / "out"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    skipped, packing, decoding = json.loads(done.stdout)
+    assert skipped == {"not_an_image": 8, "unsafe_name": 1}
+    assert 1024 * packing + IN_FLIGHT + LARGEST_MEMBER < PACKING_MEMORY / 2
+    assert 1024 * decoding < LARGEST_FILE
 
 
 def xz_that_wants(dictionary: int) -> bytes:
