@@ -52,7 +52,9 @@ class Bar:
             return
         if self.task is None:
             self.task = self.progress.add_task("")
-        self.progress.update(self.task, completed=done, total=total, description=self._safe(short or text))
+        self.progress.update(
+            self.task, completed=done, total=total, description=self._safe(short or text)
+        )
 
     def say(self, text: str) -> None:
         """Print a line that stays."""

@@ -61,7 +61,7 @@ class GuardedStream:
 def guarded() -> Iterator[None]:
     """Everything that is printed meanwhile goes through a GuardedStream."""
     streams = sys.stdout, sys.stderr
-    sys.stdout, sys.stderr = GuardedStream(sys.stdout), GuardedStream(sys.stderr)  # type: ignore[assignment]
+    sys.stdout, sys.stderr = GuardedStream(sys.stdout), GuardedStream(sys.stderr)
     try:
         yield
     finally:

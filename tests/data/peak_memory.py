@@ -1,7 +1,7 @@
 """Run with a path: opens it as a source, reads all its entries, prints what became of it.
 
-One line of JSON: the kilobytes by which this process grew, the reasons why things were not used, and
-the error, if there was one.
+One line of JSON: the kilobytes by which this process grew, how many things were used and for which
+reasons others were not, and the error, if there was one.
 """
 
 import json
@@ -27,7 +27,7 @@ def main(path: str) -> None:
                 reasons[item.reason if isinstance(item, Skipped) else "used"] += 1
     except (ValueError, OSError) as caught:
         error = str(caught)
-    print(json.dumps({"grown": peak() - before, "reasons": reasons, "error": error}))
+    json.dump({"grown": peak() - before, "reasons": reasons, "error": error}, sys.stdout)
 
 
 main(sys.argv[1])

@@ -195,7 +195,11 @@ def test_a_data_set_assembled_of_links_is_read(tmp_path):
     (tmp_path / "data" / "train" / "hen").symlink_to(other)
     (tmp_path / "data" / "val" / "dogs").symlink_to(pool / "dogs")
     source = open_source(tmp_path / "data")
-    assert list(used(source, "train")) == ["train/cats/1.jpg", "train/dogs/3.jpg", "train/hen/5.jpg"]
+    assert list(used(source, "train")) == [
+        "train/cats/1.jpg",
+        "train/dogs/3.jpg",
+        "train/hen/5.jpg",
+    ]
     assert list(used(source, "val")) == ["val/cats/2.jpg", "val/dogs/3.jpg", "val/dogs/4.jpg"]
 
 

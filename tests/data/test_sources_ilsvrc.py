@@ -283,10 +283,12 @@ def test_a_table_of_synsets_with_any_byte_flipped_is_read_or_refused_in_words(tm
         damaged = bytearray(whole)
         damaged[at] ^= 1 << at % 8
         path.write_bytes(damaged)
+        problem = ""
         try:
             assert len(open_source(folder).classes) <= len(SYNSETS)
         except ValueError as error:
-            assert "meta.mat" in str(error)
+            problem = str(error)
+        assert not problem or "meta.mat" in problem
 
 
 def test_labels_beyond_all_published_ones_are_refused(tmp_path):

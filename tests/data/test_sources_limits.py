@@ -269,7 +269,7 @@ def test_a_folder_of_too_many_names_is_named_and_not_listed(tmp_path, monkeypatc
 
 def test_a_pipe_in_the_place_of_a_file_is_refused_when_it_is_opened(tmp_path):
     folder = write(tmp_path / "data", "train/cat/1.jpg", "train/dog/2.jpg")
-    entries = [e for e in open_source(folder, val_fraction=0).entries("train")]
+    entries = list(open_source(folder, val_fraction=0).entries("train"))
     assert all(isinstance(entry, Entry) for entry in entries)
     (folder / "train/cat/1.jpg").unlink()
     os.mkfifo(folder / "train/cat/1.jpg")

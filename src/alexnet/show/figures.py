@@ -50,7 +50,9 @@ def _image(axes: Axes, image: Any, prediction: Prediction, truth: str | None) ->
     axes.imshow(pixels, interpolation="nearest" if len(pixels) < 64 else None)
     right = truth is None or (prediction.labels and prediction.labels[0] == truth)
     axes.set_title(
-        _short(truth or Path(prediction.name).name), fontsize=9, color="black" if right else WRONG,
+        _short(truth or Path(prediction.name).name),
+        fontsize=9,
+        color="black" if right else WRONG,
         parse_math=False,
     )
 

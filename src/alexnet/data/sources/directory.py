@@ -1,8 +1,8 @@
 """Folders of a file system, walked without trust: loops, pipes, locked folders are only named.
 
-Links are followed, as many data sets are assembled of them, with three exceptions: a link to a folder
-that it lies in, a link into another split of the same source, and a link to a folder that is read
-under another name. These are named with where they lead.
+Links are followed, as many data sets are assembled of them, with three exceptions: a link to a
+folder that it lies in, a link into another split of the same source, and a link to a folder that is
+read under another name. These are named with where they lead.
 """
 
 import copy
@@ -88,9 +88,8 @@ class Directory:
     def _refused(self, folder: str) -> dict[str, str]:
         """Links to folders that are not followed, as far as one folder tells, and their targets."""
         items = self._items(folder)
-        known = {
-            os.path.realpath(item.path) for _, item in items if _is_real_folder(item)
-        }  # fmt: skip
+        known = {os.path.realpath(os.path.join(self.path, folder, name))
+                 for name, item in items if _is_real_folder(item)}  # fmt: skip
         rules, refused = _Rules(self.path / folder, self._splits), {}
         for name, item in items:
             if not isinstance(item, str) and item.is_symlink() and _leads_to_folder(item):
@@ -101,9 +100,7 @@ class Directory:
         return refused
 
     def _items(self, folder: str) -> list[tuple[str, Listed]]:
-        return [
-            (_name(item), item) for item in self._listing(folder) if not is_hidden(_name(item))
-        ]
+        return [(_name(item), item) for item in self._listing(folder) if not is_hidden(_name(item))]
 
     def _listing(self, folder: str) -> list[Listed]:
         try:
@@ -223,9 +220,7 @@ class _Walk:
 
     def _reason_to_stay_out(self, item: os.DirEntry[str]) -> tuple[str, str] | None:
         inode, is_link = _inode(Path(item.path)), item.is_symlink()
-        if is_link and (
-            astray := self._rules.of_folder(item.path, os.path.realpath(item.path))
-        ):
+        if is_link and (astray := self._rules.of_folder(item.path, os.path.realpath(item.path))):
             return astray
         if inode in self._entered and (is_link or inode not in self._own):
             return "symlink_loop", f"{os.path.realpath(item.path)} is read under another name"

@@ -1,14 +1,14 @@
 """What is believed of a source before memory is taken for it.
 
-Every size that a file claims is compared with these limits, and with what is there, before memory is
-taken. Whoever reads a source imports them from here. Together they bound the memory of `alexnet
-pack` whatever it is given: see `PACKING_MEMORY`.
+Every size that a file claims is compared with these limits, and with what is there, before memory
+is taken. Whoever reads a source imports them from here. Together they bound the memory of
+`alexnet pack` whatever it is given: see `PACKING_MEMORY`.
 """
 
 PACKING_MEMORY = 1 << 31
 """Bytes: the packing process and the memory that it shares with its decoding processes stay below
-this, whatever the source. Each decoding process takes one encoded file (`LARGEST_FILE`) and what its
-decoder needs in addition. A test packs hostile sources and measures."""
+this, whatever the source. Each decoding process takes one encoded file (`LARGEST_FILE`) and what
+its decoder needs in addition. A test packs hostile sources and measures."""
 
 LARGEST_FILE = 1 << 30
 """Bytes of an image file: a larger one is not read."""

@@ -159,7 +159,7 @@ def open_reader(path: Path) -> Reader:
     return PlainReader(file, path, 0, os.fstat(file.fileno()).st_size)
 
 
-def _decompressed(file: io.BufferedReader, magic: bytes) -> Readable:
+def _decompressed(file: BinaryIO, magic: bytes) -> Readable:
     if magic.startswith(_GZIP):
         return gzip.GzipFile(fileobj=file, mode="rb")
     return bz2.BZ2File(file) if magic.startswith(_BZIP2) else Unxz(file)
