@@ -12,10 +12,12 @@ import tarfile
 import zlib
 from pathlib import Path
 
+import numpy as np
 import pytest
 from tests.data.packing_sources import pixels, png
 from tests.data.source_files import skipped, tar, used, write
 
+from alexnet.data.prepare import Options, prepare, read_ahead
 from alexnet.data.sources import Entry, open_source, repeats, tarball
 from alexnet.data.sources.limits import (
     IN_FLIGHT,
@@ -26,6 +28,7 @@ from alexnet.data.sources.limits import (
     PACKING_MEMORY,
 )
 from alexnet.data.sources.reader import open_reader
+from alexnet.data.sources.regular import read_regular
 
 PETS = {f"{split}/{pet}/1.jpg": b"x" for split in ("train", "val") for pet in ("cat", "dog")}
 MEGABYTE = 1024
@@ -275,6 +278,23 @@ def test_a_pipe_in_the_place_of_a_file_is_refused_when_it_is_opened(tmp_path):
     os.mkfifo(folder / "train/cat/1.jpg")
     with pytest.raises(OSError, match=r"1\.jpg is a pipe, not a file"):
         open_reader(entries[0].content)
+    read_ahead(entries[0].content)
+    outcome = prepare(entries[0], Options(8), np.empty(192, np.uint8))
+    assert outcome.reason == "unreadable"
+    assert outcome.detail.endswith("1.jpg is a pipe, not a file")
+
+
+def test_a_file_that_grows_beyond_the_limit_is_refused_at_it(tmp_path):
+    (tmp_path / "x").write_bytes(bytes(100))
+    assert len(read_regular(tmp_path / "x", 100)) == 100
+    with pytest.raises(OSError, match="has more than 99 bytes"):
+        read_regular(tmp_path / "x", 99)
+    if os.path.exists("/proc/self/status"):  # says that it is empty
+        assert read_regular("/proc/self/status", 1 << 24)
+    with pytest.raises(OSError, match="is a device, not a file"):
+        read_regular("/dev/zero", 1 << 20)
+    with pytest.raises(OSError, match="is a folder, not a file"):
+        read_regular(tmp_path, 1 << 20)
 
 
 def test_random_damage_to_compressed_archives_never_ends_otherwise(tmp_path):

@@ -239,16 +239,15 @@ class Workers:
         """Where there is room for a handful each, take as many items as there is room for."""
         if len(jobs) > self.processes * (DEPTH - HANDFUL):
             return
-        waiting = sum(job.inbox or 0 for job in jobs)  # encoded bytes that are in memory
+        waiting = sum(_bytes_in_memory(job) for job in jobs)
         while len(jobs) < self.processes * DEPTH and waiting < IN_FLIGHT:
             item = next(source, None)
             if item is None:
                 break
-            job = Job(item)
-            jobs.append(job)
+            jobs.append(job := Job(item))
             if isinstance(item, Entry) and _needs_decoder(item):
                 max(self._staff(), key=lambda worker: len(worker.free)).take(job)
-                waiting += job.inbox or 0
+            waiting += _bytes_in_memory(job)
         for worker in self._workers:
             worker.hand_over()
 
@@ -267,6 +266,12 @@ class Workers:
                 worker.hear()
             elif worker.time_left() <= 0:
                 worker.give_up()
+
+
+def _bytes_in_memory(job: Job) -> int:
+    """What an image takes until it is packed, if it is no file: encoded bytes, or pixels."""
+    pixels = isinstance(job.item, Entry) and isinstance(job.item.content, np.ndarray)
+    return job.item.content.nbytes if pixels else job.inbox or 0
 
 
 def _needs_decoder(entry: Entry) -> bool:

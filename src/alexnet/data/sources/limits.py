@@ -8,7 +8,8 @@ is taken. Whoever reads a source imports them from here. Together they bound the
 PACKING_MEMORY = 1 << 31
 """Bytes: the packing process and the memory that it shares with its decoding processes stay below
 this, whatever the source. Each decoding process takes one encoded file (`LARGEST_FILE`) and what
-its decoder needs in addition. A test packs hostile sources and measures."""
+its decoder needs in addition; sixteen records of the size that was asked for come to each. A test
+packs hostile sources and measures."""
 
 LARGEST_FILE = 1 << 30
 """Bytes of an image file: a larger one is not read."""
@@ -17,8 +18,8 @@ LARGEST_MEMBER = 1 << 28
 """Bytes: a member of an archive that claims more is not read."""
 
 IN_FLIGHT = 1 << 28
-"""Bytes: encoded images from compressed archives that wait for a decoder. One that is larger waits
-alone."""
+"""Bytes: encoded images from compressed archives, and pixels, that wait to be packed. When these are
+reached, no further image is taken."""
 
 LONGEST_NAME = 4096
 """Characters of a path in an archive or a list, or of a class; Linux opens no longer ones."""
