@@ -270,8 +270,9 @@ class Workers:
 
 def _bytes_in_memory(job: Job) -> int:
     """What an image takes until it is packed, if it is no file: encoded bytes, or pixels."""
-    pixels = isinstance(job.item, Entry) and isinstance(job.item.content, np.ndarray)
-    return job.item.content.nbytes if pixels else job.inbox or 0
+    if isinstance(job.item, Entry) and isinstance(job.item.content, np.ndarray):
+        return job.item.content.nbytes
+    return job.inbox or 0
 
 
 def _needs_decoder(entry: Entry) -> bool:

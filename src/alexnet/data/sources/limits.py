@@ -18,8 +18,8 @@ LARGEST_MEMBER = 1 << 28
 """Bytes: a member of an archive that claims more is not read."""
 
 IN_FLIGHT = 1 << 28
-"""Bytes: encoded images from compressed archives, and pixels, that wait to be packed. When these are
-reached, no further image is taken."""
+"""Bytes: encoded images from compressed archives, and pixels, that wait to be packed. When these
+are reached, no further image is taken."""
 
 LONGEST_NAME = 4096
 """Characters of a path in an archive or a list, or of a class; Linux opens no longer ones."""
