@@ -18,6 +18,7 @@ ROWS = [
         "kernels",
         "learn.devices",
         "learn.processor",
+        "terminal",
     ],
     [
         "learn.interrupt",

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import sys
+from typing import Any
 
 import tyro
 
 from alexnet import __version__
 from alexnet.commands import COMMANDS
+from alexnet.terminal import guarded
 
 DESCRIPTION = """Labeled images in, a trained and measured classifier out: the system of Krizhevsky,
 Sutskever & Hinton (2012). `alexnet demo` shows all of it in a minute; `alexnet COMMAND --help`
@@ -27,6 +29,12 @@ def main(arguments: list[str] | None = None) -> None:
     command = tyro.extras.subcommand_cli_from_dict(
         COMMANDS, prog="alexnet", description=DESCRIPTION, args=arguments or ["--help"]
     )
+    with guarded():
+        _run(command)
+
+
+def _run(command: Any) -> None:
+    """Run a command and exit with its status."""
     try:
         sys.exit(command.run())
     except BrokenPipeError:  # whoever read our output has seen enough of it

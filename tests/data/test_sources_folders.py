@@ -145,6 +145,99 @@ def test_links_are_followed_but_into_no_folder_twice(tmp_path):
     }
 
 
+@pytest.mark.parametrize("target", [".", "..", "../..", "../../..", "../cat"])
+def test_a_link_to_what_it_lies_in_is_named_with_where_it_leads(tmp_path, target):
+    data = split_folders(tmp_path / "data")
+    (data / "train" / "cat" / "up").symlink_to(target)
+    source = open_source(data)
+    assert list(used(source, "train")) == ["train/cat/1.jpg", "train/dog/2.jpg"]
+    [link] = [item for item in source.entries("train") if isinstance(item, Skipped)]
+    assert (link.name, link.reason) == ("train/cat/up", "symlink_loop")
+    assert f"leads to {os.path.realpath(data / 'train/cat' / target)}" in link.detail
+
+
+@pytest.mark.parametrize("where", ["train/cat/more", "train/more", "train/cat/x.jpg"])
+@pytest.mark.parametrize("absolute", [False, True])
+def test_a_link_into_another_split_is_named_and_not_followed(tmp_path, where, absolute):
+    data = split_folders(tmp_path / "data")
+    target = data / "val/cat/3.jpg" if where.endswith("jpg") else data / "val/cat"
+    path = data / where
+    path.symlink_to(target if absolute else os.path.relpath(target, path.parent))
+    source = open_source(data)
+    assert source.classes == ("cat", "dog")
+    assert list(used(source, "train")) == ["train/cat/1.jpg", "train/dog/2.jpg"]
+    assert skipped(source, "train") == {where: "other_split"}
+
+
+def test_an_ancestor_reached_by_a_folder_elsewhere_is_not_followed(tmp_path):
+    data, elsewhere = split_folders(tmp_path / "data"), write(tmp_path / "elsewhere", "5.jpg")
+    (data / "train/cat/more").symlink_to(elsewhere)
+    for name, target in {"data": data, "train": data / "train", "val": data / "val"}.items():
+        (elsewhere / name).symlink_to(target)
+    source = open_source(data)
+    assert "train/cat/more/5.jpg" in used(source, "train")
+    assert len(used(source, "train")) == 3
+    assert skipped(source, "train") == {
+        "train/cat/more/data": "symlink_loop",
+        "train/cat/more/train": "symlink_loop",
+        "train/cat/more/val": "other_split",
+    }
+
+
+def test_a_data_set_assembled_of_links_is_read(tmp_path):
+    pool = write(tmp_path / "data" / "pool", "cats/1.jpg", "cats/2.jpg", "dogs/3.jpg", "dogs/4.jpg")
+    other = write(tmp_path / "other", "5.jpg")
+    for split, files in ("train", ("cats/1.jpg", "dogs/3.jpg")), ("val", ("cats/2.jpg",)):
+        for file in files:
+            link = tmp_path / "data" / split / file
+            link.parent.mkdir(parents=True, exist_ok=True)
+            link.symlink_to(pool / file)
+    (tmp_path / "data" / "train" / "hen").symlink_to(other)
+    (tmp_path / "data" / "val" / "dogs").symlink_to(pool / "dogs")
+    source = open_source(tmp_path / "data")
+    assert list(used(source, "train")) == [
+        "train/cats/1.jpg",
+        "train/dogs/3.jpg",
+        "train/hen/5.jpg",
+    ]
+    assert list(used(source, "val")) == ["val/cats/2.jpg", "val/dogs/3.jpg", "val/dogs/4.jpg"]
+
+
+def test_splits_may_be_links_but_not_to_the_same_folder(tmp_path):
+    raw = split_folders(tmp_path / "raw")
+    for name, target in {"train": "train", "val": "val", "test": "val"}.items():
+        (tmp_path / "data").mkdir(exist_ok=True)
+        (tmp_path / "data" / name).symlink_to(raw / target)
+    source = open_source(tmp_path / "data")
+    assert list(used(source, "val")) == ["test/cat/3.jpg", "test/dog/4.jpg"]  # the first by name
+    (tmp_path / "data" / "test").unlink()
+    source = open_source(tmp_path / "data")
+    assert list(used(source, "val")) == ["val/cat/3.jpg", "val/dog/4.jpg"]
+    (tmp_path / "data" / "val").unlink()
+    (tmp_path / "data" / "val").symlink_to(raw / "train" / "cat")
+    with pytest.raises(ValueError, match="by which two of its splits share images"):
+        open_source(tmp_path / "data")
+
+
+def test_a_validation_split_that_is_a_link_to_the_training_split_is_not_used(tmp_path):
+    write(tmp_path, "train/cat/1.jpg", "train/dog/2.jpg")
+    (tmp_path / "val").symlink_to("train")
+    source = open_source(tmp_path)
+    link = f"Links to what is read under another name are not used: 'val → {tmp_path}/train'."
+    assert link in source.remarks
+    assert not used(source, "train").keys() & used(source, "val").keys()
+
+
+def test_a_class_that_is_a_link_to_another_class_is_none(tmp_path):
+    data = write(tmp_path, "cat/1.jpg", "dog/2.jpg")
+    (data / "kitty").symlink_to("cat")
+    (data / "all").symlink_to(".")
+    source = open_source(data, val_fraction=0)
+    assert source.classes == ("cat", "dog")
+    assert list(used(source, "train")) == ["cat/1.jpg", "dog/2.jpg"]
+    assert skipped(source, "train") == {"kitty": "symlink_loop", "all": "symlink_loop"}
+
+
 def test_a_folder_that_a_link_has_led_to_is_not_read_again(tmp_path):
     data = split_folders(tmp_path, "train/dog/deep/5.jpg")
     (data / "train" / "cat" / "other").symlink_to(data / "train" / "dog" / "deep")

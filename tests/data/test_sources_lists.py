@@ -6,7 +6,7 @@ import os
 import pytest
 from tests.data.source_files import skipped, used, write
 
-from alexnet.data.sources import open_source
+from alexnet.data.sources import Skipped, open_source
 
 IMAGES = ("images/1.jpg", "images/2.jpg", "images/3.jpg", "images/4.jpg")
 SPLITS = "path,label,split\nimages/1.jpg,cat,train\nimages/2.jpg,dog,train\nimages/3.jpg,cat,val\n"
@@ -141,3 +141,26 @@ def test_columns_without_labels_are_refused(tmp_path):
 def test_a_list_without_classes_says_what_to_write(tmp_path, text):
     with pytest.raises(ValueError, match="names no class for any image: write a path and a label"):
         open_source(listed(tmp_path, text))
+
+
+def test_a_quote_that_is_not_closed_costs_its_own_line_only(tmp_path):
+    text = 'path,label\nimages/1.jpg,cat\n"images/2.jpg,cat\nimages/3.jpg,dog\nimages/4.jpg,dog\n'
+    source = open_source(listed(tmp_path, text), val_fraction=0)
+    assert list(used(source, "train")) == ["images/1.jpg", "images/3.jpg", "images/4.jpg"]
+    [item] = [i for i in source.entries("train") if isinstance(i, Skipped)]
+    assert (item.name, item.reason) == ("line 3", "bad_line")
+    assert item.detail == "opens a quote that is not closed"
+
+
+@pytest.mark.parametrize("follows", ['"images/3.jpg",dog\n', "images/3.jpg,dog\n" * 9000, ""])
+def test_an_open_quote_is_found_whatever_follows(tmp_path, follows):
+    source = open_source(listed(tmp_path, 'images/1.jpg,cat\n"images/2.jpg,cat\n' + follows))
+    named = [i for s in source.splits for i in source.entries(s) if isinstance(i, Skipped)]
+    assert [i.name for i in named if i.reason == "bad_line"] == ["line 2"]
+    assert ("dog" in source.classes) == bool(follows)
+
+
+def test_cells_of_several_lines_and_stray_quotes_are_read(tmp_path):
+    text = 'path,text,label\nimages/1.jpg,"one\ntwo ""2""\n",cat\nimages/2.jpg,5" long,cat\n'
+    source = open_source(listed(tmp_path, text + '"images/3".jpg,x,cat\n'), val_fraction=0)
+    assert list(used(source, "train")) == ["images/1.jpg", "images/2.jpg", "images/3.jpg"]

@@ -37,7 +37,8 @@ class Pack:
     upright: bool = False
     """Turn images as their EXIF orientation says."""
     processes: int | None = None
-    """Decoding processes; by default one a core."""
+    """Decoding processes; by default one a core. Each takes the memory of one file (1 GiB at most)
+    and of its decoding; the packing process and what it shares with them stay below 2 GiB."""
     max_pixels: int = 178_956_970
     """Images of more pixels than this are not read."""
     timeout: float = 30.0

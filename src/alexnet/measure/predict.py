@@ -17,6 +17,8 @@ from torch import Tensor, nn
 from alexnet.data.augment import Preprocessing
 from alexnet.data.batches import see
 from alexnet.data.decode import NotAnImage, decode, fit, pillow_pixels
+from alexnet.data.sources.limits import LARGEST_FILE
+from alexnet.data.sources.regular import read_regular
 from alexnet.learn import checkpoint as checkpoints
 from alexnet.learn import devices
 from alexnet.measure.evaluate import probabilities
@@ -187,7 +189,7 @@ def _load_portable(path: Path, device: str) -> Classifier:
 def read(image: Image, side: int) -> NDArray[np.uint8]:
     """The pixels of an image, upright, H W 3. Raises NotAnImage, OSError or TypeError."""
     if isinstance(image, str | Path):
-        image = Path(image).read_bytes()
+        image = read_regular(image, LARGEST_FILE)
     if isinstance(image, bytes | bytearray | memoryview):
         return decode(bytes(image), upright=True, reduce_to=side).pixels
     if isinstance(image, np.ndarray):

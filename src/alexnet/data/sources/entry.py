@@ -6,6 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
+from alexnet.data.sources.regular import open_regular
+
 UNLABELED = -1
 
 
@@ -19,7 +21,7 @@ class Span:
 
     def read(self) -> bytes:
         """The bytes; fewer than `size` of them where the file has been cut since."""
-        with open(self.path, "rb") as file:
+        with open_regular(self.path) as file:
             file.seek(self.offset)
             return file.read(self.size)
 

@@ -62,6 +62,7 @@ def _split_folders(tree: Tree, top: str, folders: list[str]) -> dict[str, str]:
 
 def _divided(tree: Tree, top: str, splits: dict[str, str], hold_out: HoldOut) -> Source:
     splits, remarks = _measured_split(tree, splits, hold_out)
+    tree = tree.divided(splits.values())
     inside = {split: tree.folders(folder) for split, folder in splits.items()}
     classes = inside.get("train") or sorted({name for names in inside.values() for name in names})
     if not classes:
@@ -94,7 +95,7 @@ def _measured_split(
 
 def _undivided(tree: Tree, top: str, folders: list[str], hold_out: HoldOut) -> Source:
     found = _Folders(tree, tuple(folders), {"train": top}, hold_out)
-    return found.source([hold_out.remark, *_hidden_remark(tree.hidden(top))])
+    return found.source([hold_out.remark, *_hidden_remark(tree, top)])
 
 
 def _differences(classes: list[str], inside: dict[str, list[str]]) -> list[str]:
@@ -114,11 +115,15 @@ def _differences(classes: list[str], inside: dict[str, list[str]]) -> list[str]:
 def _unused(tree: Tree, top: str, splits: dict[str, str]) -> list[str]:
     others = [name for name in tree.folders(top) if join(top, name) not in splits.values()]
     remarks = [f"Folders beside the splits are not used: {some(others)}."] if others else []
-    return remarks + _hidden_remark(tree.hidden(top))
+    return remarks + _hidden_remark(tree, top)
 
 
-def _hidden_remark(names: list[str]) -> list[str]:
-    return [f"Hidden names are not used: {some(names)}."] if names else []
+def _hidden_remark(tree: Tree, top: str) -> list[str]:
+    hidden, links = tree.hidden(top), tree.refused_links(top)
+    remarks = [f"Hidden names are not used: {some(hidden)}."] if hidden else []
+    if links:
+        remarks.append(f"Links to what is read under another name are not used: {some(links)}.")
+    return remarks
 
 
 @dataclass(frozen=True)

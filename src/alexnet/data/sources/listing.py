@@ -1,17 +1,15 @@
 """Lists of images as a source: each line has a path and a class, and perhaps a split."""
 
-from array import array
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
-
 from alexnet.data.sources.entry import UNLABELED, Entry, Skipped, Source
 from alexnet.data.sources.folders import SPLIT_NAMES
 from alexnet.data.sources.holdout import HoldOut
 from alexnet.data.sources.names import WORDNET_ID, class_remarks, some
+from alexnet.data.sources.repeats import NameBudget, NameCounter, Repeated
 from alexnet.data.sources.table import BadLine, Row, rows
 
 _SPLITS = {"": "train"} | {name: split for split, names in SPLIT_NAMES.items() for name in names}
@@ -57,18 +55,20 @@ class _Survey:
 
     path: Path
     labels: dict[str, set[str]]  # of each split
-    repeated: frozenset[int]  # hashes of paths in more than one line
+    repeated: Repeated  # paths in more than one line
 
     @classmethod
     def of(cls, path: Path) -> "_Survey":
         labels: dict[str, set[str]] = defaultdict(set)
-        hashes = array("q")  # eight bytes a line: a list of a million images stays small
+        budget, paths = NameBudget(path), NameCounter(path)
         for row in rows(path):
             if isinstance(row, Row):
-                labels[_known_split(path, row)].add(row.label)
-                hashes.append(hash(row.path))
-        values, counts = np.unique(np.array(hashes, np.int64), return_counts=True)
-        return cls(path, dict(labels), frozenset(values[counts > 1].tolist()))
+                known = labels[_known_split(path, row)]
+                if row.label not in known:
+                    budget.spend(row.label)
+                    known.add(row.label)
+                paths.add(row.path)
+        return cls(path, dict(labels), paths.repeated())
 
     def classes(self) -> tuple[str, ...]:
         """The classes of the training split, or of all splits where there is none."""
@@ -101,7 +101,7 @@ class _Survey:
                 )
             if labels - {""} and (missing := set(classes) - labels):
                 remarks.append(f"In train but not in {split}: {some(sorted(missing))}.")
-        if self.repeated:
+        if len(self.repeated):
             remarks.append(f"Files listed more than once: {len(self.repeated):,}.")
         return remarks
 
@@ -113,21 +113,19 @@ class _List:
     path: Path
     classes: tuple[str, ...]
     division: _Division
-    repeated: frozenset[int]
+    repeated: Repeated
 
     def entries(self, split: str) -> Iterator[Entry | Skipped]:
         labels = {name: label for label, name in enumerate(self.classes)}
-        seen: set[int] = set()
+        repeated = self.repeated.anew()
         for row in rows(self.path):
             if isinstance(row, BadLine):
                 if split == "train":  # name it once, not once a split
                     yield Skipped(split, f"line {row.line}", "bad_line", row.problem)
                 continue
-            again = hash(row.path) in seen
-            if hash(row.path) in self.repeated:
-                seen.add(hash(row.path))
+            times, _ = repeated.see(row.path)
             if self.division.split(row) == split:
-                yield self._repeat(split, row) if again else self._entry(split, row, labels)
+                yield self._repeat(split, row) if times > 1 else self._entry(split, row, labels)
 
     def _repeat(self, split: str, row: Row) -> Skipped:
         return Skipped(split, _name(row), "listed_twice", f"line {row.line} names it again")

@@ -1,5 +1,6 @@
 """Finding out what a path holds."""
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -22,6 +23,8 @@ LOOKED_FOR = """\
   * train-images-idx3-ubyte and train-labels-idx1-ubyte (MNIST, Fashion-MNIST)
   * smallnorb-…-training-dat.mat and smallnorb-…-training-cat.mat
   * the word "digits": the scans that come with scikit-learn"""
+
+WRAPPINGS = 32  # folders in folders that hold nothing else; more are no one's intention
 
 _DATA_SETS = (cifar, mnist, norb, ilsvrc)
 _CALTECH = ("101_ObjectCategories", "256_ObjectCategories")
@@ -70,7 +73,7 @@ def _is_tar(path: Path) -> bool:
 def _open_tree(tree: Tree, hold_out: HoldOut) -> Source:
     if "pack.json" in tree.files(""):
         raise ValueError(f"{tree.path} is a pack already: use it where a pack is wanted")
-    tops = list(_tops(tree))
+    tops = list(itertools.islice(_tops(tree), WRAPPINGS))
     for top in tops:
         for data_set in _DATA_SETS:
             if source := data_set.recognize(tree, top):
