@@ -34,8 +34,9 @@ class Pack:
     """Share set apart for validation where the source has no split; by default a tenth."""
     seed: int = 0
     """Decides which images those are."""
-    upright: bool = False
-    """Turn images as their EXIF orientation says."""
+    upright: bool | None = None
+    """Turn images as their EXIF orientation says; by default all but those of the ILSVRC archives,
+    which are read as in 2012."""
     processes: int | None = None
     """Decoding processes; by default one a core."""
     max_pixels: int = 178_956_970

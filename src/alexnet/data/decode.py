@@ -8,6 +8,7 @@ estimated from the header and held against a limit before it is taken.
 
 from __future__ import annotations
 
+import contextlib
 import io
 import re
 import struct
@@ -129,8 +130,11 @@ def decode(
 
 
 def pillow_pixels(image: Image.Image, *, upright: bool = False) -> NDArray[np.uint8]:
-    """The pixels of an image that Pillow has opened or made, as uint8 H W 3, by the same rules."""
-    with MUTED:
+    """The pixels of an image that Pillow has opened or made, as uint8 H W 3, by the same rules.
+
+    Raises NotAnImage for one that was opened and cannot be read.
+    """
+    with MUTED, _reasons():
         return _rgb(image, _orientation(image) if upright else 1)[0]
 
 
@@ -237,13 +241,22 @@ def _check_memory(what: str, needed: int, content: bytes, max_pixels: int) -> No
 
 def _by_pillow(content: bytes, max_pixels: int, upright: bool) -> Decoded:
     _check_icon(content, max_pixels)
-    try:
-        with MUTED, Image.open(io.BytesIO(content), formats=FORMATS) as image:
+    with MUTED, _reasons():
+        try:
+            image = Image.open(io.BytesIO(content), formats=FORMATS)
+        except UnidentifiedImageError:
+            raise _unidentified(content) from None
+        with image:
             return _read(image, content, max_pixels, upright)
+
+
+@contextlib.contextmanager
+def _reasons() -> Iterator[None]:
+    """What Pillow raises, as NotAnImage."""
+    try:
+        yield
     except NotAnImage:
         raise
-    except UnidentifiedImageError:
-        raise _unidentified(content) from None
     except Image.DecompressionBombError as error:
         raise NotAnImage("too_many_pixels", str(error)) from None
     except MemoryError:

@@ -18,6 +18,11 @@ from alexnet.data.homes import Batch
 from alexnet.learn.devices import Machine
 
 
+VIEWS_AT_ONCE = 128
+"""Views that the network is shown together, in evaluating and in predicting: where the number
+differs, so do the last bits of what it says."""
+
+
 @dataclass
 class Counts:
     """What an evaluation has counted. Errors stay integers until somebody prints them."""
@@ -95,7 +100,7 @@ def evaluate(
     machine: Machine,
     *,
     many: int = 1,
-    batch_size: int = 128,
+    batch_size: int = VIEWS_AT_ONCE,
     relabel: NDArray[np.int64] | None = None,
 ) -> Counts:
     """Measure a network on every image of a split, with 1 or 10 views of each.
