@@ -222,7 +222,9 @@ def lossless_jpeg(pixels) -> bytes:
         bits += f"{step if step > 0 else step + (1 << size) - 1:0{size}b}" if size else ""
     bits += "1" * (-len(bits) % 8)
     scan = int(bits, 2).to_bytes(len(bits) // 8).replace(b"\xff", b"\xff\0")
-    frame = bytes((8,)) + height.to_bytes(2) + width.to_bytes(2) + bytes.fromhex("03011100021100031100")
+    frame = (
+        bytes((8,)) + height.to_bytes(2) + width.to_bytes(2) + bytes.fromhex("03011100021100031100")
+    )
     table = bytes((0, 0, 0, 0, 10, *[0] * 12, *range(10)))
     start = b"\xff\xd8" + segment(0xC3, frame) + segment(0xC4, table)
     return start + segment(0xDA, bytes.fromhex("03010002000300010000")) + scan + b"\xff\xd9"

@@ -40,7 +40,8 @@ class Pack:
     processes: int | None = None
     """Decoding processes; by default one a core."""
     max_pixels: int = 178_956_970
-    """Images of more pixels than this are not read."""
+    """Images of more pixels than this are not read, nor those that take more than 12 times as many
+    bytes to decode."""
     timeout: float = 30.0
     """Seconds after which an image that is still being decoded is given up."""
     info: Path | None = None

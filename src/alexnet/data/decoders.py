@@ -16,7 +16,7 @@ from types import TracebackType
 from alexnet.data.prepare import Options, Outcome
 from alexnet.data.workers import Item, Record, Workers
 
-KEPT = 4
+KEPT = 8
 """Sets of processes that are kept for later; what more callers at once need ends with them."""
 
 

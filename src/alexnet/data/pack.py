@@ -54,10 +54,10 @@ def pack(
 
     `size` is the source's own where it has one, else 256. `upright` turns images as their EXIF
     orientation says: by default all but those of the challenge's own archives, which are read as
-    the paper read them; a packing that was begun keeps to what it began with. An image whose decoder crashes, or does
-    not answer for `timeout` seconds, is given up at the second attempt. Raises ValueError for
-    options that cannot be, for a folder that holds something else and for a source that has
-    changed since an interruption; OSError where the disk is full.
+    the paper read them; a packing that was begun keeps to what it began with. An image whose
+    decoder crashes, or does not answer for `timeout` seconds, is given up at the second attempt.
+    Raises ValueError for options that cannot be, for a folder that holds something else and for a
+    source that has changed since an interruption; OSError where the disk is full.
     """
     out = Path(out)
     size = size or source.native_size or PHOTOGRAPH

@@ -17,7 +17,6 @@ from alexnet.data.dataset import Split
 from alexnet.data.homes import Batch
 from alexnet.learn.devices import Machine
 
-
 VIEWS_AT_ONCE = 128
 """Views that the network is shown together, in evaluating and in predicting: where the number
 differs, so do the last bits of what it says."""

@@ -244,9 +244,7 @@ def _load_portable(path: Path, device: str, max_pixels: int) -> Classifier:
     network = open_portable(path)
     card = network.card
     machine = Machine(torch.device("cpu"))
-    return Classifier(
-        network, card.classes, card.preprocessing, machine, max_pixels=max_pixels
-    )
+    return Classifier(network, card.classes, card.preprocessing, machine, max_pixels=max_pixels)
 
 
 def name_of(image: Image) -> str:
