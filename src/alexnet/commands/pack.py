@@ -34,13 +34,15 @@ class Pack:
     """Share set apart for validation where the source has no split; by default a tenth."""
     seed: int = 0
     """Decides which images those are."""
-    upright: bool = False
-    """Turn images as their EXIF orientation says."""
+    upright: bool | None = None
+    """Turn images as their EXIF orientation says; by default all but those of the ILSVRC archives,
+    which are read as in 2012."""
     processes: int | None = None
     """Decoding processes; by default one a core. Each takes the memory of one file (1 GiB at most)
     and of its decoding; the packing process and what it shares with them stay below 2 GiB."""
     max_pixels: int = 178_956_970
-    """Images of more pixels than this are not read."""
+    """Images of more pixels than this are not read, nor those that take more than 12 times as many
+    bytes to decode."""
     timeout: float = 30.0
     """Seconds after which an image that is still being decoded is given up."""
     info: Path | None = None

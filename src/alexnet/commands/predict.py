@@ -43,6 +43,9 @@ class Predict:
     """Also draw the first images with their labels into this PNG file."""
     device: str = "auto"
     """auto, cpu or cuda."""
+    max_pixels: int = 178_956_970
+    """Images of more pixels than this are not read, nor those that take more than 12 times as many
+    bytes to decode."""
 
     def run(self) -> int:
         """Print a line or a block an image; 1 if an image could not be read."""
@@ -50,7 +53,7 @@ class Predict:
             raise ValueError("no images were named: alexnet predict RUN IMAGE…")
         from alexnet.measure.predict import load
 
-        classifier = load(self.run_folder, self.device)
+        classifier = load(self.run_folder, self.device, max_pixels=self.max_pixels)
         found = Found()
         stream = classifier.stream(found.files(self.images), top=self.top, views=self.views)
         bad = 0

@@ -31,6 +31,8 @@ from alexnet.data.workers import Workers
 PHOTOGRAPH = 256
 """Side of a packed photograph, as in section 2 of the paper."""
 SHARD_BYTES = 1 << 29
+AS_THE_PAPER = "ilsvrc"
+"""Sources whose kind begins so are read as in 2012: without a look at EXIF."""
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -42,7 +44,7 @@ def pack(
     fit: Fit = "crop",
     pixels: Format = "rgb",
     processes: int | None = None,
-    upright: bool = False,
+    upright: bool | None = None,
     max_pixels: int = MAX_PIXELS,
     timeout: float = 30.0,
     shard_images: int | None = None,
@@ -50,13 +52,17 @@ def pack(
 ) -> Pack:
     """Pack a source into the folder `out`, or go on with it, or open it where it is finished.
 
-    `size` is the source's own where it has one, else 256. An image whose decoder crashes, or does
-    not answer for `timeout` seconds, is given up at the second attempt. Raises ValueError for
-    options that cannot be, for a folder that holds something else and for a source that has
-    changed since an interruption; OSError where the disk is full.
+    `size` is the source's own where it has one, else 256. `upright` turns images as their EXIF
+    orientation says: by default all but those of the challenge's own archives, which are read as
+    the paper read them; a packing that was begun keeps to what it began with. An image whose
+    decoder crashes, or does not answer for `timeout` seconds, is given up at the second attempt.
+    Raises ValueError for options that cannot be, for a folder that holds something else and for a
+    source that has changed since an interruption; OSError where the disk is full.
     """
     out = Path(out)
-    options = Options(size or source.native_size or PHOTOGRAPH, fit, pixels, upright, max_pixels)
+    size = size or source.native_size or PHOTOGRAPH
+    upright = _is_upright(source, out) if upright is None else upright
+    options = Options(size, fit, pixels, upright, max_pixels)
     shard_images = shard_images or max(1, SHARD_BYTES // options.record_bytes)
     processes = processes or cores()
     _check(source, out, options, processes, shard_images)
@@ -69,6 +75,18 @@ def pack(
             packing.run(workers, progress)
         packing.finish()
     return open_pack(out)
+
+
+def _is_upright(source: Source, out: Path) -> bool:
+    """Whether images are turned where nobody has said so: as in what is there, else by the source.
+
+    Raises ValueError for a pack or a journal that is damaged.
+    """
+    if (out / "pack.json").exists():
+        return bool(open_pack(out).facts.get("upright", False))
+    if (journal := read_journal(out)) is not None:
+        return bool(journal.about.get("upright", False))
+    return not source.kind.startswith(AS_THE_PAPER)
 
 
 def cores() -> int:

@@ -1,6 +1,7 @@
-"""One image of a source to one record of a pack: read, decode, fit, write down.
+"""One image to one record: read, decode, fit, write down. Nothing else makes records.
 
-Nothing here raises for a bad image: what came of it is an Outcome.
+Packing, and predicting from what is in files, call this with the same options, so a network is
+shown the same pixels by both. Nothing here raises for a bad image: what came of it is an Outcome.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import stat
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,12 +37,18 @@ class Options:
     fit: Fit = "crop"
     pixels: Format = "rgb"
     upright: bool = False
+    """Whether images are turned as their EXIF orientation says."""
     max_pixels: int = MAX_PIXELS
+
+    @property
+    def record_shape(self) -> tuple[int, ...]:
+        """Shape of one record."""
+        return record_shape(self.size, self.pixels)
 
     @property
     def record_bytes(self) -> int:
         """Bytes of one record."""
-        return int(np.prod(record_shape(self.size, self.pixels)))
+        return int(np.prod(self.record_shape))
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,13 +71,13 @@ def prepare(entry: Entry, options: Options, record: NDArray[np.uint8]) -> Outcom
     seen = mark(entry.content)
     try:
         pixels, digest, notes = _pixels(entry, options)
+        image = fit(pixels, options.size, options.fit)
     except NotAnImage as error:
         return Outcome(seen, error.reason, str(error))
     except OSError as error:
         return Outcome(seen, "unreadable", error.strerror or str(error))
     except MemoryError:
-        return Outcome(seen, "too_many_pixels", "not enough memory to decode it")
-    image = fit(pixels, options.size, options.fit)
+        return Outcome(seen, "too_much_memory", "not enough memory to decode it")
     write_record(image, options.pixels, record)
     return Outcome(seen, notes=notes, digest=digest, moments=moments(image))
 
@@ -105,6 +113,8 @@ def _digest(content: bytes | memoryview) -> bytes:
 
 
 def _read(content: Path | Span | bytes) -> bytes:
+    if isinstance(content, Path) and not stat.S_ISREG(content.stat().st_mode):
+        raise NotAnImage("not_a_file", "a folder, a pipe, a socket or a device")
     if (size := _size(content)) > MAX_BYTES:
         raise NotAnImage("too_large", f"{size} bytes, more than any image file has")
     if isinstance(content, bytes):
@@ -135,10 +145,10 @@ def mark(content: Content) -> str:
         return f"{zlib.crc32(np.ascontiguousarray(content).data):08x}"
     path, where = (content, "") if isinstance(content, Path) else (content.path, str(content))
     try:
-        stat = os.stat(path)
+        found = os.stat(path)
     except OSError as error:
         return f"{where}{error.strerror}"
-    return f"{where}{stat.st_size}:{stat.st_mtime_ns}"
+    return f"{where}{found.st_size}:{found.st_mtime_ns}"
 
 
 def read_ahead(content: Content) -> None:

@@ -197,7 +197,7 @@ class Worker:
 
 
 class Workers:
-    """A number of decoding processes, started when the first image needs one."""
+    """Decoding processes, so many at most, each started when there are images for it."""
 
     def __init__(self, options: Options, processes: int, timeout: float) -> None:
         self.options, self.processes, self.timeout = options, processes, timeout
@@ -209,8 +209,18 @@ class Workers:
     def __exit__(
         self, kind: type[BaseException] | None, value: object, trace: TracebackType | None
     ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the processes. The next image would start others."""
         for worker in self._workers:
             worker.close()
+        self._workers.clear()
+
+    def forget(self) -> None:
+        """Let go of processes that are another's: after a fork they belong to the parent."""
+        for worker in self._workers:
+            worker.process.returncode = 0  # so that nobody waits for it
         self._workers.clear()
 
     def prepare(self, items: Iterable[Item]) -> Iterator[tuple[Item, Outcome | None, Record]]:
@@ -246,15 +256,19 @@ class Workers:
                 break
             jobs.append(job := Job(item))
             if isinstance(item, Entry) and _needs_decoder(item):
-                max(self._staff(), key=lambda worker: len(worker.free)).take(job)
+                self._idlest().take(job)
             waiting += _bytes_in_memory(job)
         for worker in self._workers:
             worker.hand_over()
 
-    def _staff(self) -> list[Worker]:
-        if not self._workers:
-            self._workers = [Worker(self.options, self.timeout) for _ in range(self.processes)]
-        return self._workers
+    def _idlest(self) -> Worker:
+        """The worker with the most free slots; a new one as long as all have a handful to do."""
+        worker = max(self._workers, key=lambda worker: len(worker.free), default=None)
+        some = worker is None or len(worker.free) <= DEPTH - HANDFUL
+        if worker is None or (some and len(self._workers) < self.processes):
+            worker = Worker(self.options, self.timeout)
+            self._workers.append(worker)
+        return worker
 
     def _listen(self) -> None:
         """Wait for an answer, a death or a deadline."""

@@ -24,6 +24,7 @@ from torch import nn
 from alexnet.data.augment import Preprocessing
 from alexnet.data.batches import Batches
 from alexnet.data.dataset import Pack
+from alexnet.data.samples import write_samples
 from alexnet.learn import checkpoint as checkpoints
 from alexnet.learn import devices
 from alexnet.learn.checkpoint import Checkpoint, Position
@@ -253,6 +254,7 @@ class Training:
         return True
 
     def _describe(self) -> None:
+        write_samples(self.pack, self.run)
         recipe = json.dumps(self.recipe.to_dict(), indent=2) + "\n"
         checkpoints.replace_file(self.run / "recipe.json", lambda path: path.write_text(recipe))
         pack = {"path": str(self.pack.path), "checksum": self.pack.checksum}

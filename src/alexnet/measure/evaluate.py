@@ -17,6 +17,10 @@ from alexnet.data.dataset import Split
 from alexnet.data.homes import Batch
 from alexnet.learn.devices import Machine
 
+VIEWS_AT_ONCE = 128
+"""Views that the network is shown together, in evaluating and in predicting: where the number
+differs, so do the last bits of what it says."""
+
 
 @dataclass
 class Counts:
@@ -95,7 +99,7 @@ def evaluate(
     machine: Machine,
     *,
     many: int = 1,
-    batch_size: int = 128,
+    batch_size: int = VIEWS_AT_ONCE,
     relabel: NDArray[np.int64] | None = None,
 ) -> Counts:
     """Measure a network on every image of a split, with 1 or 10 views of each.

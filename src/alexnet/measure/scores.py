@@ -15,7 +15,7 @@ from alexnet.data.dataset import Pack, open_pack
 from alexnet.learn import checkpoint as checkpoints
 from alexnet.learn import devices
 from alexnet.learn.checkpoint import Checkpoint
-from alexnet.measure.evaluate import Counts, evaluate
+from alexnet.measure.evaluate import VIEWS_AT_ONCE, Counts, evaluate
 
 
 @dataclass(frozen=True)
@@ -115,7 +115,7 @@ def measure(
     views: int = 1,
     device: str = "auto",
     ignore_unknown: bool = False,
-    batch_size: int = 128,
+    batch_size: int = VIEWS_AT_ONCE,
 ) -> Scores:
     """Measure the network of a run on a split of a pack (by default the one it was trained on).
 
