@@ -166,7 +166,9 @@ def without_division(path):
 
 
 def test_packs_of_earlier_versions_open_and_are_found_again(tmp_path):
-    folder = write_photos(tmp_path / "divided", [f"{s}/{c}/1" for s in ("train", "val") for c in "ab"])
+    folder = write_photos(
+        tmp_path / "divided", [f"{s}/{c}/1" for s in ("train", "val") for c in "ab"]
+    )
     first = pack(open_source(folder), tmp_path / "pack", size=8, processes=1)
     without_division(tmp_path / "pack" / "pack.json")
     again = pack(open_source(folder), tmp_path / "pack", size=8, processes=1)

@@ -247,7 +247,9 @@ def test_the_same_share_of_every_class_is_held_out(tmp_path):
     source = open_source(many(tmp_path), val_fraction=0.25)
     assert counts_of(source, "val") == {"a": 50, "b": 50}
     assert counts_of(source, "train") == {"a": 150, "b": 150}
-    assert set(used(source, "val")) != set(used(open_source(tmp_path, val_fraction=0.25, seed=1), "val"))
+    assert set(used(source, "val")) != set(
+        used(open_source(tmp_path, val_fraction=0.25, seed=1), "val")
+    )
 
 
 def test_new_images_and_classes_move_hardly_any_image(tmp_path):

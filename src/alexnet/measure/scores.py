@@ -16,6 +16,7 @@ from alexnet.learn import checkpoint as checkpoints
 from alexnet.learn import devices
 from alexnet.learn.checkpoint import Checkpoint
 from alexnet.measure.evaluate import Counts, evaluate
+from alexnet.measure.images import pack_for
 
 
 @dataclass(frozen=True)
@@ -119,7 +120,7 @@ def measure(
 ) -> Scores:
     """Measure the network of a run on a split of a pack (by default the one it was trained on).
 
-    Classes are matched by name. Raises FileNotFoundError for a missing run or pack, ValueError for
+    Images that are not a pack are packed first as the network wants them, beside the run. Classes are matched by name. Raises FileNotFoundError for a missing run or pack, ValueError for
     a missing split or, unless `ignore_unknown`, for images of classes the network does not know.
     """
     path, trained, images = opened(run, pack, split)
@@ -149,13 +150,16 @@ def measure(
 def opened(run: str | Path, pack: str | Path | None, split: str) -> tuple[Path, Checkpoint, Pack]:
     """A run's checkpoint file, what is in it, and the pack: by default that of its training.
 
+    What is not a pack is packed first, beside the run (see `images.pack_for`).
+
     Raises FileNotFoundError where one is missing, ValueError for a split that is not there.
     """
     path = checkpoints.find(run)
     trained = checkpoints.load(path)
-    images = open_pack(Path(pack) if pack else _trained_on(path))
-    if split not in images.splits:
-        raise ValueError(f"{images.path} has no {split} images; it has {', '.join(images.splits)}")
+    images = pack_for(pack, path, trained, split) if pack else open_pack(_trained_on(path))
+    if split not in images.splits or not len(images.splits[split]):
+        there = [name for name, one in images.splits.items() if len(one)]
+        raise ValueError(f"{images.path} has no {split} images; it has {', '.join(there)}")
     return path, trained, images
 
 
