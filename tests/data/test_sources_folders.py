@@ -261,7 +261,8 @@ def test_new_images_and_classes_move_hardly_any_image(tmp_path):
 
 
 def test_every_class_of_two_images_or_more_keeps_one_back_and_one_to_train_on(tmp_path):
-    names = [f"{c}/{i}.jpg" for c, n in zip("abcde", (1, 2, 3, 10, 500)) for i in range(n)]
+    counts = {"a": 1, "b": 2, "c": 3, "d": 10, "e": 500}
+    names = [f"{c}/{i}.jpg" for c, images in counts.items() for i in range(images)]
     folder = write(tmp_path, *names)
     (folder / "nothing").mkdir()
     source = open_source(folder)

@@ -75,8 +75,9 @@ def train(
     `resume` names a checkpoint file (or a run's folder, for its `last`) to go on from; only
     `recipe.epochs` may then differ from its recipe. `init` is an earlier training whose
     weights the new one begins with, or a Transfer that says which of its layers. Raises
-    FileExistsError if `run` holds another training or what is no run, BlockingIOError if one is under way there,
-    ValueError for a pack or a recipe that does not fit, Diverged if the loss is no longer finite.
+    FileExistsError if `run` holds another training or what is no run, BlockingIOError if one is
+    under way there, ValueError for a pack or a recipe that does not fit, Diverged if the loss is no
+    longer finite.
     """
     run, screen = Path(run), screen or Screen()
     check_folder(run, Path(pack.source["path"]))

@@ -1,4 +1,4 @@
-"""The images that a run is measured on: a pack, or what has to be packed first, as it wants them."""
+"""The images that a run is measured on: a pack, or what is packed first as it wants them."""
 
 from __future__ import annotations
 

@@ -120,8 +120,9 @@ def measure(
 ) -> Scores:
     """Measure the network of a run on a split of a pack (by default the one it was trained on).
 
-    Images that are not a pack are packed first as the network wants them, beside the run. Classes are matched by name. Raises FileNotFoundError for a missing run or pack, ValueError for
-    a missing split or, unless `ignore_unknown`, for images of classes the network does not know.
+    Images that are not a pack are packed first as the network wants them, beside the run. Classes
+    are matched by name. Raises FileNotFoundError for a missing run or pack, ValueError for a
+    missing split or, unless `ignore_unknown`, for images of classes the network does not know.
     """
     path, trained, images = opened(run, pack, split)
     how, machine = trained.preprocessing_for(images), devices.machine(device)

@@ -44,7 +44,7 @@ class HoldOut:
         return DEFAULT_FRACTION if self.fraction is None else self.fraction
 
     def divide(self, images: Iterable[tuple[str, str]]) -> "Division":
-        """Choose among images, each its class and its name in the class; a repeated one counts once.
+        """Choose among images, each its class and its name in it; a repeated one counts once.
 
         Of a class of n images, round(share·n) are held out, but at least one and at most n − 1; of
         a class of one image, none. The images are not iterated over if there is nothing to choose.
@@ -132,8 +132,8 @@ class Division:
         images = sum(chosen.images for chosen in self.classes.values())
         return [
             f"There is no validation split: {self.held_out:,} of {images:,} images are held out, "
-            f"{100 * self.hold_out.share:.3g} % of each class but at least one image, chosen by seed "
-            f"{self.hold_out.seed}, class and name.",
+            f"{100 * self.hold_out.share:.3g} % of each class but at least one image, chosen by "
+            f"seed {self.hold_out.seed}, class and name.",
             *self._single_images(),
         ]
 

@@ -119,9 +119,9 @@ class _Survey:
                 continue
             if known in self.repeated:
                 seen.add(known)
-            if _split(row) == "train" and row.label in classes:
-                if _refusal(self.path.parent / row.path) is None:
-                    yield row.label, row.path
+            is_wanted = _split(row) == "train" and row.label in classes
+            if is_wanted and _refusal(self.path.parent / row.path) is None:
+                yield row.label, row.path
 
     def differences(self, classes: tuple[str, ...]) -> list[str]:
         remarks = []
