@@ -133,22 +133,21 @@ class Train:
 
         if (Path(self.images) / "pack.json").is_file():
             return open_pack(Path(self.images))
-        if self.resume is not None and (own := self.pack_of_resumed(folder)):
+        if self.resume is not None and (own := self.pack_of_resumed()):
             return own
         source = open_source(self.images)
         options, why = self.packing(source)
-        self.check_before_packing(source, options["size"])
-        size = options["size"]
-        print(
-            f"{self.images} is not a pack: packing it first, {size}×{size} {why}", file=sys.stderr
-        )
+        how = f"{options['size']}×{options['size']} {why}"
+        self.check_before_packing(source, options["size"], how)
+        print(f"{self.images} is not a pack: packing it first, {how}", file=sys.stderr)
         return make_beside(self.images, source, folder, **options)
 
-    def pack_of_resumed(self, folder: Path) -> Pack | None:
+    def pack_of_resumed(self) -> Pack | None:
         """The pack that a resumed training was begun on, if it was made of these images."""
         from alexnet.measure.images import trained_on
 
-        return trained_on(folder, self.images)
+        begun = self.resume_folder()
+        return trained_on(begun, self.images, may_be_relative=True) if begun else None
 
     def packing(self, source: Source) -> tuple[dict[str, Any], str]:
         """The options of a new pack, which are those of the network that it is for, and why."""
@@ -180,7 +179,7 @@ class Train:
 
         return find(self.changes.network).size if self.changes.network else None
 
-    def check_before_packing(self, source: Source, size: int) -> None:
+    def check_before_packing(self, source: Source, size: int, how: str) -> None:
         """Raise ValueError for a recipe that cannot be, before time is spent on its images."""
         import torch
 
@@ -198,8 +197,9 @@ class Train:
         recipe = self.changed(name, size)
         if recipe.crop > size:
             raise ValueError(
-                f"the recipe cuts {recipe.crop}×{recipe.crop} pixels out of images, which would "
-                f"be packed at {size}×{size}. Say --crop {size * 7 // 8}"
+                f"the recipe `{name}` cuts {recipe.crop}×{recipe.crop} pixels out of images, which "
+                f"would be packed {how}. Say --crop {size * 7 // 8}, or pack them otherwise first: "
+                f"alexnet pack IMAGES PACK --size {packed_side(recipe.crop)}"
             )
         with torch.device("meta"):
             network_of(recipe, len(source.classes))

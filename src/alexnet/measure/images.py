@@ -11,6 +11,7 @@ from typing import Any
 from alexnet.data.beside import pack_beside, pack_name
 from alexnet.data.dataset import Pack, open_pack
 from alexnet.data.sources import Source, digits, open_source
+from alexnet.data.sources.names import some
 from alexnet.learn import checkpoint as checkpoints
 from alexnet.learn.checkpoint import Checkpoint
 from alexnet.learn.transfer import packing_like
@@ -43,7 +44,18 @@ def pack_for(
     if own := trained_on(checkpoint.parent, images):
         return own
     source = open_source(images, measured=split)
+    _check_classes(source, trained)
     return (make or _make)(str(images), source, checkpoint.parent, **packing_like(trained))
+
+
+def _check_classes(source: Source, trained: Checkpoint) -> None:
+    """Before time is spent on them: raise ValueError if the network knows none of the classes."""
+    known = {*trained.classes, *(trained.wordnet_ids or ())}
+    if known.isdisjoint((*source.classes, *(source.wordnet_ids or ()))):
+        raise ValueError(
+            f"the network knows none of the classes of {source.path}, {some(source.classes)}: it "
+            f"was trained on {some(trained.classes)}"
+        )
 
 
 def load_trained(run: str | Path) -> tuple[Path, Checkpoint]:
@@ -52,8 +64,12 @@ def load_trained(run: str | Path) -> tuple[Path, Checkpoint]:
     return path, checkpoints.load(path)
 
 
-def trained_on(run: Path, images: str | Path) -> Pack | None:
-    """The pack that a run was trained on, if it is there and was made of these images."""
+def trained_on(run: Path, images: str | Path, *, may_be_relative: bool = False) -> Pack | None:
+    """The pack that a run was trained on, if it is there and was made of these images.
+
+    Packs of earlier versions may have kept a relative path, which can mean something else where
+    this program runs now: they count only if `may_be_relative` says so.
+    """
     try:
         environment = json.loads((run / "environment.json").read_text("utf-8"))
         pack = open_pack(environment["pack"]["path"])
@@ -62,8 +78,8 @@ def trained_on(run: Path, images: str | Path) -> Pack | None:
         return None  # there is none, or it is damaged: images can still be packed
     if str(images) == digits.NAME:
         return pack if kind == digits.NAME else None
-    same = os.path.isabs(path) and os.path.realpath(path) == os.path.realpath(images)
-    return pack if same else None
+    told = may_be_relative or os.path.isabs(path)
+    return pack if told and os.path.realpath(path) == os.path.realpath(images) else None
 
 
 def _make(images: str, source: Source, run: Path, **options: Any) -> Pack:

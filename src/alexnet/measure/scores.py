@@ -103,7 +103,8 @@ class Scores:
             lines += ["", f"{'top-1':>8} {'top-5':>8} {'images':>8}  class"]
             rows = zip(self.classes, c.per_class.tolist(), strict=True)
             lines += [
-                f"{w1 / n:8.2%} {w5 / n:8.2%} {n:8,}  {name}" for name, (n, w1, w5) in rows if n
+                f"{w1 / n:8.2%} {w5 / n:8.2%} {n:8,}  {name}" if n else f"{'0':>26}  {name}"
+                for name, (n, w1, w5) in rows
             ]
         return "\n".join(lines)
 
@@ -169,11 +170,15 @@ def relabeling(
 ) -> NDArray[np.int64]:
     """The network's label of each of the pack's classes; −1 where it has none.
 
+    Classes are the same if their names are, or else their WordNet ids.
     Raises ValueError for images of such classes, unless `ignore_unknown`, and for images without
     a label, unless `unlabeled`.
     """
-    index = {name: i for i, name in enumerate(trained.classes)}
-    relabel = np.array([index.get(name, -1) for name in pack.classes], np.int64)
+    index = {wordnet_id: i for i, wordnet_id in enumerate(trained.wordnet_ids or ())}
+    index |= {name: i for i, name in enumerate(trained.classes)}
+    ids = pack.wordnet_ids or pack.classes
+    found = [index.get(name, index.get(i, -1)) for name, i in zip(pack.classes, ids, strict=True)]
+    relabel = np.array(found, np.int64)
     labels = pack.splits[split].labels
     if (none := int((labels < 0).sum())) and not unlabeled:
         raise ValueError(
