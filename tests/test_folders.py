@@ -164,7 +164,7 @@ def test_what_cannot_be_trained_is_refused_before_it_is_packed(
 
 
 def test_no_run_is_written_into_a_folder_of_images(trained, tmp_path, capsys, monkeypatch):
-    run, images = trained
+    _, images = trained
     made = images.with_name("photos.pack")
     others = photos(tmp_path / "others", {"a": 1, "b": 1})
     monkeypatch.chdir(images)
@@ -261,7 +261,7 @@ def test_the_images_of_the_training_are_not_measured_whole(trained, capsys):
 def test_a_relative_path_of_an_earlier_version_counts_only_where_it_is_checked(
     trained, tmp_path, monkeypatch
 ):
-    run, images = trained
+    _, images = trained
     facts = json.loads(images.with_name("photos.pack").joinpath("pack.json").read_text())
     facts["source"]["path"] = "photos"
     copy = tmp_path / "copy.pack"
