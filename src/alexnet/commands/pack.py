@@ -36,7 +36,8 @@ class Pack:
     """How pixels are stored: yuv420 takes half the bytes."""
     val_fraction: float | None = None
     """Share of each class held out for validation where the source has no split, at least one
-    image of two; by default a tenth."""
+    image of two; by default a tenth. To choose, names are read first, and compressed archives once
+    more."""
     seed: int = 0
     """Decides which images those are."""
     upright: bool = False
