@@ -2,6 +2,8 @@
 
 import os
 import socket
+import tracemalloc
+from collections import Counter
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -330,14 +332,66 @@ def many(folder, classes="ab", images=200):
     return write(folder, *(f"{c}/{i}.jpg" for c in classes for i in range(images)))
 
 
-def test_a_folder_of_classes_is_divided_by_seed_class_and_name_alone(tmp_path):
-    few = many(tmp_path / "few")
-    more = many(tmp_path / "more", images=250, classes="abc")
-    val = set(used(open_source(few, val_fraction=0.25), "val"))
-    same = set(used(open_source(more, val_fraction=0.25), "val"))
-    assert 60 < len(val) < 140
-    assert val == same & {f"{c}/{i}.jpg" for c in "ab" for i in range(200)}
-    assert val != set(used(open_source(few, val_fraction=0.25, seed=1), "val"))
+def counts_of(source, split):
+    return Counter(used(source, split).values())
+
+
+def test_the_same_share_of_every_class_is_held_out(tmp_path):
+    source = open_source(many(tmp_path), val_fraction=0.25)
+    assert counts_of(source, "val") == {"a": 50, "b": 50}
+    assert counts_of(source, "train") == {"a": 150, "b": 150}
+    assert set(used(source, "val")) != set(
+        used(open_source(tmp_path, val_fraction=0.25, seed=1), "val")
+    )
+
+
+def test_new_images_and_classes_move_hardly_any_image(tmp_path):
+    few = set(used(open_source(many(tmp_path / "few"), val_fraction=0.25), "val"))
+    more = many(tmp_path / "more", images=220, classes="abc")
+    now = set(used(open_source(more, val_fraction=0.25), "val"))
+    assert len(few - now) <= 10
+    assert len(now & few) >= 90
+
+
+def test_every_class_of_two_images_or_more_keeps_one_back_and_one_to_train_on(tmp_path):
+    counts = {"a": 1, "b": 2, "c": 3, "d": 10, "e": 500}
+    names = [f"{c}/{i}.jpg" for c, images in counts.items() for i in range(images)]
+    folder = write(tmp_path, *names)
+    (folder / "nothing").mkdir()
+    source = open_source(folder)
+    assert counts_of(source, "val") == {"b": 1, "c": 1, "d": 1, "e": 50}
+    assert counts_of(source, "train") == {"a": 1, "b": 1, "c": 2, "d": 9, "e": 450}
+    assert source.remarks[0].startswith("There is no validation split: 53 of 516 images are held")
+    assert source.remarks[1].endswith("no image of it is held out: 'a'.")
+    assert (skipped(source, "train"), skipped(source, "val")) == ({"nothing": "empty_class"}, {})
+    nearly_all = open_source(folder, val_fraction=0.999)
+    assert counts_of(nearly_all, "train") == {"a": 1, "b": 1, "c": 1, "d": 1, "e": 1}
+    assert counts_of(open_source(folder, val_fraction=1e-9), "val") == dict.fromkeys("bcde", 1)
+
+
+def test_ten_classes_of_ten_images_hold_one_of_each_out(tmp_path):
+    source = open_source(many(tmp_path, classes="abcdefghij", images=10))
+    assert counts_of(source, "val") == dict.fromkeys("abcdefghij", 1)
+    assert skipped(source, "val") == {}
+
+
+def test_where_every_class_has_one_image_nothing_is_held_out(tmp_path):
+    source = open_source(write(tmp_path, "a/1.jpg", "b/1.jpg"))
+    assert source.splits == ("train",)
+    assert source.division is None
+    assert "no class has a second image to hold out" in source.remarks[0]
+
+
+def test_a_class_may_be_called_train(tmp_path):
+    source = open_source(write(tmp_path, *(f"{c}/{i}" for c in ("train", "car") for i in range(4))))
+    assert source.classes == ("car", "train")
+    assert counts_of(source, "val") == {"car": 1, "train": 1}
+
+
+def test_files_outside_classes_are_named_once(tmp_path):
+    source = open_source(many(write(tmp_path, "stray.jpg", "other.jpg"), images=5))
+    assert skipped(source, "train") == dict.fromkeys(("stray.jpg", "other.jpg"), "no_class")
+    assert skipped(source, "val") == {}
 
 
 def test_the_two_parts_of_a_divided_folder_make_the_whole(tmp_path):
@@ -345,7 +399,21 @@ def test_the_two_parts_of_a_divided_folder_make_the_whole(tmp_path):
     train, val = used(source, "train"), used(source, "val")
     assert not train.keys() & val.keys()
     assert len(train) + len(val) == 400
-    assert "about 10% of the images are held out, chosen by seed 0" in source.remarks[0]
+    assert "40 of 400 images are held out, 10 % of each class" in source.remarks[0]
+
+
+def test_images_that_are_measured_are_not_divided(tmp_path):
+    source = open_source(many(tmp_path / "flat", images=5), measured="val")
+    assert source.splits == ("val",)
+    assert counts_of(source, "val") == {"a": 5, "b": 5}
+    assert source.remarks == ("It has no splits: all its images are measured.",)
+    split = open_source(split_folders(tmp_path / "split"), measured="val")
+    assert split.splits == ("train", "val")
+    only_train = open_source(write(tmp_path / "t", "train/a/1", "train/b/1"), measured="val")
+    assert only_train.splits == ("train",)
+    tested = write(tmp_path / "tested", "train/a/1", "train/b/1", "test/a/1")
+    assert open_source(tested, measured="val").splits == ("train", "val")
+    assert open_source(tested, measured="test").splits == ("train", "test")
 
 
 def test_nothing_is_held_out_where_nothing_is_asked_for(tmp_path):
@@ -354,9 +422,19 @@ def test_nothing_is_held_out_where_nothing_is_asked_for(tmp_path):
     assert len(used(source, "train")) == 40
 
 
-def test_the_division_is_the_same_on_every_machine():
-    chosen = [i for i in range(40) if HoldOut(0.1, seed=7).split("cat", f"{i}.jpg") == "val"]
-    assert chosen == [3, 11, 30, 33, 35]
+@given(order=st.permutations(range(40)), repeated=st.lists(st.integers(0, 39), max_size=20))
+def test_the_division_is_the_same_on_every_machine_and_in_every_order(order, repeated):
+    division = HoldOut(0.1, seed=7).divide(("cat", f"{i}.jpg") for i in [*order, *repeated])
+    chosen = [i for i in range(40) if division.split("cat", f"{i}.jpg") == "val"]
+    assert chosen == [3, 11, 33, 35]
+    assert division.held_out == 4
+
+
+def test_eight_bytes_an_image_are_kept_to_choose():
+    tracemalloc.start()
+    HoldOut().divide(("cat", f"{i}") for i in range(30_000))
+    assert tracemalloc.get_traced_memory()[1] < 30_000 * 40
+    tracemalloc.stop()
 
 
 def test_a_fraction_beyond_one_is_refused():

@@ -71,13 +71,40 @@ def test_a_list_without_splits_is_divided(tmp_path):
     (tmp_path / "list.csv").write_text("".join(f"{name},cat\n" for name in names))
     source = open_source(tmp_path / "list.csv", val_fraction=0.2, seed=3)
     train, val = used(source, "train"), used(source, "val")
-    assert 35 < len(val) < 85
+    assert len(val) == 60
     assert train.keys() | val.keys() == set(names)
-    assert "about 20% of the images are held out, chosen by seed 3" in source.remarks[0]
+    assert "60 of 300 images are held out, 20 % of each class" in source.remarks[0]
+    assert "seed 3" in source.remarks[0]
+
+
+def test_the_order_of_the_lines_and_lines_that_cannot_be_used_divide_nothing_else(tmp_path):
+    names = [f"{c}{i}.jpg" for c in "ab" for i in range(20)]
+    write(tmp_path, *names)
+    lines = [f"{name},{name[0]}" for name in names]
+    useless = ["gone.jpg,c", "a0.jpg,b", "a0.jpg,c", "b1.jpg,", ",a"]
+    (tmp_path / "one.csv").write_text("\n".join(lines))
+    (tmp_path / "two.csv").write_text("\n".join([*reversed(lines), *useless, "c1.jpg,c"]))
+    one, two = (open_source(tmp_path / name, val_fraction=0.2) for name in ("one.csv", "two.csv"))
+    assert used(one, "val") == used(two, "val")
+    assert sorted(used(one, "val").values()) == ["a"] * 4 + ["b"] * 4
+    assert skipped(two, "train").keys() >= {"gone.jpg", "a0.jpg", "line 45"}
+
+
+def test_a_list_without_splits_is_measured_whole(tmp_path):
+    text = "images/1.jpg,cat\nimages/2.jpg,dog\n,cat\n"
+    source = open_source(listed(tmp_path, text), measured="val")
+    assert (source.splits, source.division) == (("val",), None)
+    assert used(source, "val") == {"images/1.jpg": "cat", "images/2.jpg": "dog"}
+    assert skipped(source, "val") == {"line 3": "bad_line"}
+    listed(tmp_path, SPLITS, "split.csv")
+    assert open_source(tmp_path / "split.csv", measured="val").splits == ("train", "val")
+    listed(tmp_path, SPLITS.replace("val", "test"), "tested.csv")
+    assert open_source(tmp_path / "tested.csv", measured="val").splits == ("train", "val")
+    assert open_source(tmp_path / "tested.csv", measured="test").splits == ("train", "test")
 
 
 def test_a_labeled_test_split_is_measured_where_there_is_no_other(tmp_path):
-    path = listed(tmp_path, SPLITS.replace("val", "test"))
+    path = listed(tmp_path, SPLITS.replace("val", "test") + "images/4.jpg,cat,train\n")
     assert open_source(path).splits == ("train", "val")
     assert open_source(path, val_fraction=0.5).splits == ("train", "val", "test")
 

@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from tyro.conf import Positional, arg
 
 from alexnet.lab_notes import FROM_TRAINED
-from alexnet.recipe import RECIPES, Recipe, recommend
+from alexnet.recipe import RECIPES, Recipe, packed_side, recommend
 
 if TYPE_CHECKING:
     from alexnet.data.dataset import Pack
+    from alexnet.data.sources import Source
 
 
 def recipe_options() -> type:
@@ -76,14 +77,16 @@ class Train:
 
     def run(self) -> int:
         """Pack if need be, choose the recipe, train, and say what to do next."""
-        from alexnet.learn.train import train
+        from alexnet.data.beside import pack_name
+        from alexnet.learn.train import check_folder, train
         from alexnet.learn.transfer import Transfer
         from alexnet.screen import TrainingScreen
 
         self.check()
-        name = Path(self.images.rstrip("/")).name
-        folder = self.run_folder or self.resume_folder() or Path("runs") / f"{name}-{timestamp()}"
-        pack = opened(self.images, folder)
+        name = f"{pack_name(self.images)}-{timestamp()}"
+        folder = self.run_folder or self.resume_folder() or Path("runs") / name
+        check_folder(folder, Path(self.images).absolute())
+        pack = self.opened(folder)
         recipe = self.chosen(pack)
         with TrainingScreen() as screen:
             outcome = train(
@@ -122,52 +125,148 @@ class Train:
             return None
         return self.resume if self.resume.is_dir() else self.resume.parent
 
+    def opened(self, folder: Path) -> Pack:
+        """The pack itself, or the one made of these images beside the run."""
+        from alexnet.commands.pack import make_beside
+        from alexnet.data.dataset import open_pack
+        from alexnet.data.sources import open_source
+
+        if (Path(self.images) / "pack.json").is_file():
+            return open_pack(Path(self.images))
+        if self.resume is not None and (own := self.pack_of_resumed()):
+            return own
+        source = open_source(self.images)
+        options, why = self.packing(source)
+        how = f"{options['size']}×{options['size']} {why}"
+        self.check_before_packing(source, options["size"], how)
+        print(f"{self.images} is not a pack: packing it first, {how}", file=sys.stderr)
+        return make_beside(self.images, source, folder, **options)
+
+    def pack_of_resumed(self) -> Pack | None:
+        """The pack that a resumed training was begun on, if it was made of these images."""
+        from alexnet.measure.images import trained_on
+
+        begun = self.resume_folder()
+        return trained_on(begun, self.images, may_be_relative=True) if begun else None
+
+    def packing(self, source: Source) -> tuple[dict[str, Any], str]:
+        """The options of a new pack, which are those of the network that it is for, and why."""
+        from alexnet.data.pack import PHOTOGRAPH
+        from alexnet.learn import checkpoint
+        from alexnet.learn.transfer import packing_like
+
+        if start := self.resume or self.init:
+            options = packing_like(checkpoint.load(checkpoint.find(start)))
+            return options, f"(fit: {options['fit']}), as the network of {start} was trained"
+        native, crop = source.native_size, self.wanted_crop()
+        if native and (crop is None or crop <= native):
+            return {"size": native}, "as they are"
+        if crop is None:
+            return {"size": PHOTOGRAPH}, "as in the paper"
+        return {"size": packed_side(crop)}, f"for crops of {crop}×{crop}"
+
+    def wanted_crop(self) -> int | None:
+        """The side of the crops that the options ask for, if they do."""
+        if self.changes.crop:
+            return int(self.changes.crop)
+        if self.recipe in RECIPES:
+            return RECIPES[self.recipe].crop
+        return self.crop_of_network()
+
+    def crop_of_network(self) -> int | None:
+        """The side of the images that the network asked for is made for."""
+        from alexnet.nets import find
+
+        return find(self.changes.network).size if self.changes.network else None
+
+    def check_before_packing(self, source: Source, size: int, how: str) -> None:
+        """Raise ValueError for a recipe that cannot be, before time is spent on its images."""
+        import torch
+
+        from alexnet.data.sources.names import some
+        from alexnet.nets.variations import network_of
+
+        if len(source.classes) < 2:
+            raise ValueError(
+                f"{self.images} has images of one class only, {some(source.classes)}: there is "
+                "nothing to tell apart. Add a folder of images of another class"
+            )
+        if self.resume is not None:
+            return
+        name, _ = self.named(source.kind, size, 0, True)
+        recipe = self.changed(name, size)
+        if recipe.crop > size:
+            raise ValueError(
+                f"the recipe `{name}` cuts {recipe.crop}×{recipe.crop} pixels out of images, which "
+                f"would be packed {how}. Say --crop {size * 7 // 8}, or pack them otherwise first: "
+                f"alexnet pack IMAGES PACK --size {packed_side(recipe.crop)}"
+            )
+        with torch.device("meta"):
+            network_of(recipe, len(source.classes))
+
     def chosen(self, pack: Pack) -> Recipe:
         """The recipe: resumed, named or recommended, with the changes asked for. Says which."""
-        changes = {k: v for k, v in vars(self.changes).items() if v is not None}
         if self.resume is not None:
             from alexnet.learn.checkpoint import find, load_recipe
 
-            return dataclasses.replace(load_recipe(find(self.resume, ("last", "best"))), **changes)
-        name, why = self.recipe, "as asked"
-        if name is None:
-            images, kind = len(pack.splits["train"]), pack.source["kind"]
-            name, why = recommend(kind, pack.size, images, "val" in pack.splits)
-        if name not in RECIPES:
-            raise ValueError(f"no recipe is called {name!r}; there are {', '.join(RECIPES)}")
-        recipe = self.start_from(RECIPES[name])
-        recipe = dataclasses.replace(recipe, **changes)
+            recipe = load_recipe(find(self.resume, ("last", "best")))
+            return dataclasses.replace(recipe, **self.given())
+        images, validation = len(pack.splits["train"]), bool(len(pack.splits.get("val", ())))
+        name, why = self.named(pack.source["kind"], pack.size, images, validation)
+        recipe = self.changed(name, pack.size)
+        self.tell_start(pack)
         print(f"Recipe `{name}` ({why}). It departs from the paper in:", file=sys.stderr)
         for field_name, (mine, paper) in recipe.differences(RECIPES["paper"]).items():
             print(f"  {field_name:<16} {mine}   (paper: {paper})", file=sys.stderr)
         return recipe
 
-    def start_from(self, recipe: Recipe) -> Recipe:
-        """A recipe that nobody named takes over the network that the training begins with."""
-        if self.init is None and self.recipe in FROM_TRAINED:
-            print(f"`{self.recipe}` goes on from a trained network: --init RUN", file=sys.stderr)
-        if self.init is None or self.recipe is not None:
-            return recipe
-        from alexnet.learn.transfer import like
+    def given(self) -> dict[str, Any]:
+        """The fields of the recipe that are to be different."""
+        return {k: v for k, v in vars(self.changes).items() if v is not None}
 
-        print(f"The network is that of {self.init}.", file=sys.stderr)
-        return like(recipe, self.init)
+    def named(self, kind: str, size: int, images: int, validation: bool) -> tuple[str, str]:
+        """The name of the recipe that is asked for or recommended for such a pack, and why."""
+        if self.recipe is None:
+            return recommend(kind, size, images, validation)
+        if self.recipe not in RECIPES:
+            raise ValueError(f"no recipe is called {self.recipe!r}; there are {', '.join(RECIPES)}")
+        return self.recipe, "as asked"
+
+    def changed(self, name: str, size: int) -> Recipe:
+        """The recipe of this name with what the options change, for images of this side."""
+        recipe = RECIPES[name]
+        if self.recipe is None and self.init is not None:
+            from alexnet.learn.transfer import like
+
+            recipe = like(recipe, self.init)
+        elif self.recipe is None and (crop := self.crop_of_network()) and crop <= size < 2 * crop:
+            recipe = dataclasses.replace(recipe, crop=crop)
+        return dataclasses.replace(recipe, **self.given())
+
+    def tell_start(self, pack: Pack) -> None:
+        """Say with which network the training begins, and where its images were of another size."""
+        if self.init is None:
+            if self.recipe in FROM_TRAINED:
+                print(
+                    f"`{self.recipe}` goes on from a trained network: --init RUN", file=sys.stderr
+                )
+            return
+        from alexnet.learn.checkpoint import find, load
+
+        if self.recipe is None:
+            print(f"The network is that of {self.init}.", file=sys.stderr)
+        side = load(find(self.init)).preprocessing.side
+        if side != pack.size:
+            print(
+                f"It was trained on images of {side}×{side} pixels, and those of {pack.path} are "
+                f"{pack.size}×{pack.size}: its crops show another part of each. To pack them "
+                f"alike: alexnet pack IMAGES PACK --size {side}",
+                file=sys.stderr,
+            )
 
     def again(self, folder: Path) -> str:
         """The command that goes on with this training."""
         return shlex.join(["alexnet", "train", self.images, "--resume", str(folder)])
-
-
-def opened(images: str, folder: Path) -> Pack:
-    """The pack itself, or the one made of these images beside the run."""
-    from alexnet.commands.pack import make
-    from alexnet.data.dataset import open_pack
-
-    if (Path(images) / "pack.json").is_file():
-        return open_pack(Path(images))
-    beside = folder.parent / f"{Path(images.rstrip('/')).name}.pack"
-    print(f"{images} is not a pack: packing it first, into {beside}", file=sys.stderr)
-    return make(images, beside)
 
 
 def next_commands(folder: Path, views: int) -> str:

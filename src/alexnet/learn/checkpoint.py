@@ -172,8 +172,8 @@ def find(run: str | Path, prefer: tuple[str, ...] = ("best", "last")) -> Path:
         if (path := run / f"{name}.safetensors").is_file():
             return path
     raise FileNotFoundError(
-        f"no trained network at {run}: it has no {' or '.join(prefer)}.safetensors. "
-        f"Train one: alexnet train IMAGES {run}"
+        f"no trained network at {run}: it has no {' or '.join(prefer)}.safetensors. Train one: "
+        f"alexnet train IMAGES {'RUN' if run.exists() else run}"  # never into what is there
     )
 
 

@@ -18,6 +18,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -25,6 +26,7 @@ from alexnet.data.augment import Preprocessing
 from alexnet.data.batches import Batches
 from alexnet.data.dataset import Pack
 from alexnet.data.samples import write_samples
+from alexnet.data.sources.names import some
 from alexnet.learn import checkpoint as checkpoints
 from alexnet.learn import devices
 from alexnet.learn.checkpoint import Checkpoint, Position
@@ -74,10 +76,12 @@ def train(
     `resume` names a checkpoint file (or a run's folder, for its `last`) to go on from; only
     `recipe.epochs` may then differ from its recipe. `init` is an earlier training whose
     weights the new one begins with, or a Transfer that says which of its layers. Raises
-    FileExistsError if `run` holds another training, BlockingIOError if one is under way there,
-    ValueError for a pack or a recipe that does not fit, Diverged if the loss is no longer finite.
+    FileExistsError if `run` holds another training or what is no run, BlockingIOError if one is
+    under way there, ValueError for a pack or a recipe that does not fit, Diverged if the loss is no
+    longer finite.
     """
     run, screen = Path(run), screen or Screen()
+    check_folder(run, Path(pack.source["path"]))
     machine = devices.machine(device, precision, resident, compiled)
     if recipe.crop >= SMALLEST_PHOTOGRAPH and (hint := devices.advice(machine)):
         screen.say(hint)
@@ -197,7 +201,7 @@ class Training:
         return rates(self.recipe, done, errors)
 
     def _validate(self) -> Counts | None:
-        if "val" not in self.pack.splits:
+        if not _has_validation(self.pack):
             return None
         classes = len(self.pack.classes)
         size = self.recipe.batch_size
@@ -316,15 +320,50 @@ def locked(run: Path) -> Iterator[None]:
         yield
 
 
+RUN_FILES = "recipe.json", "environment.json", "log.jsonl", "last.safetensors", ".lock"
+
+
+def check_folder(run: Path, images: Path) -> None:
+    """Raise FileExistsError if `run` holds something else than a run, or lies among the images.
+
+    `images` is the source of the images as a pack has it: no folder if that is not known.
+    """
+    if images.is_absolute() and images.is_dir() and run.resolve().is_relative_to(images.resolve()):
+        raise FileExistsError(
+            f"{run} is inside {images}, a folder of images: name a folder elsewhere for the run"
+        )
+    if run.exists() and not run.is_dir():
+        raise FileExistsError(f"{run} is a file: name a new folder for the run")
+    if not run.exists() or any((run / name).exists() for name in RUN_FILES):
+        return
+    if others := [path.name for path in run.iterdir() if not path.name.startswith(".")]:
+        raise FileExistsError(
+            f"{run} is not empty and holds no run (there is {some(sorted(others), 3)}): name a new "
+            "folder for the run"
+        )
+
+
 def _check(pack: Pack, recipe: Recipe) -> None:
     if "train" not in pack.splits or not len(pack.splits["train"]):
         raise ValueError(f"{pack.path} holds no training images; it has {', '.join(pack.splits)}")
-    if recipe.schedule == "plateau" and "val" not in pack.splits and recipe.drops:
+    trained = np.unique(pack.splits["train"].labels)
+    if len(trained) < 2:
+        raise ValueError(
+            f"the training images of {pack.path} are all of one class, "
+            f"{some(pack.classes[label] for label in trained)}: there is nothing to tell apart. "
+            "Pack images of two classes or more, each in a folder of its own"
+        )
+    if recipe.schedule == "plateau" and not _has_validation(pack) and recipe.drops:
         raise ValueError(
             f"{pack.path} has no validation images, and the schedule `plateau` lowers the rate "
             "when their error stops improving. Say --schedule cosine, or pack with "
             "--val-fraction 0.1"
         )
+
+
+def _has_validation(pack: Pack) -> bool:
+    """Whether there are images to measure on: the validation split may be empty or not there."""
+    return "val" in pack.splits and len(pack.splits["val"]) > 0
 
 
 def _check_same(start: Checkpoint, pack: Pack, recipe: Recipe) -> None:

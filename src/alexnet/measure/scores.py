@@ -16,6 +16,7 @@ from alexnet.learn import checkpoint as checkpoints
 from alexnet.learn import devices
 from alexnet.learn.checkpoint import Checkpoint
 from alexnet.measure.evaluate import VIEWS_AT_ONCE, Counts, evaluate
+from alexnet.measure.images import pack_for
 
 
 @dataclass(frozen=True)
@@ -102,7 +103,8 @@ class Scores:
             lines += ["", f"{'top-1':>8} {'top-5':>8} {'images':>8}  class"]
             rows = zip(self.classes, c.per_class.tolist(), strict=True)
             lines += [
-                f"{w1 / n:8.2%} {w5 / n:8.2%} {n:8,}  {name}" for name, (n, w1, w5) in rows if n
+                f"{w1 / n:8.2%} {w5 / n:8.2%} {n:8,}  {name}" if n else f"{'0':>26}  {name}"
+                for name, (n, w1, w5) in rows
             ]
         return "\n".join(lines)
 
@@ -119,8 +121,9 @@ def measure(
 ) -> Scores:
     """Measure the network of a run on a split of a pack (by default the one it was trained on).
 
-    Classes are matched by name. Raises FileNotFoundError for a missing run or pack, ValueError for
-    a missing split or, unless `ignore_unknown`, for images of classes the network does not know.
+    Images that are not a pack are packed first as the network wants them, beside the run. Classes
+    are matched by name. Raises FileNotFoundError for a missing run or pack, ValueError for a
+    missing split or, unless `ignore_unknown`, for images of classes the network does not know.
     """
     path, trained, images = opened(run, pack, split)
     how, machine = trained.preprocessing_for(images), devices.machine(device)
@@ -149,13 +152,16 @@ def measure(
 def opened(run: str | Path, pack: str | Path | None, split: str) -> tuple[Path, Checkpoint, Pack]:
     """A run's checkpoint file, what is in it, and the pack: by default that of its training.
 
+    What is not a pack is packed first, beside the run (see `images.pack_for`).
+
     Raises FileNotFoundError where one is missing, ValueError for a split that is not there.
     """
     path = checkpoints.find(run)
     trained = checkpoints.load(path)
-    images = open_pack(Path(pack) if pack else _trained_on(path))
-    if split not in images.splits:
-        raise ValueError(f"{images.path} has no {split} images; it has {', '.join(images.splits)}")
+    images = pack_for(pack, path, trained, split) if pack else open_pack(_trained_on(path))
+    if split not in images.splits or not len(images.splits[split]):
+        there = [name for name, one in images.splits.items() if len(one)]
+        raise ValueError(f"{images.path} has no {split} images; it has {', '.join(there)}")
     return path, trained, images
 
 
@@ -164,11 +170,15 @@ def relabeling(
 ) -> NDArray[np.int64]:
     """The network's label of each of the pack's classes; −1 where it has none.
 
+    Classes are the same if their names are, or else their WordNet ids.
     Raises ValueError for images of such classes, unless `ignore_unknown`, and for images without
     a label, unless `unlabeled`.
     """
-    index = {name: i for i, name in enumerate(trained.classes)}
-    relabel = np.array([index.get(name, -1) for name in pack.classes], np.int64)
+    index = {wordnet_id: i for i, wordnet_id in enumerate(trained.wordnet_ids or ())}
+    index |= {name: i for i, name in enumerate(trained.classes)}
+    ids = pack.wordnet_ids or pack.classes
+    found = [index.get(name, index.get(i, -1)) for name, i in zip(pack.classes, ids, strict=True)]
+    relabel = np.array(found, np.int64)
     labels = pack.splits[split].labels
     if (none := int((labels < 0).sum())) and not unlabeled:
         raise ValueError(

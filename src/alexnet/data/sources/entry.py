@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -63,6 +64,8 @@ class Source:
     remarks: tuple[str, ...]  # what a person should know of the whole source, in sentences
     native_size: int | None  # pixels a side where all images share it; None for photographs
     stream: Callable[[str], Iterator[Entry | Skipped]] = field(repr=False, compare=False)
+    division: dict[str, Any] | None = None
+    """What decides which images are held out for validation; None where none are."""
 
     def entries(self, split: str) -> Iterator[Entry | Skipped]:
         """Everything in one split, used or not, in an order that is the same at every call."""

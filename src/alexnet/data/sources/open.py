@@ -31,13 +31,18 @@ _CALTECH = ("101_ObjectCategories", "256_ObjectCategories")
 _ARCHIVES = ("cifar-10-binary", "cifar-100-binary", *_CALTECH)
 
 
-def open_source(path: str | Path, *, val_fraction: float | None = None, seed: int = 0) -> Source:
+def open_source(
+    path: str | Path, *, val_fraction: float | None = None, seed: int = 0, measured: str = ""
+) -> Source:
     """Find labeled images at `path`, of whichever kind; "digits" are those of scikit-learn.
 
-    Where the source has no validation split, `val_fraction` of its images (one tenth unless given)
-    are held out by `seed`. Raises FileNotFoundError, or ValueError with what was looked for.
+    Where the source has no validation split, `val_fraction` of each class (one tenth unless given)
+    is held out by `seed`; choosing takes one more pass over the names, for which a compressed
+    archive is decompressed once more. `measured` says that the images are there to be measured:
+    then nothing is held out, and where there are no splits, all images are in the one of this
+    name. Raises FileNotFoundError, or ValueError with what was looked for.
     """
-    hold_out = HoldOut(val_fraction, seed)
+    hold_out = HoldOut(val_fraction, seed, measured)
     if str(path) == digits.NAME:
         return digits.open_digits(hold_out)
     path = Path(path)
