@@ -5,9 +5,13 @@ from __future__ import annotations
 import ast
 import dataclasses
 import inspect
+import json
+import os
+import re
 import shlex
 import sys
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field, make_dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -50,8 +54,9 @@ class Train:
     """Where to put the run. By default runs/<name>-<date and time>."""
     recipe: str | None = None
     """A named recipe to start from; by default the one that suits the images, which is said."""
-    resume: Path | None = None
-    """Go on from this run's last checkpoint, or from this checkpoint file."""
+    resume: Annotated[tuple[()] | tuple[Path] | None, arg(metavar="[RUN]")] = None
+    """Go on from the last checkpoint of this run, or from this checkpoint file. Alone: with the run
+    folder that is given, else with the newest of these images in runs/."""
     init: Path | None = None
     """Begin with the weights of this run. Its last layer is left out if the classes differ; freeze
     or slow down layers with --rates."""
@@ -82,9 +87,10 @@ class Train:
 
         self.check()
         name = Path(self.images.rstrip("/")).name
-        folder = self.run_folder or self.resume_folder() or Path("runs") / f"{name}-{timestamp()}"
+        resumed = self.resumed(name)
+        folder = self.run_folder or folder_of(resumed) or Path("runs") / f"{name}-{timestamp()}"
         pack = opened(self.images, folder)
-        recipe = self.chosen(pack)
+        recipe = self.chosen(pack, resumed)
         with TrainingScreen() as screen:
             outcome = train(
                 pack,
@@ -94,7 +100,7 @@ class Train:
                 precision=self.precision,
                 resident=self.resident,
                 compiled=self.compiled,
-                resume=self.resume,
+                resume=resumed,
                 init=Transfer(self.init, self.take, self.reset) if self.init else None,
                 save_minutes=self.save_minutes,
                 log_seconds=self.log_seconds,
@@ -104,31 +110,40 @@ class Train:
             state = "saved" if outcome.saved else "NOT saved"
             print(f"Stopped and {state}. Go on: {self.again(folder)}", file=sys.stderr)
             return 128 + outcome.signal
-        print(next_commands(folder, 10 if recipe.flip else 5))
-        return int(not outcome.saved)
+        if not outcome.saved:
+            print(
+                f"The end of this training is NOT saved. Make room, then: {self.again(folder)}",
+                file=sys.stderr,
+            )
+            return 1
+        with suppress(BrokenPipeError):  # nobody listens any more; the training is done
+            print(next_commands(folder, 10 if recipe.flip else 5), flush=True)
+        return 0
 
     def check(self) -> None:
         """Raise ValueError for options that do not go together."""
-        if self.init and self.resume:
+        if self.init and self.resume is not None:
             raise ValueError(
                 "--resume goes on with a training, --init begins one: give one of them"
             )
         if (self.take or self.reset) and not self.init:
             raise ValueError("--take and --reset name layers of a run: say which, --init RUN")
 
-    def resume_folder(self) -> Path | None:
-        """The folder that a resumed training goes on in."""
-        if self.resume is None:
-            return None
-        return self.resume if self.resume.is_dir() else self.resume.parent
+    def resumed(self, name: str) -> Path | None:
+        """The run or checkpoint file to go on from. Raises ValueError if none is named or found."""
+        if self.resume is None or self.resume:
+            return self.resume[0] if self.resume else None
+        if self.run_folder is None:
+            newest = newest_run(name)
+            print(f"Going on with {newest}.", file=sys.stderr)
+            return newest
+        return self.run_folder
 
-    def chosen(self, pack: Pack) -> Recipe:
+    def chosen(self, pack: Pack, resumed: Path | None) -> Recipe:
         """The recipe: resumed, named or recommended, with the changes asked for. Says which."""
         changes = {k: v for k, v in vars(self.changes).items() if v is not None}
-        if self.resume is not None:
-            from alexnet.learn.checkpoint import find, load_recipe
-
-            return dataclasses.replace(load_recipe(find(self.resume, ("last", "best"))), **changes)
+        if resumed is not None and (recipe := recipe_of(resumed)) is not None:
+            return dataclasses.replace(recipe, **changes)
         name, why = self.recipe, "as asked"
         if name is None:
             images, kind = len(pack.splits["train"]), pack.source["kind"]
@@ -156,6 +171,41 @@ class Train:
     def again(self, folder: Path) -> str:
         """The command that goes on with this training."""
         return shlex.join(["alexnet", "train", self.images, "--resume", str(folder)])
+
+
+def folder_of(resumed: Path | None) -> Path | None:
+    """The folder that a resumed training goes on in."""
+    file = resumed is not None and resumed.suffix == ".safetensors" and not resumed.is_dir()
+    return resumed.parent if resumed is not None and file else resumed
+
+
+def newest_run(name: str) -> Path:
+    """The newest run in runs/ of images of this name. Raises ValueError if there is none."""
+    named = re.compile(re.escape(name) + r"-\d{8}-\d{6}")
+    folder = Path("runs")
+    there = [x for x in os.listdir(folder) if named.fullmatch(x)] if folder.is_dir() else []
+    if not there:
+        raise ValueError(f"which run is to go on? There is none of {name} in runs/: --resume RUN")
+    return folder / max(there)
+
+
+def recipe_of(resumed: Path) -> Recipe | None:
+    """The recipe of a run that goes on; None for a folder that has none yet."""
+    from alexnet.learn.checkpoint import load_recipe
+    from alexnet.learn.runs import checkpoint_of
+
+    checkpoint, described = checkpoint_of(resumed), resumed / "recipe.json"
+    if checkpoint is not None:
+        return load_recipe(checkpoint)
+    try:
+        return Recipe.from_dict(json.loads(described.read_text("utf-8")))
+    except FileNotFoundError:
+        return None
+    except (ValueError, TypeError, AttributeError) as error:
+        raise ValueError(
+            f"{described} is damaged ({error}), and there is no checkpoint yet: begin again in "
+            "another folder"
+        ) from error
 
 
 def opened(images: str, folder: Path) -> Pack:
