@@ -13,6 +13,7 @@ import sys
 import time
 from contextlib import suppress
 from dataclasses import dataclass, field, make_dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -87,10 +88,9 @@ class Train:
 
         self.check()
         name = Path(self.images.rstrip("/")).name
-        resumed = self.resumed(name)
-        folder = self.run_folder or folder_of(resumed) or Path("runs") / f"{name}-{timestamp()}"
+        folder = self.run_folder or self.resume_folder() or Path("runs") / f"{name}-{timestamp()}"
         pack = opened(self.images, folder)
-        recipe = self.chosen(pack, resumed)
+        recipe = self.chosen(pack)
         with TrainingScreen() as screen:
             outcome = train(
                 pack,
@@ -100,7 +100,7 @@ class Train:
                 precision=self.precision,
                 resident=self.resident,
                 compiled=self.compiled,
-                resume=resumed,
+                resume=self.resumed,
                 init=Transfer(self.init, self.take, self.reset) if self.init else None,
                 save_minutes=self.save_minutes,
                 log_seconds=self.log_seconds,
@@ -129,20 +129,28 @@ class Train:
         if (self.take or self.reset) and not self.init:
             raise ValueError("--take and --reset name layers of a run: say which, --init RUN")
 
-    def resumed(self, name: str) -> Path | None:
+    @cached_property
+    def resumed(self) -> Path | None:
         """The run or checkpoint file to go on from. Raises ValueError if none is named or found."""
         if self.resume is None or self.resume:
             return self.resume[0] if self.resume else None
         if self.run_folder is None:
-            newest = newest_run(name)
+            newest = newest_run(Path(self.images.rstrip("/")).name)
             print(f"Going on with {newest}.", file=sys.stderr)
             return newest
         return self.run_folder
 
-    def chosen(self, pack: Pack, resumed: Path | None) -> Recipe:
+    def resume_folder(self) -> Path | None:
+        """The folder that a resumed training goes on in."""
+        path = self.resumed
+        if path is not None and path.suffix == ".safetensors" and not path.is_dir():
+            return path.parent
+        return path
+
+    def chosen(self, pack: Pack) -> Recipe:
         """The recipe: resumed, named or recommended, with the changes asked for. Says which."""
         changes = {k: v for k, v in vars(self.changes).items() if v is not None}
-        if resumed is not None and (recipe := recipe_of(resumed)) is not None:
+        if self.resumed is not None and (recipe := recipe_of(self.resumed)) is not None:
             return dataclasses.replace(recipe, **changes)
         name, why = self.recipe, "as asked"
         if name is None:
@@ -171,12 +179,6 @@ class Train:
     def again(self, folder: Path) -> str:
         """The command that goes on with this training."""
         return shlex.join(["alexnet", "train", self.images, "--resume", str(folder)])
-
-
-def folder_of(resumed: Path | None) -> Path | None:
-    """The folder that a resumed training goes on in."""
-    file = resumed is not None and resumed.suffix == ".safetensors" and not resumed.is_dir()
-    return resumed.parent if resumed is not None and file else resumed
 
 
 def newest_run(name: str) -> Path:
