@@ -48,7 +48,9 @@ class Evaluate:
     device: str = "auto"
     """auto, cpu or cuda."""
     out: Path | None = None
-    """Where the scores are written. By default scores.json in the folder of a single run."""
+    """Where the scores are written. By default in the folder of a single run: scores.json for the
+    center view of val of its own pack, else a file named after what was measured, as
+    scores-val-10-views.json."""
     json: bool = False
     """Print the scores as JSON instead of a table."""
 
@@ -127,11 +129,16 @@ class Evaluate:
         return average(some, weights)
 
     def report(self, scores: Scores, run: Path | None) -> int:
-        """Write and print the scores."""
-        from alexnet.measure.scores import write
+        """Print the scores, then write them; 1 if they could not be written where --out says."""
+        from alexnet.measure.scores import default_path, write
 
-        out = self.out or (scores.folder / "scores.json" if run else None)
-        if out:
-            write(scores, out)
         print(json.dumps(scores.to_dict(), indent=2) if self.json else scores.text(self.per_class))
+        sys.stdout.flush()
+        out = self.out or (default_path(scores) if run else None)
+        try:
+            if out:
+                write(scores, out)
+        except OSError as error:
+            print(f"These scores are not in {out}: {error.strerror}", file=sys.stderr)
+            return int(self.out is not None)
         return 0

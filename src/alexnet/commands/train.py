@@ -5,10 +5,15 @@ from __future__ import annotations
 import ast
 import dataclasses
 import inspect
+import json
+import os
+import re
 import shlex
 import sys
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field, make_dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -51,8 +56,9 @@ class Train:
     """Where to put the run. By default runs/<name>-<date and time>."""
     recipe: str | None = None
     """A named recipe to start from; by default the one that suits the images, which is said."""
-    resume: Path | None = None
-    """Go on from this run's last checkpoint, or from this checkpoint file."""
+    resume: Annotated[tuple[()] | tuple[Path] | None, arg(metavar="[RUN]")] = None
+    """Go on from the last checkpoint of this run, or from this checkpoint file. Alone: with the run
+    folder that is given, else with the newest of these images in runs/."""
     init: Path | None = None
     """Begin with the weights of this run. Its last layer is left out if the classes differ; freeze
     or slow down layers with --rates."""
@@ -97,7 +103,7 @@ class Train:
                 precision=self.precision,
                 resident=self.resident,
                 compiled=self.compiled,
-                resume=self.resume,
+                resume=self.resumed,
                 init=Transfer(self.init, self.take, self.reset) if self.init else None,
                 save_minutes=self.save_minutes,
                 log_seconds=self.log_seconds,
@@ -107,23 +113,44 @@ class Train:
             state = "saved" if outcome.saved else "NOT saved"
             print(f"Stopped and {state}. Go on: {self.again(folder)}", file=sys.stderr)
             return 128 + outcome.signal
-        print(next_commands(folder, 10 if recipe.flip else 5))
-        return int(not outcome.saved)
+        if not outcome.saved:
+            print(
+                f"The end of this training is NOT saved. Make room, then: {self.again(folder)}",
+                file=sys.stderr,
+            )
+            return 1
+        with suppress(BrokenPipeError):  # nobody listens any more; the training is done
+            print(next_commands(folder, 10 if recipe.flip else 5), flush=True)
+        return 0
 
     def check(self) -> None:
         """Raise ValueError for options that do not go together."""
-        if self.init and self.resume:
+        if self.init and self.resume is not None:
             raise ValueError(
                 "--resume goes on with a training, --init begins one: give one of them"
             )
         if (self.take or self.reset) and not self.init:
             raise ValueError("--take and --reset name layers of a run: say which, --init RUN")
 
+    @cached_property
+    def resumed(self) -> Path | None:
+        """The run or checkpoint file to go on from. Raises ValueError if none is named or found."""
+        if self.resume is None or self.resume:
+            return self.resume[0] if self.resume else None
+        if self.run_folder is None:
+            from alexnet.data.beside import pack_name
+
+            newest = newest_run(pack_name(self.images))
+            print(f"Going on with {newest}.", file=sys.stderr)
+            return newest
+        return self.run_folder
+
     def resume_folder(self) -> Path | None:
         """The folder that a resumed training goes on in."""
-        if self.resume is None:
-            return None
-        return self.resume if self.resume.is_dir() else self.resume.parent
+        path = self.resumed
+        if path is not None and path.suffix == ".safetensors" and not path.is_dir():
+            return path.parent
+        return path
 
     def opened(self, folder: Path) -> Pack:
         """The pack itself, or the one made of these images beside the run."""
@@ -153,9 +180,10 @@ class Train:
         """The options of a new pack, which are those of the network that it is for, and why."""
         from alexnet.data.pack import PHOTOGRAPH
         from alexnet.learn import checkpoint
+        from alexnet.learn.runs import checkpoint_of
         from alexnet.learn.transfer import packing_like
 
-        if start := self.resume or self.init:
+        if start := self.init or (self.resumed and checkpoint_of(self.resumed)):
             options = packing_like(checkpoint.load(checkpoint.find(start)))
             return options, f"(fit: {options['fit']}), as the network of {start} was trained"
         native, crop = source.native_size, self.wanted_crop()
@@ -206,10 +234,7 @@ class Train:
 
     def chosen(self, pack: Pack) -> Recipe:
         """The recipe: resumed, named or recommended, with the changes asked for. Says which."""
-        if self.resume is not None:
-            from alexnet.learn.checkpoint import find, load_recipe
-
-            recipe = load_recipe(find(self.resume, ("last", "best")))
+        if self.resumed is not None and (recipe := recipe_of(self.resumed)) is not None:
             return dataclasses.replace(recipe, **self.given())
         images, validation = len(pack.splits["train"]), bool(len(pack.splits.get("val", ())))
         name, why = self.named(pack.source["kind"], pack.size, images, validation)
@@ -267,6 +292,35 @@ class Train:
     def again(self, folder: Path) -> str:
         """The command that goes on with this training."""
         return shlex.join(["alexnet", "train", self.images, "--resume", str(folder)])
+
+
+def newest_run(name: str) -> Path:
+    """The newest run in runs/ of images of this name. Raises ValueError if there is none."""
+    named = re.compile(re.escape(name) + r"-\d{8}-\d{6}")
+    folder = Path("runs")
+    there = [x for x in os.listdir(folder) if named.fullmatch(x)] if folder.is_dir() else []
+    if not there:
+        raise ValueError(f"which run is to go on? There is none of {name} in runs/: --resume RUN")
+    return folder / max(there)
+
+
+def recipe_of(resumed: Path) -> Recipe | None:
+    """The recipe of a run that goes on; None for a folder that has none yet."""
+    from alexnet.learn.checkpoint import load_recipe
+    from alexnet.learn.runs import checkpoint_of
+
+    checkpoint, described = checkpoint_of(resumed), resumed / "recipe.json"
+    if checkpoint is not None:
+        return load_recipe(checkpoint)
+    try:
+        return Recipe.from_dict(json.loads(described.read_text("utf-8")))
+    except FileNotFoundError:
+        return None
+    except (ValueError, TypeError, AttributeError) as error:
+        raise ValueError(
+            f"{described} is damaged ({error}), and there is no checkpoint yet: begin again in "
+            "another folder"
+        ) from error
 
 
 def next_commands(folder: Path, views: int) -> str:
