@@ -147,8 +147,10 @@ def test_resuming_in_a_folder_that_is_missing_begins_there(tiny_pack, one, tmp_p
 
 def test_resuming_refuses_other_folders_and_missing_files(tiny_pack, one, tmp_path):
     (tmp_path / "cat.jpg").touch()
-    with pytest.raises(FileNotFoundError, match=r"is no run: .* but cat.jpg"):
+    with pytest.raises(FileExistsError, match=r"holds no run \(there is 'cat.jpg'\)"):
         train(tiny_pack, tmp_path, one, device="cpu", resume=tmp_path)
+    with pytest.raises(FileNotFoundError, match=r"is no run: .* but cat.jpg"):
+        train(tiny_pack, tmp_path / "run", one, device="cpu", resume=tmp_path)
     missing = tmp_path / "last.safetensors"
     with pytest.raises(FileNotFoundError, match="no checkpoint file"):
         train(tiny_pack, tmp_path / "run", one, device="cpu", resume=missing)

@@ -50,14 +50,14 @@ def write_samples(pack: Pack, folder: Path) -> None:
     name = "val" if "val" in pack.splits and len(pack.splits["val"]) else next(iter(pack.splits))
     split = pack.splits[name]
     places = spread(KEPT, len(split))
-    about = {
+    about: dict[str, object] = {
         "split": name,
         "size": pack.size,
         "pixels": pack.pixels,
         "pack_checksum": pack.checksum,
         "names": [escape(split.name(place)) for place in places.tolist()],
     }
-    arrays = {"records": split.gather(places), "labels": split.labels[places]}
+    arrays: dict[str, NDArray[Any]] = {"records": split.gather(places), "labels": split.labels[places]}
     write_whole(folder / NAME, save(arrays, {"alexnet": json.dumps(about)}))
 
 
