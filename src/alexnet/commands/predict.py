@@ -51,7 +51,7 @@ class Predict:
         from alexnet.measure.predict import load
 
         classifier = load(self.run_folder, self.device)
-        found = Found()
+        found = ImageFiles()
         stream = classifier.stream(found.files(self.images), top=self.top, views=self.views)
         bad = 0
         drawn: list[Prediction] = []
@@ -68,7 +68,7 @@ class Predict:
         return int(bad > 0)
 
 
-class Found:
+class ImageFiles:
     """The files that are named and those in named folders, found as `alexnet pack` finds them."""
 
     def __init__(self) -> None:
