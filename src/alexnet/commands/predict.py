@@ -54,7 +54,7 @@ class Predict:
         from alexnet.measure.predict import load
 
         classifier = load(self.run_folder, self.device, max_pixels=self.max_pixels)
-        found = Found()
+        found = ImageFiles()
         stream = classifier.stream(found.files(self.images), top=self.top, views=self.views)
         bad = 0
         drawn: list[Prediction] = []
@@ -71,7 +71,7 @@ class Predict:
         return int(bad > 0)
 
 
-class Found:
+class ImageFiles:
     """The files that are named and those in named folders, found as `alexnet pack` finds them."""
 
     def __init__(self) -> None:
