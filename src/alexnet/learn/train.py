@@ -284,7 +284,7 @@ class Training:
             place = "Make room on that disk" if error.errno in FULL else "See to that folder"
             self.screen.say(
                 f"No {what} could be written to {self.run}: {error.strerror}. Training goes "
-                f"on, the one before is untouched, the next will be tried. {place}."
+                f"on; what was saved before is untouched, the next will be tried. {place}."
             )
             return False
         return True
