@@ -36,7 +36,7 @@ class Predict:
     figure: Path | None = None
     """Also draw the first images with their labels into this PNG file."""
     device: str = "auto"
-    """auto, cpu or cuda."""
+    """auto, cpu, cuda, or cuda:1 for the second GPU."""
 
     def run(self) -> int:
         """Print a line or a block an image; 1 if an image could not be read."""
