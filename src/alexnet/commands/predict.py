@@ -42,7 +42,7 @@ class Predict:
     figure: Path | None = None
     """Also draw the first images with their labels into this PNG file."""
     device: str = "auto"
-    """auto, cpu or cuda."""
+    """auto, cpu, cuda, or cuda:1 for the second GPU."""
     max_pixels: int = 178_956_970
     """Images of more pixels than this are not read, nor those that take more than 12 times as many
     bytes to decode."""
