@@ -96,6 +96,26 @@ def test_a_worker_that_was_killed_once_costs_nothing(tmp_path):
     assert results([entry(png(1)), entry(told), entry(png(3))]) == [1, 2, 3]
 
 
+def test_large_images_wait_for_room_and_leave_none_of_it_taken(monkeypatch):
+    large = png(3) + bytes(4 << 20)  # decoders stop at the end of the image
+    monkeypatch.setattr(workers, "POSTED_BYTES", 3 * len(large))
+    taken, found, most = [], [], 0
+
+    def items():
+        for number in range(24):
+            taken.append(number)
+            yield entry(large, str(number))
+
+    with workers.Workers(OPTIONS, 1, 30.0) as pool:
+        for _, outcome, record in pool.prepare(items()):
+            found.append(outcome.reason or int(record[0]))
+            most = max(most, len(taken) - len(found))
+        inbox = os.fstat(pool._workers[0]._inbox.fileno()).st_blocks * 512
+        assert inbox < 2 * len(large) or not hasattr(workers.mmap, "MADV_REMOVE")
+    assert found == [3] * 24
+    assert most <= 4
+
+
 def test_a_process_that_cannot_start_says_why(monkeypatch, tmp_path):
     program = tmp_path / "program.py"
     program.write_text("raise SystemExit('no such thing')")

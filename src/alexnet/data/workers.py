@@ -34,6 +34,10 @@ DEPTH = 16
 """Images a worker has been given and whose records have not been taken, at most."""
 HANDFUL = 4
 """Images a worker is given at a time: every message costs two processes a switch."""
+POSTED_BYTES = 1 << 28
+"""Encoded bytes that wait in shared memory before no more images are taken from the source."""
+SPARED_BYTES = 1 << 20
+"""An inbox's pages are given back after an image of more encoded bytes."""
 ATTEMPTS = 2
 """A worker can die of something else than its image, such as a lack of memory; once."""
 START_SECONDS = 120.0
@@ -119,6 +123,14 @@ class Worker:
             os.pwrite(self._inbox.fileno(), job.item.content, job.slot * MAX_BYTES)
             job.inbox = len(job.item.content)
             job.item = dataclasses.replace(job.item, content=b"")
+
+    def release(self, job: Job) -> None:
+        """Have the slot of a job whose record has been taken, and the memory of a large image."""
+        self.free.append(job.slot)
+        if (job.inbox or 0) > SPARED_BYTES and hasattr(mmap, "MADV_REMOVE"):
+            offset = job.slot * MAX_BYTES
+            with mmap.mmap(self._inbox.fileno(), job.inbox or 0, offset=offset) as place:
+                place.madvise(mmap.MADV_REMOVE)
 
     def _send(self, message: object) -> None:
         with contextlib.suppress(OSError):  # just died: its successor will be sent it again
@@ -233,13 +245,14 @@ class Workers:
                 self._listen()
             assert job.record is not None
             yield job.item, job.outcome, job.record
-            job.worker.free.append(job.slot)
+            job.worker.release(job)
 
     def _fill(self, jobs: deque[Job], source: Iterator[Item]) -> None:
         """Where there is room for a handful each, take as many items as there is room for."""
         if len(jobs) > self.processes * (DEPTH - HANDFUL):
             return
-        while len(jobs) < self.processes * DEPTH:
+        posted = sum(job.inbox or 0 for job in jobs)
+        while len(jobs) < self.processes * DEPTH and posted < POSTED_BYTES:
             item = next(source, None)
             if item is None:
                 break
@@ -247,6 +260,7 @@ class Workers:
             jobs.append(job)
             if isinstance(item, Entry) and _needs_decoder(item):
                 self._idlest().take(job)
+                posted += job.inbox or 0
         for worker in self._workers:
             worker.hand_over()
 

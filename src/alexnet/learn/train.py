@@ -1,8 +1,8 @@
 """Training: one straight step, and around it what makes a long run safe.
 
 A run's folder holds `recipe.json`, `environment.json`, `log.jsonl`, `last.safetensors`,
-`best.safetensors` and, for trying it where the pack is not, `samples.safetensors`. Killed at any instant, it goes on from `last` as if nothing had happened: bit
-for bit, on the same device.
+`best.safetensors` and, for trying it where the pack is not, `samples.safetensors`. Killed at any
+instant, it goes on from `last` as if nothing had happened: bit for bit, on the same device.
 """
 
 from __future__ import annotations
