@@ -1,6 +1,7 @@
 """Decoding processes: in order, and never brought down by an image."""
 
 import io
+import mmap
 import os
 import subprocess
 import sys
@@ -96,26 +97,6 @@ def test_a_worker_that_was_killed_once_costs_nothing(tmp_path):
     assert results([entry(png(1)), entry(told), entry(png(3))]) == [1, 2, 3]
 
 
-def test_large_images_wait_for_room_and_leave_none_of_it_taken(monkeypatch):
-    large = png(3) + bytes(4 << 20)  # decoders stop at the end of the image
-    monkeypatch.setattr(workers, "POSTED_BYTES", 3 * len(large))
-    taken, found, most = [], [], 0
-
-    def items():
-        for number in range(24):
-            taken.append(number)
-            yield entry(large, str(number))
-
-    with workers.Workers(OPTIONS, 1, 30.0) as pool:
-        for _, outcome, record in pool.prepare(items()):
-            found.append(outcome.reason or int(record[0]))
-            most = max(most, len(taken) - len(found))
-        inbox = os.fstat(pool._workers[0]._inbox.fileno()).st_blocks * 512
-        assert inbox < 2 * len(large) or not hasattr(workers.mmap, "MADV_REMOVE")
-    assert found == [3] * 24
-    assert most <= 4
-
-
 def test_a_process_that_cannot_start_says_why(monkeypatch, tmp_path):
     program = tmp_path / "program.py"
     program.write_text("raise SystemExit('no such thing')")
@@ -158,3 +139,22 @@ def alive(process: int) -> bool:
 def test_a_worker_does_not_import_torch():
     code = "import sys, alexnet.data.worker; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+def test_encoded_bytes_in_flight_have_a_bound_and_are_given_back(monkeypatch):
+    monkeypatch.setattr(workers, "IN_FLIGHT", 4 << 20)
+    ahead = [0]
+
+    def items():
+        for number in range(24):
+            ahead[0] += 1
+            yield Entry("train", f"{number}.jpg", 0, bytes(3 << 20))
+
+    with workers.Workers(OPTIONS, 2, 30.0) as decoding:
+        for done, (_, outcome, _) in enumerate(decoding.prepare(items())):
+            assert outcome.reason == "not_an_image"
+            assert ahead[0] - done <= 2
+            inboxes = [worker._inbox.fileno() for worker in decoding._workers]
+            stored = sum(512 * os.fstat(inbox).st_blocks for inbox in inboxes)
+            assert stored <= 7 << 20 or not hasattr(mmap, "MADV_REMOVE")
+    assert ahead[0] == 24

@@ -20,8 +20,10 @@ from numpy.typing import NDArray
 from alexnet.data.decode import MAX_PIXELS, NotAnImage, decode, fit, misnamed
 from alexnet.data.pixels import Fit, Format, moments, record_shape, write_record
 from alexnet.data.sources.entry import Entry, Span
+from alexnet.data.sources.limits import LARGEST_FILE
+from alexnet.data.sources.regular import open_descriptor, read_regular
 
-MAX_BYTES = 1 << 30
+MAX_BYTES = LARGEST_FILE
 """No image file is larger; what is would only fill the memory."""
 DIGEST_BYTES = 8
 Content = Path | Span | bytes | NDArray[np.uint8]
@@ -118,7 +120,7 @@ def _read(content: Path | Span | bytes) -> bytes:
     if isinstance(content, bytes):
         return content
     if isinstance(content, Path):
-        return content.read_bytes()
+        return read_regular(content, MAX_BYTES)
     stored = content.read()
     if len(stored) < size:
         raise NotAnImage("truncated", f"the archive ends after {len(stored)} of {size} bytes")
@@ -154,9 +156,9 @@ def read_ahead(content: Content) -> None:
     if isinstance(content, bytes | np.ndarray) or not hasattr(os, "posix_fadvise"):
         return
     span = Span(content, 0, 0) if isinstance(content, Path) else content  # 0: to the end
-    flags = os.O_RDONLY | os.O_NONBLOCK  # a pipe would wait for somebody to write into it
-    with (
-        contextlib.suppress(OSError),
-        open(span.path, "rb", buffering=0, opener=lambda path, _: os.open(path, flags)) as file,
-    ):
-        os.posix_fadvise(file.fileno(), span.offset, span.size, os.POSIX_FADV_WILLNEED)
+    with contextlib.suppress(OSError):
+        file = open_descriptor(span.path)
+        try:
+            os.posix_fadvise(file, span.offset, span.size, os.POSIX_FADV_WILLNEED)
+        finally:
+            os.close(file)

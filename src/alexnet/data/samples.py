@@ -50,7 +50,7 @@ def write_samples(pack: Pack, folder: Path) -> None:
     name = "val" if "val" in pack.splits and len(pack.splits["val"]) else next(iter(pack.splits))
     split = pack.splits[name]
     places = spread(KEPT, len(split))
-    about = {
+    about: dict[str, object] = {
         "split": name,
         "size": pack.size,
         "pixels": pack.pixels,

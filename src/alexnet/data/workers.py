@@ -28,16 +28,15 @@ from numpy.typing import NDArray
 import alexnet
 from alexnet.data.prepare import MAX_BYTES, Content, Options, Outcome, mark, prepare
 from alexnet.data.sources.entry import Entry, Skipped
+from alexnet.data.sources.limits import IN_FLIGHT
 
 PROGRAM = Path(__file__).with_name("worker.py")
 DEPTH = 16
 """Images a worker has been given and whose records have not been taken, at most."""
 HANDFUL = 4
 """Images a worker is given at a time: every message costs two processes a switch."""
-POSTED_BYTES = 1 << 28
-"""Encoded bytes that wait in shared memory before no more images are taken from the source."""
-SPARED_BYTES = 1 << 20
-"""An inbox's pages are given back after an image of more encoded bytes."""
+LARGE = 1 << 20
+"""Encoded bytes whose memory is given back at once; less is written over soon."""
 ATTEMPTS = 2
 """A worker can die of something else than its image, such as a lack of memory; once."""
 START_SECONDS = 120.0
@@ -124,13 +123,12 @@ class Worker:
             job.inbox = len(job.item.content)
             job.item = dataclasses.replace(job.item, content=b"")
 
-    def release(self, job: Job) -> None:
-        """Have the slot of a job whose record has been taken, and the memory of a large image."""
+    def free_slot(self, job: Job) -> None:
+        """Have its slot for another job, and give the memory of its encoded bytes back."""
+        if job.inbox is not None and job.inbox > LARGE and hasattr(mmap, "MADV_REMOVE"):
+            with mmap.mmap(self._inbox.fileno(), job.inbox, offset=job.slot * MAX_BYTES) as bytes_:
+                bytes_.madvise(mmap.MADV_REMOVE)
         self.free.append(job.slot)
-        if (job.inbox or 0) > SPARED_BYTES and hasattr(mmap, "MADV_REMOVE"):
-            offset = job.slot * MAX_BYTES
-            with mmap.mmap(self._inbox.fileno(), job.inbox or 0, offset=offset) as place:
-                place.madvise(mmap.MADV_REMOVE)
 
     def _send(self, message: object) -> None:
         with contextlib.suppress(OSError):  # just died: its successor will be sent it again
@@ -245,22 +243,21 @@ class Workers:
                 self._listen()
             assert job.record is not None
             yield job.item, job.outcome, job.record
-            job.worker.release(job)
+            job.worker.free_slot(job)
 
     def _fill(self, jobs: deque[Job], source: Iterator[Item]) -> None:
         """Where there is room for a handful each, take as many items as there is room for."""
         if len(jobs) > self.processes * (DEPTH - HANDFUL):
             return
-        posted = sum(job.inbox or 0 for job in jobs)
-        while len(jobs) < self.processes * DEPTH and posted < POSTED_BYTES:
+        waiting = sum(_bytes_in_memory(job) for job in jobs)
+        while len(jobs) < self.processes * DEPTH and waiting < IN_FLIGHT:
             item = next(source, None)
             if item is None:
                 break
-            job = Job(item)
-            jobs.append(job)
+            jobs.append(job := Job(item))
             if isinstance(item, Entry) and _needs_decoder(item):
                 self._idlest().take(job)
-                posted += job.inbox or 0
+            waiting += _bytes_in_memory(job)
         for worker in self._workers:
             worker.hand_over()
 
@@ -283,6 +280,13 @@ class Workers:
                 worker.hear()
             elif worker.time_left() <= 0:
                 worker.give_up()
+
+
+def _bytes_in_memory(job: Job) -> int:
+    """What an image takes until it is packed, if it is no file: encoded bytes, or pixels."""
+    if isinstance(job.item, Entry) and isinstance(job.item.content, np.ndarray):
+        return job.item.content.nbytes
+    return job.inbox or 0
 
 
 def _needs_decoder(entry: Entry) -> bool:

@@ -49,17 +49,23 @@ class Counts:
     @property
     def top1(self) -> float:
         """Share of the images whose first label is wrong."""
-        return self.wrong1 / self.seen
+        return self._per_image(self.wrong1)
 
     @property
     def top5(self) -> float:
         """Share of the images whose label is not among the first five."""
-        return self.wrong5 / self.seen
+        return self._per_image(self.wrong5)
 
     @property
     def loss(self) -> float:
         """Mean negative log-probability of the right class, in nats."""
-        return self.loss_sum / self.seen
+        return self._per_image(self.loss_sum)
+
+    def _per_image(self, total: float) -> float:
+        """Divide by the images seen. Raises ValueError if there were none: no error is 0 then."""
+        if not self.seen:
+            raise ValueError("there is no error to tell: not one image was measured")
+        return total / self.seen
 
 
 def ranks_of(probabilities: Tensor, labels: Tensor) -> Tensor:
