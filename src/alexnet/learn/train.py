@@ -1,8 +1,9 @@
 """Training: one straight step, and around it what makes a long run safe.
 
-A run's folder holds `recipe.json`, `environment.json`, `log.jsonl`, `last.safetensors` and
-`best.safetensors`. Killed at any instant, it goes on from `last` as if nothing had happened: bit
-for bit, on the same device. Before the first `last` it begins again, as it began.
+A run's folder holds `recipe.json`, `environment.json`, `log.jsonl`, `last.safetensors`,
+`best.safetensors` and, for trying it where the pack is not, `samples.safetensors`. Killed at any
+instant, it goes on from `last` as if nothing had happened: bit for bit, on the same device. Before
+the first `last` it begins again, as it began.
 """
 
 from __future__ import annotations
