@@ -13,6 +13,7 @@ import dataclasses
 import json
 import math
 import types
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
@@ -59,9 +60,9 @@ def check(value: Any, kind: Any, place: str) -> Any:
     """Return `value`, which came from JSON, as `kind`; raise ValueError, naming `place`, if it is
     something else.
 
-    `kind` is Any, None, bool, int, float, str, a Literal, a union, list[…], tuple[…], dict[str, …],
-    a dataclass (from an object with its fields) or Annotated with a Range or NOT_FINITE. A bool is
-    no int; an int is a float.
+    `kind` is Any, None, bool, int, float, str, a Literal, a union, list[…], tuple[…], dict[str, …]
+    (or Mapping), a dataclass (from an object with its fields) or Annotated with a Range or
+    NOT_FINITE. A bool is no int; an int is a float.
     """
     if kind is Any:
         return value
@@ -78,7 +79,7 @@ def check(value: Any, kind: Any, place: str) -> Any:
         return _check_union(value, arguments, place)
     if origin in (list, tuple):
         return _check_sequence(value, origin, arguments, place)
-    if origin is dict:
+    if origin in (dict, Mapping):
         return _check_dict(value, arguments[1], place)
     return _check_scalar(value, kind, place)
 

@@ -1,11 +1,14 @@
 """Several networks as one."""
 
+import contextlib
 import dataclasses
+import json
 
 import numpy as np
 import pytest
 from tests.conftest import pictures
 from tests.measure.conftest import RECIPE
+from tests.mutations import damaged
 
 from alexnet.data.pack import pack
 from alexnet.data.sources.entry import Entry
@@ -155,3 +158,64 @@ def test_images_of_unknown_classes_are_left_out_and_counted(run, tmp_path):
     found = predict(run, strange.path, device="cpu", ignore_unknown=True)
     assert (len(found.labels), found.left_out) == (10, 5)
     assert found.labeled
+
+
+def _dump(tmp_path, **changes):
+    """A small file of predictions, with other arrays or facts in it."""
+    likely = np.full((4, 2), 0.5, np.float32)
+    arrays = {"names": np.array(list("abcd")), "labels": np.arange(4) % 2, "probabilities": likely}
+    facts = {
+        "members": [{"checkpoint": "x", "sha256": "0", "weight": 1.0}],
+        "pack": "p",
+        "pack_checksum": "0",
+        "split": "val",
+        "views": 1,
+        "left_out": 0,
+        "classes": ["u", "v"],
+        "wordnet_ids": None,
+    }
+    arrays |= {k: v for k, v in changes.items() if k in arrays}
+    facts |= {k: v for k, v in changes.items() if k not in arrays}
+    path = tmp_path / "dump.npz"
+    np.savez(path, about=np.array(json.dumps(facts)), **arrays)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"probabilities": np.full((4, 2), np.nan, np.float32)}, "not between 0 and 1"),
+        ({"probabilities": np.float32([[1.5, -0.5]] * 4)}, "not between 0 and 1"),
+        ({"probabilities": np.full((4, 2), 0.4, np.float32)}, "do not add up to 1"),
+        ({"probabilities": np.full((4, 2), 0.5)}, "probabilities are float64"),
+        (
+            {"probabilities": np.full((3, 2), 0.5, np.float32)},
+            r"probabilities are float32 \(3, 2\)",
+        ),
+        ({"labels": np.array([0, 1, 2, 0])}, "labels from 0 to 2, of no class"),
+        ({"labels": np.zeros(4)}, "labels are float64"),
+        ({"names": np.array(["a", "a", "b", "c"])}, "not one text per image"),
+        ({"views": True}, "about.views is true, not a whole number"),
+        ({"members": 3}, "about.members is 3, not a list"),
+    ],
+)
+def test_predictions_that_cannot_be_are_refused(tmp_path, changes, message):
+    assert len(read(_dump(tmp_path)).names) == 4
+    with pytest.raises(ValueError, match=message):
+        read(_dump(tmp_path, **changes))
+
+
+def test_damaged_predictions_are_refused_plainly(tmp_path):
+    path = _dump(tmp_path)
+    for content in damaged(path.read_bytes(), 1500):
+        path.write_bytes(content)
+        with contextlib.suppress(ValueError):
+            read(path)
+
+
+def test_an_array_that_claims_more_than_the_file_has_takes_no_memory(tmp_path):
+    path = _dump(tmp_path)
+    content = path.read_bytes().replace(b"'shape': (4, 2)", b"'shape': (4<<40,)"[:15].ljust(15))
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match="holds no predictions"):
+        read(path)

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from alexnet.claims import probes, race
 from alexnet.claims.claim import Claim
 from alexnet.claims.readings import WHOLE
 from alexnet.claims.results import Measurement
-from alexnet.claims.trainings import Job, check, last, make, pack_of, resolve
+from alexnet.claims.trainings import Job, last, make, pack_of, resolve
+from alexnet.claims.trainings import check as check_job
+from alexnet.validate import Range, check, read_json
 
 if TYPE_CHECKING:
     from alexnet.data.dataset import Pack
@@ -30,7 +31,7 @@ def measure(claim: Claim, job: Job) -> Iterator[Measurement]:
     What was trained and counted before is found again. Raises ValueError for a job that does not
     fit the claim.
     """
-    check(claim, job)
+    check_job(claim, job)
     records = []
     for seed in range(job.seeds):
         records.append({"seed": seed, "runs": METHODS[claim.method](claim, job, seed)})
@@ -94,9 +95,9 @@ def counted(claim: Claim, folder: Path, job: Job, views: str) -> dict[str, Any]:
         many = 1 if views == "train" else int(views)
         found = score(network, pack.path, split=split, views=many, device=job.device)
         if job.run is not None:  # somebody else's folder stays as it is
-            return {"split": split, **short(found.to_dict())}
+            return {"split": split, **short(found.to_dict(), str(network))}
         write(found, kept)
-    return {"split": split, **short(json.loads(kept.read_text("utf-8")))}
+    return {"split": split, **short(read_json(kept), str(kept))}
 
 
 def split_of(claim: Claim, job: Job) -> str:
@@ -104,9 +105,12 @@ def split_of(claim: Claim, job: Job) -> str:
     return claim.split if claim.split in pack_for(job).splits else "val"
 
 
-def short(scores: dict[str, Any]) -> dict[str, int]:
-    """The counts of a scores.json."""
-    return {name: scores[name] for name in ("seen", "wrong1", "wrong5")}
+def short(scores: Any, place: str) -> dict[str, int]:
+    """The counts of a scores.json. Raises ValueError, naming `place`, where they are none."""
+    wanted = "seen", "wrong1", "wrong5"
+    counts = {k: scores.get(k) for k in wanted} if isinstance(scores, dict) else scores
+    found: dict[str, int] = check(counts, dict[str, Annotated[int, Range(0)]], place)
+    return found
 
 
 def averaged(claim: Claim, folders: list[Path], job: Job) -> dict[str, dict[str, Any]]:
@@ -116,7 +120,7 @@ def averaged(claim: Claim, folders: list[Path], job: Job) -> dict[str, dict[str,
     split, found = split_of(claim, job), {}
     for views in claim.scores:
         every = average([said(folder, job, split, int(views)) for folder in folders])
-        found[views] = {"split": split, **short(every.scores().to_dict())}
+        found[views] = {"split": split, **short(every.scores().to_dict(), "the average")}
     return found
 
 
@@ -207,12 +211,11 @@ NAMES = {"ilsvrc2010": "ILSVRC-2010", "ilsvrc2012": "ILSVRC-2012", "cifar10": "C
 
 def provenance(job: Job) -> dict[str, Any]:
     """Where numbers come from: command, commit, machine, versions, date."""
-    from alexnet.learn import devices
+    from alexnet.learn import devices, runs
 
     facts = devices.describe(devices.machine(job.device, job.precision))
     if job.run is not None:
-        environment = json.loads((job.run / "environment.json").read_text("utf-8"))
-        facts["precision"] = environment["precision"]
+        facts["precision"] = runs.read_environment(job.run).get("precision")
     command = ["alexnet", *(word for word in sys.argv[1:] if word != "--json")]
     date = time.strftime("%Y-%m-%d")
     return {"date": date, "commit": commit(), **facts, "command": command}

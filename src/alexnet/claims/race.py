@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from alexnet.claims.claim import Claim
 from alexnet.claims.trainings import Job, last, pack_of, place, resolve, train_until
+from alexnet.validate import check, parse_json
 
 if TYPE_CHECKING:
     from alexnet.recipe import Recipe
@@ -65,9 +66,13 @@ def run(
 def train_error(folder: Path, epoch: int, recipe: Recipe, job: Job) -> float:
     """The error on all training images after an epoch; trains it first if need be."""
     kept = folder / "training-errors.jsonl"
-    errors = [json.loads(line) for line in kept.read_text().splitlines()] if kept.exists() else []
-    if len(errors) >= epoch:
-        return float(errors[epoch - 1]["wrong1"] / errors[epoch - 1]["seen"])
+    lines = kept.read_bytes().splitlines() if kept.exists() else []
+    if len(lines) >= epoch:
+        place = f"line {epoch} of {kept}"
+        counts = check(parse_json(lines[epoch - 1], place), dict[str, int], place)
+        if counts.keys() < {"seen", "wrong1"} or counts["seen"] < 1:
+            raise ValueError(f"{place} holds no counts. Remove {kept} and start again")
+        return float(counts["wrong1"] / counts["seen"])
     from alexnet.measure.scores import measure
 
     assert job.pack is not None
@@ -75,8 +80,8 @@ def train_error(folder: Path, epoch: int, recipe: Recipe, job: Job) -> float:
     if (at := last(folder).position.epoch) != epoch:
         raise ValueError(f"{folder} is at epoch {at}, not {epoch}: remove it and start again")
     counts = measure(folder / "last.safetensors", job.pack.path, split="train", device=job.device)
-    with kept.open("a") as lines:
-        lines.write(json.dumps({"seen": counts.counts.seen, "wrong1": counts.counts.wrong1}) + "\n")
+    with kept.open("a") as file:
+        file.write(json.dumps({"seen": counts.counts.seen, "wrong1": counts.counts.wrong1}) + "\n")
     return counts.counts.top1
 
 

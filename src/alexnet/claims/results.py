@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from alexnet.claims.claim import Claim, Data, Quantity, Record
+from alexnet.validate import check, read_json
 
 SHIPPED = Path(__file__).parent / "results"
 """Results that come with the package."""
@@ -109,10 +110,16 @@ def load(name: str, folder: Path) -> list[Measurement]:
     if not path.exists():
         return []
     try:
-        found = json.loads(path.read_text("utf-8"))["measurements"]
-        listed = "records", "earlier"
-        return [Measurement(name, **{**m, **{k: tuple(m[k]) for k in listed}}) for m in found]
-    except (ValueError, KeyError, TypeError) as error:
+        stored = check(read_json(path), dict[str, Any], str(path)).get("measurements")
+        listed = check(stored, list[dict[str, Any]], "measurements")
+        found: list[Measurement] = [
+            check({**kept, "claim": name}, Measurement, f"measurements[{i}]")
+            for i, kept in enumerate(listed)
+        ]
+        for measurement in found:  # what every page shows of it
+            measurement.label(), measurement.key
+        return found
+    except (ValueError, KeyError, TypeError, AttributeError, ZeroDivisionError) as error:
         raise ValueError(
             f"{path} does not hold the results of a claim ({error!r}). Move it away and run "
             f"alexnet claims run {name} again"

@@ -122,8 +122,10 @@ class Claims:
             return open_pack(self.pack)
         if self.run_folder is None:
             return None
-        environment = self.run_folder / "environment.json"
-        return open_pack(json.loads(environment.read_text("utf-8"))["pack"]["path"])
+        from alexnet.learn.checkpoint import find
+        from alexnet.measure.scores import trained_on
+
+        return open_pack(trained_on(find(self.run_folder)))
 
     def show(self, found: list[Row]) -> None:
         """Print rows as JSON or as a table."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 import dataclasses
 import inspect
-import json
 import os
 import re
 import shlex
@@ -21,6 +20,7 @@ from tyro.conf import Positional, arg
 
 from alexnet.lab_notes import FROM_TRAINED
 from alexnet.recipe import RECIPES, Recipe, packed_side, recommend
+from alexnet.validate import read_json
 
 if TYPE_CHECKING:
     from alexnet.data.dataset import Pack
@@ -313,10 +313,10 @@ def recipe_of(resumed: Path) -> Recipe | None:
     if checkpoint is not None:
         return load_recipe(checkpoint)
     try:
-        return Recipe.from_dict(json.loads(described.read_text("utf-8")))
+        return Recipe.from_dict(read_json(described))
     except FileNotFoundError:
         return None
-    except (ValueError, TypeError, AttributeError) as error:
+    except ValueError as error:
         raise ValueError(
             f"{described} is damaged ({error}), and there is no checkpoint yet: begin again in "
             "another folder"

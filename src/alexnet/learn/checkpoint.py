@@ -246,6 +246,10 @@ META, META_CRC, TENSORS_CRC = "alexnet", "alexnet_crc32", "tensors_crc32"
 
 def _meta_of(file: Any, path: Path) -> Metadata:
     about: dict[str, str] = file.metadata() or {}
+    if META in about and set(about) not in ({META}, {META, META_CRC, TENSORS_CRC}):
+        raise ValueError(
+            f"the metadata of {path} are damaged: they hold {', '.join(sorted(about))}"
+        )
     text = about.get(META, "null")
     if (wanted := about.get(META_CRC)) is not None:
         _compare(wanted, _crc32(text.encode()), f"the metadata of {path}")

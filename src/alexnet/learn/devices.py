@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import json
 import os
 import platform
 import re
@@ -20,6 +19,7 @@ import torch
 from torch import nn
 
 from alexnet.learn.processor import Bf16Units, bf16_units, mkl_mode, processor
+from alexnet.validate import read_json
 
 Precision = Literal["auto", "float32", "tf32", "bf16"]
 Residence = Literal["auto", "yes", "no"]
@@ -241,7 +241,7 @@ def changed_since(environment: Path, machine: Machine) -> str | None:
     What an older file does not say, and a file that cannot be read, differ in nothing.
     """
     try:
-        before = json.loads(environment.read_text(encoding="utf-8"))
+        before = read_json(environment)
     except (OSError, ValueError):
         return None
     if not isinstance(before, dict):

@@ -11,12 +11,14 @@ import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from alexnet.learn import checkpoint as checkpoints
 from alexnet.learn.transfer import Transfer
+from alexnet.validate import check, read_json
 
 BEGUN = "recipe.json", "environment.json", "log.jsonl", "samples.safetensors", "tensorboard"
 """What a run's folder holds before its first checkpoint, beside hidden files."""
@@ -105,13 +107,39 @@ def checkpoint_of(resume: str | Path) -> Path | None:
     return None
 
 
+def read_environment(run: Path) -> dict[str, Any]:
+    """What the run's `environment.json` says; nothing where it is missing or damaged.
+
+    A run can be used without it: what it would have said is then asked for, or left out.
+    """
+    try:
+        found = read_json(run / "environment.json")
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def described_pack(run: Path) -> dict[str, str]:
+    """What a run says of the pack that it was trained on: path, relative path, checksum."""
+    pack = read_environment(run).get("pack")
+    said = pack.items() if isinstance(pack, dict) else ()
+    return {name: text for name, text in said if isinstance(text, str) and "\0" not in text}
+
+
 def first_init(run: Path) -> Transfer | None:
     """What a run that has no checkpoint yet began with, as its description says."""
     try:
-        init = json.loads((run / "environment.json").read_text("utf-8")).get("init")
-        return init and Transfer(Path(init["path"]), tuple(init["take"]), tuple(init["reset"]))
-    except (OSError, ValueError, AttributeError, KeyError, TypeError):
+        init = check(read_environment(run).get("init"), _Init, "init")
+    except ValueError:
         return None
+    return Transfer(Path(init.path), init.take, init.reset)
+
+
+@dataclass(frozen=True)
+class _Init:
+    path: str
+    take: tuple[str, ...]
+    reset: tuple[str, ...]
 
 
 def describe_init(init: Transfer | None) -> dict[str, Any]:

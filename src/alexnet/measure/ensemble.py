@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
+import struct
 import zipfile
+import zlib
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import torch
@@ -20,6 +23,7 @@ from alexnet.learn import checkpoint as checkpoints
 from alexnet.learn import devices
 from alexnet.measure.evaluate import VIEWS_AT_ONCE, Counts, answers, ranks_of
 from alexnet.measure.scores import Member, Scores, opened, relabeling
+from alexnet.validate import Range, check, parse_json
 
 UNLABELED = -1
 AT_ONCE = 4096
@@ -82,17 +86,74 @@ class Predictions:
 def read(path: Path) -> Predictions:
     """Read a file that `Predictions.write` wrote. Raises ValueError for another."""
     try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
-        facts = json.loads(str(arrays.pop("about")))
-        for name in ("classes", "wordnet_ids"):
-            facts[name] = facts[name] and tuple(facts[name])
-        facts["members"] = tuple(Member(**member) for member in facts["members"])
-        return Predictions(**facts, **arrays)
-    except (ValueError, KeyError, TypeError, AttributeError, EOFError, zipfile.BadZipFile) as error:
+        with path.open("rb") as file, zipfile.ZipFile(file) as archive:
+            text = str(_read_array(archive, "about"))
+            arrays: dict[str, Any] = {name: _read_array(archive, name) for name in ARRAYS}
+        about: _About = check(parse_json(text, "about"), _About, "about")
+        found = Predictions(**vars(about), **arrays)
+        _check_arrays(found)
+        return found
+    except FileNotFoundError:
+        raise
+    except (*DAMAGE, ValueError, KeyError, OSError, RuntimeError) as error:
         raise ValueError(
             f"{path} holds no predictions ({error}). Make it: alexnet evaluate RUN --dump {path}"
         ) from error
+
+
+@dataclass(frozen=True)
+class _About:
+    """What stands beside the arrays of such a file."""
+
+    members: tuple[Member, ...]
+    pack: str
+    pack_checksum: str
+    split: str
+    views: Annotated[int, Range(1)]
+    classes: tuple[str, ...]
+    wordnet_ids: tuple[str, ...] | None
+    left_out: Annotated[int, Range(0)]
+
+
+ARRAYS = "names", "labels", "probabilities"
+DAMAGE = zipfile.BadZipFile, EOFError, OverflowError, struct.error, zlib.error
+"""What zipfile raises at damaged files, besides the usual."""
+
+
+def _read_array(archive: zipfile.ZipFile, name: str) -> NDArray[Any]:
+    """An array that NumPy stored, no larger than the file that it is in. Raises ValueError."""
+    stored = archive.getinfo(f"{name}.npy")
+    if stored.compress_type != zipfile.ZIP_STORED:
+        raise ValueError(f"{name} is compressed, which such files never are")
+    with archive.open(stored) as file:
+        if np.lib.format.read_magic(file) != (1, 0):
+            raise ValueError(f"{name} has a header of an unknown version")
+        shape, is_fortran, dtype = np.lib.format.read_array_header_1_0(file)
+        size = stored.file_size - file.tell()
+        if dtype.hasobject or is_fortran or math.prod(shape) * dtype.itemsize != size:
+            raise ValueError(f"{name} says that it is {dtype} {shape}, and has {size:,} bytes")
+        return np.frombuffer(bytearray(file.read()), dtype).reshape(shape)
+
+
+def _check_arrays(found: Predictions) -> None:
+    """Raise ValueError unless the arrays go together and are what they should be."""
+    names, labels, likely = found.names, found.labels, found.probabilities
+    if names.dtype.kind != "U" or names.ndim != 1 or len(np.unique(names)) != len(names):
+        raise ValueError(f"names are {names.dtype} {names.shape}, not one text per image")
+    if labels.dtype != np.int64 or labels.shape != names.shape:
+        raise ValueError(f"labels are {labels.dtype} {labels.shape} for {len(names)} images")
+    if len(labels) and not UNLABELED <= labels.min() <= labels.max() < len(found.classes):
+        raise ValueError(f"labels from {labels.min()} to {labels.max()}, of no class")
+    if likely.dtype != np.float32 or likely.shape != (len(names), len(found.classes)):
+        raise ValueError(f"probabilities are {likely.dtype} {likely.shape}")
+    if not bool(((likely >= 0) & (likely <= 1 + ROUNDING)).all()):  # a NaN is neither
+        raise ValueError("probabilities that are not between 0 and 1")
+    if len(names) and not float(np.abs(likely.sum(1, dtype=np.float64) - 1).max()) <= ROUNDING:
+        raise ValueError("probabilities of an image that do not add up to 1")
+
+
+ROUNDING = 1e-3
+"""By how much the probabilities of an image may miss 1 in all."""
 
 
 @torch.inference_mode()

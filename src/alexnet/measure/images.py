@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +12,7 @@ from alexnet.data.dataset import Pack, open_pack
 from alexnet.data.sources import Source, digits, open_source
 from alexnet.data.sources.names import some
 from alexnet.learn import checkpoint as checkpoints
+from alexnet.learn import runs
 from alexnet.learn.checkpoint import Checkpoint
 from alexnet.learn.transfer import packing_like
 
@@ -71,10 +71,9 @@ def trained_on(run: Path, images: str | Path, *, may_be_relative: bool = False) 
     this program runs now: they count only if `may_be_relative` says so.
     """
     try:
-        environment = json.loads((run / "environment.json").read_text("utf-8"))
-        pack = open_pack(environment["pack"]["path"])
+        pack = open_pack(runs.described_pack(run)["path"])
         kind, path = str(pack.source["kind"]), str(pack.source["path"])
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError):
         return None  # there is none, or it is damaged: images can still be packed
     if str(images) == digits.NAME:
         return pack if kind == digits.NAME else None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import re
 from contextlib import suppress
@@ -161,7 +160,7 @@ def opened(run: str | Path, pack: str | Path | None, split: str) -> tuple[Path, 
     """
     path = checkpoints.find(run)
     trained = checkpoints.load(path)
-    images = pack_for(pack, path, trained, split) if pack else open_pack(_trained_on(path))
+    images = pack_for(pack, path, trained, split) if pack else open_pack(trained_on(path))
     if split not in images.splits or not len(images.splits[split]):
         there = [name for name, one in images.splits.items() if len(one)]
         raise ValueError(f"{images.path} has no {split} images; it has {', '.join(there)}")
@@ -212,7 +211,7 @@ def default_path(scores: Scores) -> Path:
     otherwise measured by.
     """
     checkpoint, words = Path(scores.members[0].checkpoint), []
-    if _described_pack(checkpoint).get("checksum") != scores.pack_checksum:
+    if runs.described_pack(checkpoint.parent).get("checksum") != scores.pack_checksum:
         name = re.sub(r"[^\w.]+", "_", scores.pack.resolve().name)[:40]
         words = [name, scores.pack_checksum[:8]]
     if words or scores.split != "val" or scores.views != 1:
@@ -224,21 +223,12 @@ def default_path(scores: Scores) -> Path:
     return scores.folder / f"{'-'.join(['scores', *words])}.json"
 
 
-def _described_pack(checkpoint: Path) -> dict[str, str]:
-    """What a run says of the pack that it was trained on; nothing where it does not."""
-    try:
-        pack = json.loads((checkpoint.parent / "environment.json").read_text("utf-8"))["pack"]
-        return {name: text for name, text in pack.items() if isinstance(text, str)}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return {}
-
-
-def _trained_on(checkpoint: Path) -> Path:
+def trained_on(checkpoint: Path) -> Path:
     """The pack that a checkpoint was trained on: where it was, else where it is from the run.
 
     Raises FileNotFoundError where it is not there any more, or was never described.
     """
-    described, folder = _described_pack(checkpoint), checkpoint.parent
+    described, folder = runs.described_pack(checkpoint.parent), checkpoint.parent
     places = [Path(described["path"])] if "path" in described else []
     if "relative" in described:
         places.append(folder.resolve() / described["relative"])

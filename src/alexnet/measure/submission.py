@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from alexnet.data.dataset import open_pack
 from alexnet.data.sources.devkit import Devkit, find_devkit
 from alexnet.data.sources.directory import Directory
 from alexnet.learn.checkpoint import replace_file
@@ -73,8 +73,7 @@ def _numbers(predictions: Predictions, devkit: Path | None) -> tuple[NDArray[np.
 def _packed_from(predictions: Predictions) -> Path | None:
     """Where the images of the pack came from, if that can still be seen."""
     try:
-        facts = json.loads((Path(predictions.pack) / "pack.json").read_text("utf-8"))
-        return Path(facts["source"]["path"])
+        return Path(open_pack(predictions.pack).source["path"])
     except (OSError, ValueError, KeyError, TypeError):
         return None
 

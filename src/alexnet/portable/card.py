@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import base64
 import json
-from dataclasses import dataclass
-from typing import Any, Literal
+from dataclasses import dataclass, fields
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import torch
@@ -17,6 +17,7 @@ from torch import Tensor
 
 from alexnet.data.augment import Preprocessing
 from alexnet.learn.checkpoint import Checkpoint
+from alexnet.validate import Range, check, parse_json
 
 KEY, FORMAT = "alexnet", 2
 READ = 1, 2
@@ -68,19 +69,15 @@ class Card:
     def from_text(cls, text: str | None, path: object) -> Card:
         """Read what `to_text` wrote. Raises ValueError, naming `path`, for anything else."""
         try:
-            facts = json.loads(text or "null")
-            if facts["format"] not in READ:
-                raise ValueError(f"format {facts['format']}, wanted {READ[0]} to {FORMAT}")
-            names = facts["wordnet_ids"]
-            return cls(
-                network=facts["network"],
-                classes=tuple(facts["classes"]),
-                wordnet_ids=None if names is None else tuple(names),
-                preprocessing=_preprocessing(facts["preprocessing"]),
-                precision=facts["precision"],
-                takes=facts.get("takes", "images"),
-            )
-        except (ValueError, KeyError, TypeError) as error:
+            place = "its metadata"
+            facts = check(parse_json(text or "null", place), dict[str, Any], place)
+            if facts.get("format") not in READ:
+                raise ValueError(f"format {facts.get('format')}, wanted {READ[0]} to {FORMAT}")
+            kept = {name: facts[name] for name in STORED if name in facts}
+            found: _Stored = check(kept, _Stored, place)
+            preprocessing = _preprocessing(found.preprocessing)
+            return cls(**{**vars(found), "preprocessing": preprocessing})
+        except ValueError as error:
             raise ValueError(
                 f"{path} does not say what its classes are and how its images are prepared "
                 f"({error}): it was not made by `alexnet export`, or by a newer version of it"
@@ -136,9 +133,32 @@ FILTER = (
 )
 
 
+@dataclass(frozen=True)
+class _Stored:
+    """What a card is made of again; the rest of it is for other programs."""
+
+    network: str
+    classes: tuple[str, ...]
+    wordnet_ids: tuple[str, ...] | None
+    preprocessing: dict[str, Any]
+    precision: Precision
+    takes: Takes = "images"
+
+
+STORED = tuple(field.name for field in fields(_Stored))
+
+
+@dataclass(frozen=True)
+class _Array:
+    shape: tuple[Annotated[int, Range(0, 1 << 20)], ...]
+    float32: str
+
+
 def _preprocessing(facts: dict[str, Any]) -> Preprocessing:
-    fields: dict[str, Any] = {k: _tensor(v) if isinstance(v, dict) else v for k, v in facts.items()}
-    return Preprocessing(**fields)
+    arrays = {name: value for name, value in facts.items() if isinstance(value, dict)}
+    tensors = {name: _tensor(check(array, _Array, name)) for name, array in arrays.items()}
+    settings = {name: value for name, value in facts.items() if name not in arrays}
+    return Preprocessing.restore(settings, tensors)
 
 
 def _array_text(x: Tensor) -> dict[str, Any]:
@@ -146,6 +166,6 @@ def _array_text(x: Tensor) -> dict[str, Any]:
     return {"shape": list(x.shape), "float32": base64.b64encode(raw).decode()}
 
 
-def _tensor(facts: dict[str, Any]) -> Tensor:
-    raw = np.frombuffer(base64.b64decode(facts["float32"]), "<f4").astype(np.float32)
-    return torch.from_numpy(raw.reshape(facts["shape"]))
+def _tensor(array: _Array) -> Tensor:
+    raw = np.frombuffer(base64.b64decode(array.float32), "<f4").astype(np.float32)
+    return torch.from_numpy(raw.reshape(array.shape))

@@ -21,7 +21,7 @@ from alexnet.learn import checkpoint as checkpoints
 from alexnet.learn import devices
 from alexnet.learn.checkpoint import Checkpoint
 from alexnet.measure.evaluate import Counts, evaluate
-from alexnet.measure.scores import _trained_on, relabeling
+from alexnet.measure.scores import relabeling, trained_on
 from alexnet.portable import quantize
 from alexnet.portable.card import KEY, Card, Takes
 from alexnet.portable.graph import onnx_model
@@ -129,7 +129,7 @@ def _pack_of(checkpoint: Path, pack: str | Path | None) -> Pack | None:
     if pack is not None:
         return open_pack(pack)
     try:
-        return open_pack(_trained_on(checkpoint))
+        return open_pack(trained_on(checkpoint))
     except FileNotFoundError:
         return None
 
