@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import torch.nn.functional as F
 from tests.kernels.twins import maps
 
 from alexnet.kernels.crops import Cut, crop_formula
@@ -114,6 +115,38 @@ def test_a_nan_comes_out_as_a_nan():
     assert out[0, 4].isnan().all()
     cuda_pool.max_forward(x, out, positions, 3, 2)
     assert out[0, 4].isnan().all()
+
+
+NANS = {
+    "one": [(0, 1)],
+    "one in the corner of four windows": [(2, 2)],
+    "two in a window": [(0, 1), (1, 0)],
+    "the last pixel, where windows are cut off": [(5, 5)],
+    "two in a window that is cut off": [(4, 5), (5, 4)],
+}
+
+
+@pytest.mark.parametrize("places", NANS.values(), ids=NANS)
+@pytest.mark.parametrize("dtype", TOLERANCE)
+def test_a_nan_wins_where_pytorch_lets_it_win(dtype, places):
+    x = images(1, 8, 6, 6, dtype=dtype)
+    for y, x_ in places:
+        x[0, :, y, x_] = float("nan")
+    of_window = F.max_pool2d(x, 3, 2, ceil_mode=True, return_indices=True)[1].cpu()
+    y, x_ = of_window // 6, of_window % 6
+    corner = torch.arange(3) * 2
+    wanted = (y - corner[:, None]) * 3 + x_ - corner
+    blocked = F.max_pool2d(x.float(), 3, 2, ceil_mode=True).cpu() <= 0
+    wanted[blocked] = 9
+    out, positions = new_outputs(x, 3, 2)
+    cuda_pool.max_forward(x, out, positions, 3, 2)
+    assert torch.equal(positions.long().cpu(), wanted)
+    assert torch.equal(positions.cpu(), relu_max(x.cpu(), 3, 2)[1])
+    if dtype == torch.float32:  # no ReLU, every map alike: the norm moves no maximum
+        alike = x[:, :1].expand(-1, 8, -1, -1).abs()
+        how = 1, 0.0, 0.75, 1.0, 1, 3, 2, "none"
+        cuda_norm.forward(channels_last(alike), out, positions, *how)
+        assert torch.equal(positions.cpu(), relu_norm_max(alike.cpu(), *how)[1])
 
 
 def test_no_images_need_no_kernel():
