@@ -11,13 +11,14 @@ import torch.nn.functional as F
 from tests.kernels.twins import maps
 
 from alexnet.kernels.crops import Cut, crop_formula
+from alexnet.kernels.dropout import keep_mask_formula, least_kept
 from alexnet.kernels.maps import channels_last, new_maps, new_outputs
 from alexnet.kernels.norm import relu_norm_max, relu_norm_max_backward
 from alexnet.kernels.pooling import relu_avg, relu_avg_backward, relu_max, relu_max_backward
 
 pytest.importorskip("triton", reason="Triton is not installed")
 
-from alexnet.kernels import cuda_crop, cuda_norm, cuda_pool
+from alexnet.kernels import cuda_crop, cuda_dropout, cuda_norm, cuda_pool
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 TOLERANCE = {torch.float32: 2e-5, torch.bfloat16: 4e-2}
@@ -107,6 +108,18 @@ def test_crops_are_those_of_the_formula(pixels, dtype):
     expect(out, crop_formula(records, cut, 0.04, 11, pixels).cpu())
 
 
+@pytest.mark.parametrize("p", [0.0, 0.5, 0.9, 1.0])
+@pytest.mark.parametrize("shape", [(1, 1), (3, 7), (2, 4 * cuda_dropout.GROUPS + 5), (0, 8)])
+@pytest.mark.parametrize(
+    ("key", "first_row"), [(0, 0), (2**63 - 1, 1), (1234567890123456789, 3 * 2**32 - 2)]
+)
+def test_masks_of_dropout_are_those_of_the_formula(key, first_row, shape, p):
+    draw = torch.tensor([key, first_row], device=DEVICE)
+    out = torch.zeros(shape, dtype=torch.bool, device=DEVICE)
+    cuda_dropout.kept_units(draw, out, 6, least_kept(p))
+    assert torch.equal(out, keep_mask_formula(draw, *shape, 6, least_kept(p)))
+
+
 def test_a_nan_comes_out_as_a_nan():
     x = images(1, 8, 5, 5, dtype=torch.float32)
     x[0, 4, 2, 2] = float("nan")
@@ -164,5 +177,5 @@ def test_they_compile_for_a_gpu_and_keep_to_its_registers(tmp_path):
     )
     assert done.returncode == 0, done.stderr
     stacks = dict(line.split() for line in done.stdout.splitlines())
-    assert len(stacks) == 7
+    assert len(stacks) == 8
     assert set(stacks.values()) == {"0"}
