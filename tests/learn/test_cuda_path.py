@@ -21,7 +21,7 @@ from alexnet.learn import devices
 from alexnet.learn.sgd import SGD
 from alexnet.learn.step import GraphedStep, stepper
 from alexnet.learn.train import train
-from alexnet.nets.layers import Strided
+from alexnet.nets.layers import Strided, dropouts, set_key
 from alexnet.recipe import Recipe
 
 GPUS, FREE = 2, 80 * 2**30
@@ -176,6 +176,28 @@ def test_a_first_step_is_recorded_and_replayed(precision, gpus):
         loss = step(some, torch.arange(len(some)) % 4)
         sgd.step(loss, 0.01)
         assert loss.isfinite()
+
+
+def test_dropout_of_a_recorded_step_reads_keys_that_are_written_before_a_replay(gpus, monkeypatch):
+    network = nets.build("cifar", 4, dropout=0.5).train()
+    machine = devices.machine("cuda", "float32")
+    devices.place(network, machine)
+    drawn = []
+    monkeypatch.setattr(torch.Tensor, "random_", lambda x, *_: drawn.append(x) or x.fill_(77))
+    step = GraphedStep(network, machine, (4, 3, 32, 32))
+    (dropout,) = dropouts(network)
+    assert not drawn  # nothing that a graph would record once and for all
+    place, batch = dropout.draw.data_ptr(), (torch.randn(4, 3, 32, 32), torch.arange(4))
+    replayed = []
+    step.graph = types.SimpleNamespace(replay=lambda: replayed.append(dropout.draw.tolist()))
+    step(*batch)
+    assert replayed == [[77, 77]]  # without a key, a new one for every replay
+    for key in (5, 6):
+        set_key(network, key, first_row=4)
+        step(*batch)
+    assert replayed[1:] == [[5, 4], [6, 4]]
+    assert len(drawn) == 1
+    assert dropout.draw.data_ptr() == place
 
 
 @pytest.mark.parametrize("resident", ["yes", "no", "auto"])
