@@ -17,10 +17,13 @@ from torch.cuda._utils import _get_device_index
 from torch.overrides import TorchFunctionMode
 
 from alexnet import nets
+from alexnet.data.augment import Preprocessing
+from alexnet.kernels import crops
 from alexnet.learn import devices
 from alexnet.learn.sgd import SGD
 from alexnet.learn.step import GraphedStep, stepper
 from alexnet.learn.train import train
+from alexnet.measure.evaluate import Counts, evaluate
 from alexnet.nets.layers import Strided, dropouts, set_key
 from alexnet.recipe import Recipe
 
@@ -208,3 +211,48 @@ def test_a_training_on_a_gpu_runs_and_says_where(resident, gpus, tiny_pack, quic
     assert (environment["device"], environment["device_name"]) == ("cuda:1", "GPU 1")
     assert environment["precision"] == "bf16"
     assert environment["settings"]["CUBLAS_WORKSPACE_CONFIG"] == ":4096:8"
+
+
+READS = {
+    getattr(torch.Tensor, name)
+    for name in ("item", "tolist", "cpu", "__float__", "__int__", "__bool__", "__index__")
+}
+
+
+class NothingRead(TorchFunctionMode):
+    """Fails where this thread asks for a number on the GPU, unless that is `allowed`."""
+
+    allowed = False
+
+    def __torch_function__(self, function, kinds, arguments=(), options=None):
+        assert self.allowed or function not in READS, f"{function} waits for the GPU"
+        return function(*arguments, **(options or {}))
+
+
+@pytest.mark.parametrize("many", [1, 10])
+def test_validation_on_a_gpu_reads_its_counts_once(many, gpus, tiny_pack, quick, monkeypatch):
+    machine = devices.machine("cuda", "float32")
+    how = Preprocessing.of(tiny_pack, quick).to(machine.device)
+    network = devices.place(nets.build("cifar", len(tiny_pack.classes), 28), machine)
+    network.initialize("variance")
+    split, classes = tiny_pack.splits["val"], len(tiny_pack.classes)
+    on_the_cpu = devices.Machine(torch.device("cpu"))
+    wanted = evaluate(network, split, how, classes, on_the_cpu, many=many, batch_size=20)
+    monkeypatch.setattr(crops, "_check_inside", lambda *_: None)  # on CUDA there is no check
+    watching, read, reads = NothingRead(), Counts.read, []
+
+    def at_the_end(counts):
+        watching.allowed = True
+        reads.append(counts)
+        return read(counts)
+
+    monkeypatch.setattr(Counts, "read", at_the_end)
+    with watching:
+        found = evaluate(network, split, how, classes, machine, many=many, batch_size=20)
+    assert len(reads) == 1
+    assert reads[0].device == machine.device
+    assert found.seen == wanted.seen == len(split)
+    assert torch.equal(found.per_class, wanted.per_class)
+    assert found.loss == wanted.loss
+    with pytest.raises(AssertionError, match="waits for the GPU"), NothingRead():
+        found.per_class.sum().item()

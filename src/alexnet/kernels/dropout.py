@@ -5,7 +5,8 @@ Philox (Salmon et al., "Parallel Random Numbers: As Easy as 1, 2, 3", 2011) turn
 follows from the key and from where the unit is, so that every device, every precision and every
 way to split a batch draws the same.
 
-    counter = (unit // 4, layer, row, row >> 32)     word of the unit = philox(counter, key)[unit % 4]
+    counter = (unit // 4, layer, row, row >> 32)
+    word of the unit = philox(counter, key)[unit % 4]
 """
 
 # mypy: disable-error-code="no-untyped-def"
