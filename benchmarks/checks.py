@@ -37,6 +37,7 @@ from alexnet.learn.log import Screen
 from alexnet.learn.processor import bf16_units
 from alexnet.learn.step import Step, stepper
 from alexnet.learn.train import fresh, train
+from alexnet.nets.layers import set_key
 from alexnet.recipe import Recipe
 from interleave import machine, options
 from made import made_pack
@@ -126,7 +127,7 @@ def steps(device: str, batch: int) -> Iterator[Check]:
         found = []
         for step in used, used, Step(network, where):  # twice, for what a replay leaves behind
             network.zero_grad()
-            torch.manual_seed(7)
+            set_key(network, 7)
             loss = step(images, labels)
             found.append([loss, *(p.grad.clone() for p in network.parameters())])
         for name, mine in ("a replay", found[0]), ("a second replay", found[1]):

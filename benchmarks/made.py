@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -22,6 +21,7 @@ from alexnet.learn import devices
 from alexnet.learn.sgd import SGD
 from alexnet.learn.step import stepper
 from alexnet.learn.train import fresh, step_seed
+from alexnet.nets.layers import set_key
 from alexnet.recipe import Recipe
 
 DIFFERENT = 2048
@@ -94,7 +94,7 @@ class Training:
     def losses(self, epoch: int, start: int = 0) -> Iterator[Tensor]:
         """The loss of every step of an epoch, not yet waited for, from step `start` on."""
         for step, batch in enumerate(self.batches.epoch(epoch, start), start):
-            torch.manual_seed(step_seed(self.recipe.seed, epoch, step))
+            set_key(self.network, step_seed(self.recipe.seed, epoch, step))
             loss = self.step(batch.images, batch.labels)
             self.sgd.step(loss, RATE)
             yield loss

@@ -12,33 +12,35 @@ import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
-from alexnet.kernels import cuda_crop, cuda_norm, cuda_pool
+from alexnet.kernels import cuda_crop, cuda_dropout, cuda_norm, cuda_pool
 
 FLOATS = "x", "out", "gradient", "kept"
-SIZES = "images", "maps", "height", "width", "high", "wide"
+SIZES = "images", "maps", "height", "width", "high", "wide", "units"
 TYPES = {
     **dict.fromkeys(FLOATS, "*bf16"),
     **dict.fromkeys(SIZES, "i32"),
     **dict.fromkeys(("alpha", "k", "scale"), "fp32"),
-    **dict.fromkeys(("chosen", "places"), "*i64"),
+    **dict.fromkeys(("chosen", "places", "draw"), "*i64"),
     **dict.fromkeys(("shifts", "mean"), "*fp32"),
     **dict.fromkeys(("records", "positions"), "*u8"),
-    "flips": "*i1",
+    **dict.fromkeys(("flips", "mask"), "*i1"),
 }
 NORM = {"BETA": 0.75, "N": 5, "RELU": "first", "TOWER": 48, "OCTETS": 12, "THREADS": 128}
 POOL = {"POOL": 3, "STRIDE": 2, "RELU_FIRST": True, "PIXELS": 8, "MAPS": 128}
 CROP = {"SIZE": 224, "SIDE": 256, "RGB": False, "BLOCK": cuda_crop.BLOCK}
+DROPOUT = {"LAYER": 6, "LEAST": 2**31, "GROUPS": cuda_dropout.GROUPS}
 KERNELS = (
     *(cuda_norm._forward, cuda_norm._backward),
     *(cuda_pool._max_forward, cuda_pool._max_backward),
     *(cuda_pool._avg_forward, cuda_pool._avg_backward),
     cuda_crop._crop,
+    cuda_dropout._kept_units,
 )
 
 
 def stack(kernel: triton.JITFunction) -> int:
     """The bytes of stack that the compiled kernel has."""
-    constants = {**NORM, **POOL, **CROP}
+    constants = {**NORM, **POOL, **CROP, **DROPOUT}
     names = kernel.arg_names
     values = {(names.index(name),): constants[name] for name in names if name in constants}
     aligned = {

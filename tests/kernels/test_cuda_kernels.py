@@ -7,16 +7,18 @@ from pathlib import Path
 
 import pytest
 import torch
+import torch.nn.functional as F
 from tests.kernels.twins import maps
 
 from alexnet.kernels.crops import Cut, crop_formula
+from alexnet.kernels.dropout import keep_mask_formula, least_kept
 from alexnet.kernels.maps import channels_last, new_maps, new_outputs
 from alexnet.kernels.norm import relu_norm_max, relu_norm_max_backward
 from alexnet.kernels.pooling import relu_avg, relu_avg_backward, relu_max, relu_max_backward
 
 pytest.importorskip("triton", reason="Triton is not installed")
 
-from alexnet.kernels import cuda_crop, cuda_norm, cuda_pool
+from alexnet.kernels import cuda_crop, cuda_dropout, cuda_norm, cuda_pool
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 TOLERANCE = {torch.float32: 2e-5, torch.bfloat16: 4e-2}
@@ -106,6 +108,18 @@ def test_crops_are_those_of_the_formula(pixels, dtype):
     expect(out, crop_formula(records, cut, 0.04, 11, pixels).cpu())
 
 
+@pytest.mark.parametrize("p", [0.0, 0.5, 0.9, 1.0])
+@pytest.mark.parametrize("shape", [(1, 1), (3, 7), (2, 4 * cuda_dropout.GROUPS + 5), (0, 8)])
+@pytest.mark.parametrize(
+    ("key", "first_row"), [(0, 0), (2**63 - 1, 1), (1234567890123456789, 3 * 2**32 - 2)]
+)
+def test_masks_of_dropout_are_those_of_the_formula(key, first_row, shape, p):
+    draw = torch.tensor([key, first_row], device=DEVICE)
+    out = torch.zeros(shape, dtype=torch.bool, device=DEVICE)
+    cuda_dropout.kept_units(draw, out, 6, least_kept(p))
+    assert torch.equal(out, keep_mask_formula(draw, *shape, 6, least_kept(p)))
+
+
 def test_a_nan_comes_out_as_a_nan():
     x = images(1, 8, 5, 5, dtype=torch.float32)
     x[0, 4, 2, 2] = float("nan")
@@ -114,6 +128,38 @@ def test_a_nan_comes_out_as_a_nan():
     assert out[0, 4].isnan().all()
     cuda_pool.max_forward(x, out, positions, 3, 2)
     assert out[0, 4].isnan().all()
+
+
+NANS = {
+    "one": [(0, 1)],
+    "one in the corner of four windows": [(2, 2)],
+    "two in a window": [(0, 1), (1, 0)],
+    "the last pixel, where windows are cut off": [(5, 5)],
+    "two in a window that is cut off": [(4, 5), (5, 4)],
+}
+
+
+@pytest.mark.parametrize("places", NANS.values(), ids=NANS)
+@pytest.mark.parametrize("dtype", TOLERANCE)
+def test_a_nan_wins_where_pytorch_lets_it_win(dtype, places):
+    x = images(1, 8, 6, 6, dtype=dtype)
+    for y, x_ in places:
+        x[0, :, y, x_] = float("nan")
+    of_window = F.max_pool2d(x, 3, 2, ceil_mode=True, return_indices=True)[1].cpu()
+    y, x_ = of_window // 6, of_window % 6
+    corner = torch.arange(3) * 2
+    wanted = (y - corner[:, None]) * 3 + x_ - corner
+    blocked = F.max_pool2d(x.float(), 3, 2, ceil_mode=True).cpu() <= 0
+    wanted[blocked] = 9
+    out, positions = new_outputs(x, 3, 2)
+    cuda_pool.max_forward(x, out, positions, 3, 2)
+    assert torch.equal(positions.long().cpu(), wanted)
+    assert torch.equal(positions.cpu(), relu_max(x.cpu(), 3, 2)[1])
+    if dtype == torch.float32:  # no ReLU, every map alike: the norm moves no maximum
+        alike = x[:, :1].expand(-1, 8, -1, -1).abs()
+        how = 1, 0.0, 0.75, 1.0, 1, 3, 2, "none"
+        cuda_norm.forward(channels_last(alike), out, positions, *how)
+        assert torch.equal(positions.cpu(), relu_norm_max(alike.cpu(), *how)[1])
 
 
 def test_no_images_need_no_kernel():
@@ -131,5 +177,5 @@ def test_they_compile_for_a_gpu_and_keep_to_its_registers(tmp_path):
     )
     assert done.returncode == 0, done.stderr
     stacks = dict(line.split() for line in done.stdout.splitlines())
-    assert len(stacks) == 7
+    assert len(stacks) == 8
     assert set(stacks.values()) == {"0"}

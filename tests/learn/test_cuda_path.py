@@ -17,11 +17,14 @@ from torch.cuda._utils import _get_device_index
 from torch.overrides import TorchFunctionMode
 
 from alexnet import nets
+from alexnet.data.augment import Preprocessing
+from alexnet.kernels import crops
 from alexnet.learn import devices
 from alexnet.learn.sgd import SGD
 from alexnet.learn.step import GraphedStep, stepper
 from alexnet.learn.train import train
-from alexnet.nets.layers import Strided
+from alexnet.measure.evaluate import Counts, evaluate
+from alexnet.nets.layers import Strided, dropouts, set_key
 from alexnet.recipe import Recipe
 
 GPUS, FREE = 2, 80 * 2**30
@@ -178,6 +181,28 @@ def test_a_first_step_is_recorded_and_replayed(precision, gpus):
         assert loss.isfinite()
 
 
+def test_dropout_of_a_recorded_step_reads_keys_that_are_written_before_a_replay(gpus, monkeypatch):
+    network = nets.build("cifar", 4, dropout=0.5).train()
+    machine = devices.machine("cuda", "float32")
+    devices.place(network, machine)
+    drawn = []
+    monkeypatch.setattr(torch.Tensor, "random_", lambda x, *_: drawn.append(x) or x.fill_(77))
+    step = GraphedStep(network, machine, (4, 3, 32, 32))
+    (dropout,) = dropouts(network)
+    assert not drawn  # nothing that a graph would record once and for all
+    place, batch = dropout.draw.data_ptr(), (torch.randn(4, 3, 32, 32), torch.arange(4))
+    replayed = []
+    step.graph = types.SimpleNamespace(replay=lambda: replayed.append(dropout.draw.tolist()))
+    step(*batch)
+    assert replayed == [[77, 77]]  # without a key, a new one for every replay
+    for key in (5, 6):
+        set_key(network, key, first_row=4)
+        step(*batch)
+    assert replayed[1:] == [[5, 4], [6, 4]]
+    assert len(drawn) == 1
+    assert dropout.draw.data_ptr() == place
+
+
 @pytest.mark.parametrize("resident", ["yes", "no", "auto"])
 def test_a_training_on_a_gpu_runs_and_says_where(resident, gpus, tiny_pack, quick, tmp_path):
     recipe = dataclasses.replace(quick, epochs=1)
@@ -186,3 +211,48 @@ def test_a_training_on_a_gpu_runs_and_says_where(resident, gpus, tiny_pack, quic
     assert (environment["device"], environment["device_name"]) == ("cuda:1", "GPU 1")
     assert environment["precision"] == "bf16"
     assert environment["settings"]["CUBLAS_WORKSPACE_CONFIG"] == ":4096:8"
+
+
+READS = {
+    getattr(torch.Tensor, name)
+    for name in ("item", "tolist", "cpu", "__float__", "__int__", "__bool__", "__index__")
+}
+
+
+class NothingRead(TorchFunctionMode):
+    """Fails where this thread asks for a number on the GPU, unless that is `allowed`."""
+
+    allowed = False
+
+    def __torch_function__(self, function, kinds, arguments=(), options=None):
+        assert self.allowed or function not in READS, f"{function} waits for the GPU"
+        return function(*arguments, **(options or {}))
+
+
+@pytest.mark.parametrize("many", [1, 10])
+def test_validation_on_a_gpu_reads_its_counts_once(many, gpus, tiny_pack, quick, monkeypatch):
+    machine = devices.machine("cuda", "float32")
+    how = Preprocessing.of(tiny_pack, quick).to(machine.device)
+    network = devices.place(nets.build("cifar", len(tiny_pack.classes), 28), machine)
+    network.initialize("variance")
+    split, classes = tiny_pack.splits["val"], len(tiny_pack.classes)
+    on_the_cpu = devices.Machine(torch.device("cpu"))
+    wanted = evaluate(network, split, how, classes, on_the_cpu, many=many, batch_size=20)
+    monkeypatch.setattr(crops, "_check_inside", lambda *_: None)  # on CUDA there is no check
+    watching, read, reads = NothingRead(), Counts.read, []
+
+    def at_the_end(counts):
+        watching.allowed = True
+        reads.append(counts)
+        return read(counts)
+
+    monkeypatch.setattr(Counts, "read", at_the_end)
+    with watching:
+        found = evaluate(network, split, how, classes, machine, many=many, batch_size=20)
+    assert len(reads) == 1
+    assert reads[0].device == machine.device
+    assert found.seen == wanted.seen == len(split)
+    assert torch.equal(found.per_class, wanted.per_class)
+    assert found.loss == wanted.loss
+    with pytest.raises(AssertionError, match="waits for the GPU"), NothingRead():
+        found.per_class.sum().item()

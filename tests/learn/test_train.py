@@ -73,9 +73,9 @@ def test_a_run_folder_holds_what_a_person_looks_for(straight):
 
 
 def twenty_losses(pack, run, recipe):
-    """The losses of two epochs of ten steps."""
+    """The losses of two epochs of ten steps, at a rate that lets no difference in rounding grow."""
     listener = Listener()
-    recipe = dataclasses.replace(recipe, epochs=2)
+    recipe = dataclasses.replace(recipe, epochs=2, learning_rate=0.005)
     train(pack, run, recipe, device="cpu", log_seconds=0, screen=listener)
     return [report.loss for report in listener.reports]
 

@@ -48,3 +48,23 @@ def test_counts_are_integers_and_add_up_over_batches():
     assert whole.wrong5 == sum(int(y not in t) for y, t in zip(labels, top5, strict=True))
     assert whole.wrong1 == int((p.argmax(1) != labels).sum())
     assert whole.per_class[:, 0].tolist() == np.bincount(labels, minlength=7).tolist()
+
+
+def test_counting_reads_nothing_from_the_device():
+    device = torch.device("meta")  # which has no numbers to read
+    counts = Counts(7, device)
+    for images in (4, 3):
+        logits = torch.zeros(images, 7, device=device)
+        counts.add(logits.softmax(1), torch.zeros(images, dtype=torch.int64, device=device))
+    assert counts.per_class.device == counts.log_loss.device == device
+    with pytest.raises(NotImplementedError):
+        counts.read()
+
+
+def test_counts_are_read_whole():
+    counts = Counts(3)
+    counts.add(torch.tensor([[0.5, 0.25, 0.25]] * 2), torch.tensor([0, 2]))
+    found = counts.read()
+    assert (found.seen, found.wrong1, found.wrong5) == (2, 1, 0)
+    assert found.per_class.tolist() == [[1, 0, 0], [0, 0, 0], [1, 1, 0]]
+    assert found.loss == counts.loss == (0 - np.log(0.5) - np.log(0.25)) / 2

@@ -10,6 +10,7 @@ from torch import nn
 from alexnet.kernels import norm_pool, relu_pool, response_norm
 from alexnet.nets.layers import (
     Dropout,
+    InvertedDropout,
     Strided,
     TowerLinear,
     avg_pool,
@@ -20,6 +21,7 @@ from alexnet.nets.layers import (
     max_pool,
     nail_bed,
     round_up,
+    set_key,
     side_after,
 )
 
@@ -139,6 +141,124 @@ def test_dropout_is_the_papers():
     assert set(kept.unique().tolist()) == {0.0, 1.0}
     assert kept.mean().item() == pytest.approx(0.75, abs=0.02)
     assert torch.equal(dropout.eval()(x), 0.75 * x)
+
+
+DTYPES = [torch.float32, torch.bfloat16]
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_half_of_the_units_are_kept_in_every_precision(dtype):
+    dropout = Dropout(0.5).train()
+    set_key(dropout, 3)
+    kept = dropout(torch.ones(512, 4096, dtype=dtype))
+    assert kept.dtype == dtype
+    standard_error = 0.5 / kept.numel() ** 0.5  # 0.00035; bf16 chance kept 0.499
+    assert abs(kept.double().mean().item() - 0.5) < 3 * standard_error
+
+
+def test_under_autocast_the_same_units_are_kept():
+    layer, dropout = nn.Linear(64, 256), Dropout(0.5).train()
+    found = []
+    for enabled in (False, True):
+        set_key(dropout, 11)
+        with torch.autocast("cpu", torch.bfloat16, enabled=enabled):
+            found.append(dropout(layer(torch.ones(8, 64))))
+    assert [x.dtype for x in found] == DTYPES
+    assert torch.equal(found[0] != 0, found[1] != 0)
+
+
+def test_a_key_decides_what_is_kept_and_without_one_every_pass_differs():
+    dropout, x = Dropout(0.5).train(), torch.ones(4, 512)
+    torch.manual_seed(0)
+    fresh = [dropout(x) for _ in range(2)]
+    torch.manual_seed(0)
+    assert torch.equal(dropout(x), fresh[0])
+    assert not torch.equal(*fresh)
+    found = []
+    for key in (5, 5, 6):
+        set_key(dropout, key)
+        found.append(dropout(x))
+    assert torch.equal(found[0], found[1])
+    assert not torch.equal(found[1], found[2])
+
+
+def test_a_key_draws_nothing_from_the_default_generator():
+    dropout, before = Dropout(0.5).train(), torch.get_rng_state()
+    set_key(dropout, 1)
+    dropout(torch.ones(4, 8))
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_two_processes_keep_what_one_would_keep():
+    dropout, x = Dropout(0.5).train(), torch.ones(10, 64)
+    set_key(dropout, 8)
+    whole, parts = dropout(x), []
+    for first, last in (0, 4), (4, 10):
+        set_key(dropout, 8, first_row=first)
+        parts.append(dropout(x[first:last]))
+    assert torch.equal(whole, torch.cat(parts))
+
+
+@pytest.mark.parametrize("kind", [Dropout, InvertedDropout])
+def test_the_gradient_passes_through_the_units_that_were_kept(kind):
+    dropout, x = kind(0.5).train(), torch.randn(4, 3, 5, requires_grad=True)
+    set_key(dropout, 8)
+    y = dropout(x)
+    y.sum().backward()
+    scale = 1 if kind is Dropout else 2
+    assert torch.equal(x.grad, scale * (y != 0).float())
+    assert torch.equal(y, x * x.grad)
+    assert dropout(torch.ones(0, 7)).shape == (0, 7)
+
+
+def test_inverted_dropout_is_that_of_pytorch():
+    x = torch.randn(64, 1000)
+    for p in (0.0, 0.25, 1.0):
+        mine, theirs = InvertedDropout(p), nn.Dropout(p)
+        assert torch.equal(mine.eval()(x), theirs.eval()(x))
+        kept, wanted = mine.train()(x), theirs.train()(x)
+        assert torch.allclose(kept[kept != 0], (x / max(1 - p, 0.1))[kept != 0])
+        assert abs((kept != 0).float().mean() - (wanted != 0).float().mean()) < 0.01
+
+
+@pytest.mark.parametrize("p", [-0.1, 1.5, float("nan")])
+def test_dropout_needs_a_probability(p):
+    with pytest.raises(ValueError, match="must be a probability, from 0 to 1"):
+        Dropout(p)
+
+
+def test_a_compiled_network_keeps_what_the_plain_one_keeps():
+    network = nn.Sequential(nn.Linear(8, 32), Dropout(0.5, 6), nn.ReLU(), Dropout(0.3, 7)).train()
+    compiled, x = torch.compile(network, backend="aot_eager"), torch.randn(4, 8)
+    for key in (1, 2, 3):
+        found = []
+        for forward in (network, compiled):
+            set_key(network, key)
+            network.zero_grad()
+            y = forward(x)
+            y.sum().backward()
+            found.append((y, network[0].weight.grad.clone()))
+        torch.testing.assert_close(*found)
+
+
+def test_a_compiled_network_without_a_key_keeps_others_every_time():
+    network = nn.Sequential(nn.Identity(), Dropout(0.5, 6)).train()
+    compiled, x = torch.compile(network, backend="aot_eager"), torch.ones(4, 64)
+    assert not torch.equal(compiled(x), compiled(x))
+
+
+def test_a_network_made_without_memory_has_a_key_once_it_has_weights():
+    with torch.device("meta"):
+        network = nn.Sequential(nn.Linear(4, 8), Dropout(0.5))
+    weights = {"0.weight": torch.ones(8, 4), "0.bias": torch.ones(8)}
+    network.load_state_dict(weights, assign=True)
+    assert set(network.train().cpu()(torch.ones(3, 4)).unique().tolist()) == {0.0, 5.0}
+
+
+def test_a_key_is_no_part_of_the_weights():
+    dropout = Dropout(0.5)
+    assert not dropout.state_dict()
+    assert dropout.half().draw.dtype == torch.int64
 
 
 def test_towers_of_a_linear_layer_read_their_own_half():

@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 
 from alexnet import nets
+from alexnet.nets.layers import dropouts
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 FEWER_PIXELS = {224: 99, 32: 16, 24: 12}
@@ -54,6 +55,14 @@ def test_every_weight_is_counted_in_the_table_of_layers(name):
 )
 def test_parameters_are_those_of_the_paper_and_of_the_2012_code(name, classes, expected):
     assert parameters(name, classes) == expected
+
+
+@pytest.mark.parametrize("name", nets.NETS)
+def test_the_dropouts_of_a_network_have_numbers_of_their_own(name):
+    with torch.device("meta"):
+        numbers = [dropout.layer for dropout in dropouts(nets.build(name))]
+    assert numbers
+    assert len(set(numbers)) == len(numbers)
 
 
 @pytest.mark.parametrize("name", DIFFERENT)

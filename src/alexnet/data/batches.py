@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from alexnet.data.augment import Preprocessing, augment, chosen_views, draws, order
+from alexnet.data.augment import Draw, Preprocessing, augment, chosen_views, draws, order
 from alexnet.data.dataset import Split
 from alexnet.data.homes import Batch, Plan, ahead, home_for
 from alexnet.learn.devices import Machine
@@ -68,22 +68,70 @@ def views(
 
     The views of an image stand together: images N·many 3 crop crop, labels N.
     """
+    if device.type == "cuda":
+        yield from _views_on_gpu(split, labels, members, how, device, many, batch_size)
+        return
 
     def make(start: int) -> Batch:
         some = members[start : start + batch_size]
-        images = see(split.gather(some), how, many).to(device)
-        return Batch(images, torch.from_numpy(labels[some]).to(device), some)
+        images = see(split.gather(some), how, many)
+        return Batch(images, torch.from_numpy(labels[some]), some)
 
     for batch, _ in ahead(make, range(0, len(members), batch_size)):
         yield batch
 
 
+def _views_on_gpu(
+    split: Split,
+    labels: NDArray[np.int64],
+    members: NDArray[np.int64],
+    how: Preprocessing,
+    device: torch.device,
+    many: int,
+    batch_size: int,
+) -> Iterator[Batch]:
+    """The same for a GPU: records cross as uint8, one batch ahead, and are cropped there.
+
+    They cross on a stream of their own, from pinned memory, read and sent by another thread; the
+    caller waits for that thread alone, never for what it has asked of the GPU.
+    """
+    shape = min(batch_size, len(members)), *split.shape
+    pinned = [torch.empty(shape, dtype=torch.uint8, pin_memory=True) for _ in range(2)]
+    crossed = [torch.empty(shape, dtype=torch.uint8, device=device) for _ in range(2)]
+    cropped = [torch.cuda.Event() for _ in range(2)]
+    stream = torch.cuda.Stream(device)
+    there = torch.from_numpy(labels[members]).to(device)
+    draws = [draw.to(device) for draw in chosen_views(many, shape[0], how.room)]
+
+    def cross(start: int) -> int:
+        some, slot = members[start : start + batch_size], start // batch_size % 2
+        split.gather(some, pinned[slot][: len(some)].numpy())
+        with torch.cuda.stream(stream):
+            stream.wait_event(cropped[slot])
+            crossed[slot].copy_(pinned[slot], non_blocking=True)
+        stream.synchronize()  # in this thread alone: the pinned memory is free again
+        return start
+
+    for start, _ in ahead(cross, range(0, len(members), batch_size)):
+        some, slot = members[start : start + batch_size], start // batch_size % 2
+        records = crossed[slot][: len(some)]
+        images = _crops(records, [draw[: len(some)] for draw in draws], how)
+        cropped[slot].record()
+        yield Batch(images, there[start : start + batch_size], some)
+
+
 def see(records: NDArray[np.uint8], how: Preprocessing, many: int) -> Tensor:
     """The views of packed records, uint8 N record… → float N·many 3 crop crop, beside the mean."""
-    there = torch.from_numpy(records).to(how.mean.device)
-    chosen = chosen_views(many, len(records), how.room)
-    seen = [augment(there, draw.to(how.mean.device), how) for draw in chosen]
-    if many == 1:
+    device = how.mean.device
+    draws = [draw.to(device) for draw in chosen_views(many, len(records), how.room)]
+    return _crops(torch.from_numpy(records).to(device), draws, how)
+
+
+def _crops(records: Tensor, draws: list[Draw], how: Preprocessing) -> Tensor:
+    """One crop of every record for each of the draws, those of a record together."""
+    every = torch.arange(len(records), device=records.device)
+    seen = [augment(records, draw, how, indices=every) for draw in draws]
+    if len(draws) == 1:
         return seen[0]
     images = torch.stack(seen, dim=1).flatten(0, 1)
     return images.contiguous(memory_format=torch.channels_last)

@@ -15,6 +15,7 @@ from alexnet.kernels.cuda_pool import (
     at,
     covers,
     dead,
+    is_within,
     larger,
     launch,
     pixel_of_window,
@@ -62,10 +63,11 @@ def _forward(
         if RELU == "first":
             a = _rectified(a)
         powers = _powers(_bases(a, alpha, k, N), BETA)
+        within = is_within(i, j, here, height, width, POOL, STRIDE)
         found, places = (), ()
         for f in tl.static_range(8):
             value = a[f + N // 2] * powers[f]
-            value, place = larger(best[f], won[f], value, here)
+            value, place = larger(best[f], won[f], value, here, within)
             found, places = found + (value,), places + (place,)
         best, won = found, places
     target = at(image, i, j, high, wide, maps) + start

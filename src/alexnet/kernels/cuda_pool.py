@@ -73,7 +73,8 @@ def _max_forward(
     for here in tl.static_range(POOL * POOL):
         source = x + pixel_of_window(image, i, j, here, height, width, maps, POOL, STRIDE)
         value = tl.load(source[:, None] + c, mask, 0.0).to(tl.float32)
-        best, won = larger(best, won, value, here)
+        within = is_within(i, j, here, height, width, POOL, STRIDE)[:, None]
+        best, won = larger(best, won, value, here, within)
     target = at(image, i, j, high, wide, maps)[:, None] + c
     tl.store(out + target, rectified(best), mask)
     tl.store(positions + target, dead(won, best, POOL), mask)
@@ -167,11 +168,17 @@ def pixel_of_window(
 ):
     """Where position `here` of each window is in memory: the last row or column for those outside.
 
-    A maximum never moves to a pixel that it has seen, so this takes the place of masks.
+    So every load is from memory of the image; `is_within` tells which of them count.
     """
     y = tl.minimum(i * STRIDE + here // POOL, height - 1)
     x = tl.minimum(j * STRIDE + here % POOL, width - 1)
     return at(image, y, x, height, width, maps)
+
+
+@triton.jit
+def is_within(i, j, here, height, width, POOL: tl.constexpr, STRIDE: tl.constexpr):
+    """Whether position `here` of each window lies inside the image."""
+    return (i * STRIDE + here // POOL < height) & (j * STRIDE + here % POOL < width)
 
 
 @triton.jit
@@ -181,10 +188,13 @@ def rectified(x):
 
 
 @triton.jit
-def larger(best, won, value, here):
-    """The larger of `best` and `value` and where it was; a NaN wins and stays, as in PyTorch."""
-    best_yet = tl.maximum(best, value, propagate_nan=tl.PropagateNan.ALL)
-    return best_yet, tl.where(best_yet != best, here, won)
+def larger(best, won, value, here, within):
+    """The larger of `best` and `value` and its position, where `value` is `within` the image.
+
+    A NaN wins and stays, and of several NaNs the last one is the winner, as in PyTorch.
+    """
+    wins = within & ((value > best) | (value != value))
+    return tl.where(wins, value, best), tl.where(wins, here, won)
 
 
 @triton.jit

@@ -35,7 +35,7 @@ class Machine:
     resident: Residence = "auto"
     """Whether the training images live in the memory of the GPU: auto is yes where they fit."""
     compiled: bool = False
-    """Whether torch.compile prepares the training step; dropout then draws other numbers."""
+    """Whether torch.compile prepares the training step."""
 
     @property
     def dtype(self) -> torch.dtype:

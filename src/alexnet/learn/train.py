@@ -39,6 +39,7 @@ from alexnet.learn.sgd import SGD
 from alexnet.learn.step import stepper
 from alexnet.learn.transfer import Transfer
 from alexnet.measure.evaluate import Counts, evaluate
+from alexnet.nets.layers import set_key
 from alexnet.nets.variations import network_of
 from alexnet.recipe import SMALLEST_PHOTOGRAPH, Recipe
 
@@ -199,7 +200,7 @@ class Training:
         for step, batch in enumerate(
             self.batches.epoch(epoch, self.position.step), self.position.step
         ):
-            torch.manual_seed(step_seed(self.recipe.seed, epoch, step))
+            set_key(self.network, step_seed(self.recipe.seed, epoch, step))
             loss = self.step(batch.images, batch.labels)
             self.sgd.step(loss, self.rates_at(epoch, step))
             meter.add(step, loss, len(batch.labels))
@@ -307,7 +308,7 @@ def fresh(recipe: Recipe, classes: int) -> nn.Module:
 
 
 def step_seed(seed: int, epoch: int, step: int) -> int:
-    """The seed of what the device draws in one step (dropout): a hash of where the step is."""
+    """The key of what dropout draws in one step, 63 bits: a hash of where the step is."""
     digest = hashlib.blake2b(f"{seed}/{epoch}/{step}".encode(), digest_size=8).digest()
     return int.from_bytes(digest, "little") >> 1
 

@@ -17,6 +17,7 @@ from alexnet.data.dataset import Split
 from alexnet.data.homes import Batch
 from alexnet.learn.devices import Machine
 
+CPU = torch.device("cpu")
 VIEWS_AT_ONCE = 128
 """Views that the network is shown together, in evaluating and in predicting: where the number
 differs, so do the last bits of what it says."""
@@ -24,27 +25,54 @@ differs, so do the last bits of what it says."""
 
 @dataclass
 class Counts:
-    """What an evaluation has counted. Errors stay integers until somebody prints them."""
+    """What an evaluation has counted, on the device that it runs on.
+
+    Adding waits for nothing there; reading a number waits for the device. Errors stay integers
+    until somebody prints them.
+    """
 
     classes: int
-    seen: int = 0
-    wrong1: int = 0
-    wrong5: int = 0
-    loss_sum: float = 0.0
+    device: torch.device = CPU
     per_class: Tensor = field(init=False)
     """classes 3 int64: seen, wrong at 1, wrong at 5."""
+    log_loss: Tensor = field(init=False)
+    """The sum of the negative log-probabilities of the right classes, float64, in nats."""
 
     def __post_init__(self) -> None:
-        self.per_class = torch.zeros(self.classes, 3, dtype=torch.int64)
+        self.per_class = torch.zeros(self.classes, 3, dtype=torch.int64, device=self.device)
+        self.log_loss = torch.zeros((), dtype=torch.float64, device=self.device)
 
     def add(self, probabilities: Tensor, labels: Tensor) -> None:
-        """Count N images: probabilities N classes, labels N."""
+        """Count N images: probabilities N classes, labels N, both on the device."""
         ranks = ranks_of(probabilities, labels)
         chosen = probabilities.gather(1, labels[:, None])[:, 0]
         tally = torch.stack([torch.ones_like(ranks), (ranks >= 1).long(), (ranks >= 5).long()], 1)
-        self.per_class.index_add_(0, labels.cpu(), tally.cpu())
-        self.seen, self.wrong1, self.wrong5 = self.per_class.sum(0).tolist()
-        self.loss_sum -= float(chosen.double().clamp_min(1e-45).log().sum())
+        self.per_class.index_add_(0, labels, tally)
+        self.log_loss -= chosen.double().clamp_min(1e-45).log().sum()
+
+    def read(self) -> Counts:
+        """The same counts on the CPU, once the device has finished."""
+        counts = Counts(self.classes)
+        counts.per_class, counts.log_loss = self.per_class.cpu(), self.log_loss.cpu()
+        return counts
+
+    @property
+    def seen(self) -> int:
+        """Images."""
+        return self._total(0)
+
+    @property
+    def wrong1(self) -> int:
+        """Images whose first label is wrong."""
+        return self._total(1)
+
+    @property
+    def wrong5(self) -> int:
+        """Images whose label is not among the first five."""
+        return self._total(2)
+
+    def _total(self, column: int) -> int:
+        return int(self.per_class[:, column].sum())
 
     @property
     def top1(self) -> float:
@@ -59,7 +87,7 @@ class Counts:
     @property
     def loss(self) -> float:
         """Mean negative log-probability of the right class, in nats."""
-        return self._per_image(self.loss_sum)
+        return self._per_image(self.log_loss.item())
 
     def _per_image(self, total: float) -> float:
         """Divide by the images seen. Raises ValueError if there were none: no error is 0 then."""
@@ -114,7 +142,7 @@ def evaluate(
     out. Raises RuntimeError if the images counted are not exactly those that had to be.
     """
     labels = split.labels if relabel is None else relabel[split.labels]
-    members, counts = np.flatnonzero(labels >= 0), Counts(classes)
+    members, counts = np.flatnonzero(labels >= 0), Counts(classes, machine.device)
     was_training = network.training
     network.eval()
     size = max(1, batch_size // many)
@@ -122,6 +150,7 @@ def evaluate(
     for likely, batch in answers(network, batches, machine, many):
         counts.add(likely, batch.labels)
     network.train(was_training)
+    counts = counts.read()
     if counts.seen != len(members):
         raise RuntimeError(f"{counts.seen} images were counted where there are {len(members)}")
     return counts

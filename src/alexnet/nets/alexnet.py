@@ -70,7 +70,7 @@ class AlexNet(nn.Module):
         self.pool2 = Pool(unit, norm, overlap, towers)
         self.pool5 = Pool(unit, False, overlap)
         self.unit3, self.unit4, self.unit6, self.unit7 = (UNITS[unit]() for _ in range(4))
-        self.dropout6, self.dropout7 = Dropout(dropout), Dropout(dropout)
+        self.dropout6, self.dropout7 = Dropout(dropout, 6), Dropout(dropout, 7)
         for name in sorted(set(without)):
             leave_out(self, name)
 

@@ -16,6 +16,7 @@ from alexnet.kernels.map_norm import map_norm
 from alexnet.nets.layers import (
     UNITS,
     Convolution,
+    InvertedDropout,
     See,
     Weighted,
     avg_pool,
@@ -67,7 +68,7 @@ class Cifar(Small):
         self.conv2 = Convolution(32, 32, 5, padding=2)
         self.conv3 = Convolution(32, 64, 5, padding=2)
         self.fc4 = nn.Linear(64 * side * side, classes)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = InvertedDropout(dropout)
         self.unit, self.gain = unit, 2.0 if unit == "relu" else 1.0
 
     def forward(self, x: Tensor, see: See = unseen) -> Tensor:
@@ -100,7 +101,7 @@ class Cifar80sec(Small):
         self.conv3 = Convolution(32, 64, 5, padding=2)
         self.fc4 = nn.Linear(64 * side * side, 64)
         self.fc5 = nn.Linear(64, classes)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = InvertedDropout(dropout)
 
     def forward(self, x: Tensor, see: See = unseen) -> Tensor:
         """N 3 H W → N classes; `see` is shown every named layer."""         # N  3 32 32
@@ -126,7 +127,7 @@ class Cifar18pct(Small):
         self.conv2 = Convolution(32, 32, 5, padding=2)
         self.conv3 = Convolution(32, 64, 5, padding=2)
         self.fc4 = nn.Linear(64 * side * side, classes)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = InvertedDropout(dropout)
 
     def forward(self, x: Tensor, see: See = unseen) -> Tensor:
         """N 3 H W → N classes; `see` is shown every named layer."""             # N  3 32 32
@@ -158,7 +159,7 @@ class Cifar13pct(Small):
         self.local3 = Local(64, 32, side)
         self.local4 = Local(32, 32, side)
         self.fc5 = nn.Linear(32 * side * side, classes)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = InvertedDropout(dropout)
 
     def forward(self, x: Tensor, see: See = unseen) -> Tensor:
         """N 3 H W → N classes; `see` is shown every named layer."""             # N  3 24 24
@@ -188,7 +189,7 @@ class Cifar11pct(Small):
         self.local3 = Local(64, 64, side)
         self.local4 = Local(64, 32, side)
         self.fc5 = nn.Linear(32 * side * side, classes)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = InvertedDropout(dropout)
 
     def forward(self, x: Tensor, see: See = unseen) -> Tensor:
         """N 3 H W → N classes; `see` is shown every named layer."""             # N  3 24 24

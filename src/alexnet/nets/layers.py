@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from alexnet.kernels import convolve
+from alexnet.kernels.dropout import keep_mask
 
 See = Callable[[str, Tensor], Tensor]
 """Called with every layer's name and output; what it returns goes on to the next layer."""
@@ -149,20 +150,75 @@ class Dropout(nn.Module):
 
     As the paper prints it (section 4.2): nothing is rescaled in training, and the outputs are
     multiplied at test time, where `torch.nn.Dropout` does it the other way round.
+
+    Which units are kept follows from the key that `set_key` has written, the `layer` and a unit's
+    place in the batch, the same in every precision, on every device. Without a key each forward
+    pass draws one from torch's default generator. The layers of a network need numbers of their
+    own, or their masks are alike.
     """
 
-    def __init__(self, p: float = 0.5) -> None:
+    draw: Tensor
+    """2 int64: the key, and where the first row stands in the whole batch."""
+
+    def __init__(self, p: float = 0.5, layer: int = 0) -> None:
+        """Raises ValueError where p is no probability."""
         super().__init__()
-        self.p = p
+        if not 0 <= p <= 1:
+            raise ValueError(f"p is {p}, and must be a probability, from 0 to 1")
+        self.p, self.layer, self.has_key = p, layer, False
+        # On the CPU even in a network on `meta`, which gets its weights later, but no key.
+        draw = torch.zeros(2, dtype=torch.int64, device="cpu")
+        self.register_buffer("draw", draw, persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        """N D → N D."""
-        if not self.training:
-            return x * (1 - self.p)
-        return x * (torch.rand_like(x) >= self.p)
+        """N … → N …"""
+        return x * self.mask(x) if self.training else x * (1 - self.p)
+
+    def mask(self, x: Tensor) -> Tensor:
+        """Which units are kept this time: N … → N … bool."""
+        self.draw_key()
+        units = math.prod(x.shape[1:])
+        return keep_mask(self.draw, len(x), units, layer=self.layer, p=self.p).view(x.shape)
+
+    def draw_key(self) -> None:
+        """Write a key drawn by torch's default generator, unless one has been set."""
+        if not self.has_key:
+            self.draw.random_(2**62)
 
     def extra_repr(self) -> str:
-        return f"p={self.p}"
+        return f"p={self.p}, layer={self.layer}"
+
+
+class InvertedDropout(Dropout):
+    """Dropout scaled as `torch.nn.Dropout` scales it: by 1 / (1 − p) in training, not afterwards.
+
+    With p = 0 it does nothing.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """N … → N …"""
+        if not self.training or self.p == 0:
+            return x
+        kept = x * self.mask(x)
+        return kept / (1 - self.p) if self.p < 1 else kept
+
+
+def dropouts(network: nn.Module) -> list[Dropout]:
+    """The dropout layers of a network."""
+    return [module for module in network.modules() if isinstance(module, Dropout)]
+
+
+def set_key(network: nn.Module, key: int, first_row: int = 0) -> None:
+    """Let dropout keep what this key says, from now on: call it before every training step.
+
+    The key has up to 63 bits. `first_row` is where the first row that this process sees stands in
+    the batch of all processes. Both are written into tensors on the device, where recorded graphs
+    and compiled steps read them.
+    """
+    for dropout in dropouts(network):
+        dropout.has_key = True
+        dropout.draw[0].fill_(key)
+        dropout.draw[1].fill_(first_row)
 
 
 class Weights(nn.Module):

@@ -60,7 +60,7 @@ class Net131(nn.Module):
         self.fc6 = nn.Linear(256 * side * side, 4096)
         self.fc7 = nn.Linear(4096, 4096)
         self.fc8 = nn.Linear(4096, classes)
-        self.dropout = Dropout(dropout)
+        self.dropout6, self.dropout7 = Dropout(dropout, 6), Dropout(dropout, 7)
 
     def initialize(self, how: str) -> None:
         """Draw new weights: `printed` as the code did, or `variance` (`keep_variance`)."""
@@ -88,8 +88,8 @@ class Net131(nn.Module):
         x = see("pool5", relu_pool(x))                                      # N  256   6   6
         x = x.contiguous().flatten(1)                                       # N 9216
         x = see("fc6", F.relu(self.fc6(x), inplace=True))                   # N 4096
-        x = see("fc7", F.relu(self.fc7(self.dropout(x)), inplace=True))     # N 4096
-        return see("fc8", self.fc8(self.dropout(x)))                        # N classes
+        x = see("fc7", F.relu(self.fc7(self.dropout6(x)), inplace=True))    # N 4096
+        return see("fc8", self.fc8(self.dropout7(x)))                       # N classes
 
     def pool1(self, x: Tensor) -> Tensor:
         """Response norm, max pool, ReLU: N C H W → N C H/2 W/2, rounded up."""

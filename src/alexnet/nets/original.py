@@ -59,7 +59,7 @@ class Net145(nn.Module):
         self.fc6: nn.Module = nn.Linear(256 * side * side, 4096)
         self.fc7: nn.Module = nn.Linear(4096, 4096)
         self.fc8 = nn.Linear(4096, classes)
-        self.dropout = Dropout(dropout)
+        self.dropout6, self.dropout7 = Dropout(dropout, 6), Dropout(dropout, 7)
 
     def last_side(self, size: int) -> int:
         """The side of the last maps."""
@@ -97,8 +97,8 @@ class Net145(nn.Module):
         """From the last maps on: N 256 6 6 → N classes."""
         x = x.contiguous().flatten(1)                                       # N 9216
         x = see("fc6", F.relu(self.fc6(x), inplace=True))                   # N 4096
-        x = see("fc7", F.relu(self.fc7(self.dropout(x)), inplace=True))     # N 4096
-        return see("fc8", self.fc8(self.dropout(x)))                        # N classes
+        x = see("fc7", F.relu(self.fc7(self.dropout6(x)), inplace=True))    # N 4096
+        return see("fc8", self.fc8(self.dropout7(x)))                       # N classes
 
 
 class Net145Half(Net145):
@@ -239,6 +239,6 @@ class Net146Wide(Net146):
         """From the last maps on: N 256 6 6 → N classes."""
         x = x.contiguous().flatten(1)                                       # N 9216
         x = see("fc6", F.relu(self.fc6(x), inplace=True))                   # N 4096
-        x = see("fc7", F.relu(self.fc7(self.dropout(x)), inplace=True))     # N 4096
-        x = see("linear8", self.linear8(self.dropout(x)))                   # N 2048
+        x = see("fc7", F.relu(self.fc7(self.dropout6(x)), inplace=True))    # N 4096
+        x = see("linear8", self.linear8(self.dropout7(x)))                  # N 2048
         return see("fc8", self.fc8(x))                                      # N classes
