@@ -71,8 +71,12 @@ class Life:
 
 def check_alone() -> None:
     """Raise RuntimeError if this process has other threads, which no fork would survive."""
-    tasks = Path("/proc/self/task")
-    if tasks.exists() and (count := len(list(tasks.iterdir()))) > 1:
+    tasks, began = Path("/proc/self/task"), time.monotonic()
+    if not tasks.exists():
+        return
+    while (count := len(list(tasks.iterdir()))) > 1 and time.monotonic() - began < 5:
+        time.sleep(0.01)  # one that has been joined may still be going
+    if count > 1:
         raise RuntimeError(f"{count} threads: forking would lose those that are not this one")
 
 

@@ -23,6 +23,8 @@ NETWORKS = {
 }
 IMAGES = {"small": {"train": 15, "val": 6, "side": 32}, "full": {"train": 2, "val": 1, "side": 256}}
 """So many of each of three classes."""
+SAVE_MINUTES = {"small": ("0", "0", "10"), "full": ("10", "0", "10")}
+"""Of one life after the other; 0 saves after every step."""
 CHECKPOINTS = "last", "best"
 
 
@@ -45,7 +47,7 @@ class Training:
 
         Where there is no checkpoint yet, it is given with and without --resume by turns.
         """
-        minutes = ("0", "0", "10")[number % 3]
+        minutes = SAVE_MINUTES[self.network][number % 3]
         resume = (run / "last.safetensors").exists() or (run.exists() and number % 2 == 1)
         command = ["train", str(self.pack), str(run), "--save-minutes", minutes]
         return [
