@@ -6,6 +6,7 @@ Each function returns folders: name of a file → its bytes.
 from __future__ import annotations
 
 import bz2
+import contextlib
 import csv
 import gzip
 import io
@@ -14,17 +15,21 @@ import lzma
 import struct
 import tempfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image
 from tests.conftest import CLASSES, picture, pictures
+from tests.data import test_decode
 from tests.data.source_files import tar
 from tests.data.test_sources_ilsvrc import kit_files, train_tar
 
 Files = dict[str, bytes]
 SIDE = 24
+HERE = b"(here)"
+"""Stands in environment.json for the folder in which an example is read."""
 PIECES = ("cat/1.png", "cat/2.png", "dog/1.png", "dog/3.png")
 
 
@@ -59,6 +64,16 @@ def quite_ok() -> bytes:
     return struct.pack(">4sIIBB", b"qoif", SIDE, SIDE, 3, 0) + body + bytes(7) + b"\1"
 
 
+def apple_icon() -> bytes:
+    """A .icns of one PNG and one compressed picture of 32×32; Pillow would write 1024×1024."""
+    png, packed = image_file("PNG", "RGBA", 32), (b"\xfd\x7f" * 8 + b"\x81\x40") * 3 * 8
+    parts = b"".join(
+        kind + struct.pack(">I", len(content) + 8) + content
+        for kind, content in ((b"icp5", png), (b"il32", packed[:204]), (b"l8mk", bytes(1024)))
+    )
+    return b"icns" + struct.pack(">I", len(parts) + 8) + parts
+
+
 def tiled_tiff(kind: int = 1, bits: int = 8) -> bytes:
     """A gray TIFF in tiles of 16×16: `kind` 3 holds floats."""
     side, tile = 32, 16
@@ -77,6 +92,9 @@ def tiled_tiff(kind: int = 1, bits: int = 8) -> bytes:
     return head + ends + np.linspace(0, 1, 4 * size, dtype="<f4").tobytes()[: 4 * size]
 
 
+LOSSLESS = [vars(test_decode)[x] for x in ("lossless_jpeg",) if x in vars(test_decode)]
+
+
 IMAGES: dict[str, Callable[[], list[tuple[str, bytes]]]] = {
     "jpeg": lambda: [
         ("x.jpg", image_file("JPEG")),
@@ -85,6 +103,7 @@ IMAGES: dict[str, Callable[[], list[tuple[str, bytes]]]] = {
         ("x.jpg", image_file("JPEG", "CMYK")),
         ("x.jpg", image_file("JPEG", side=130, subsampling=0, exif=_turned(6))),
         ("x.jpg", image_file("JPEG", restart_marker_rows=1)),
+        *(("x.jpg", make(picture(1, 0, SIDE))) for make in LOSSLESS),
     ],
     "png": lambda: [
         ("x.png", image_file("PNG")),
@@ -116,7 +135,7 @@ IMAGES: dict[str, Callable[[], list[tuple[str, bytes]]]] = {
         ("x.ico", image_file("ICO", "RGBA", sizes=[(16, 16), (24, 24)])),
         ("x.ico", image_file("ICO", "RGBA", sizes=[(16, 16)], bitmap_format="bmp")),
     ],
-    "icns": lambda: [("x.icns", image_file("ICNS", "RGBA", 32))],
+    "icns": lambda: [("x.icns", apple_icon())],
     "ppm": lambda: [("x.ppm", image_file("PPM", mode)) for mode in ("RGB", "L", "1", "I")],
     "tga": lambda: [
         ("x.tga", image_file("TGA")),
@@ -250,10 +269,8 @@ def unfinished_pack() -> Files:
 
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder, "x.pack")
-        try:
+        with contextlib.suppress(Stop):
             pack(pictures(4, 2, 16), out, processes=1, shard_images=7, progress=stop)
-        except Stop:
-            pass
         return {f"x.pack/{name}": content for name, content in read_folder(out).items()}
 
 
@@ -267,12 +284,12 @@ def trained(epochs: int = 1) -> Files:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         made = pack(pictures(8, 4, 32), folder / "x.pack", processes=1)
-        from dataclasses import replace
-
         recipe = replace(RECIPES["cifar"], epochs=epochs, batch_size=12, crop=28)
         train(made, folder / "run", recipe, device="cpu")
         predict(folder / "run", made.path).write(folder / "x.npz")
         found = read_folder(folder)
+    environment = "run/environment.json"
+    found[environment] = found[environment].replace(name.encode(), HERE)
     return {name: content for name, content in found.items() if "tensorboard" not in name}
 
 
@@ -285,7 +302,7 @@ def portable() -> Files:
         for file, content in trained().items():
             path = folder / file
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(content)
+            path.write_bytes(content.replace(HERE, str(folder).encode()))
         try:
             for ending in "onnx", "xml":
                 export(folder / "run", folder / f"x.{ending}", pack=folder / "x.pack")

@@ -20,6 +20,9 @@ NAMES = (
     *(b"train-images-idx3-ubyte", b"train-labels-idx1-ubyte", b"101_ObjectCategories"),
     *(b"LOC_synset_mapping.txt", b"ILSVRC2012_img_val.tar", b"ILSVRC2012_devkit_t12.tar.gz"),
 )
+TARGETS = ".", "..", "../..", "cat", "../cat", "nowhere", "../train", "/dev/zero", "/dev/tty"
+"""Of symbolic links."""
+PICTURE = image_file("PNG", side=4)
 KINDS = "file", "file", "file", "folder", "folder", "link", "link", "pipe", "empty", "locked"
 
 
@@ -30,11 +33,13 @@ def make(chance: random.Random) -> Files:
         base = [f"{split}/{name}" for split in ("train", "val") for name in PIECES]
     things: list[Any] = [["file", name, ""] for name in base]
     for _ in range(chance.randint(1, 6)):
-        where = chance.choice(("", "cat", "dog", "train", "train/cat", "val", *[x[1] for x in things]))
+        where = chance.choice(
+            ("", "cat", "dog", "train", "train/cat", "val", *[x[1] for x in things])
+        )
         path = "/".join(filter(None, (where, _name(chance))))
         if chance.random() < 0.05:
             path = "/".join([path, *["deep"] * chance.choice((10, 60, 300))])
-        target = chance.choice((".", "..", "../..", "cat", "../cat", "nowhere", "/dev/zero", path.rsplit("/", 1)[-1], "../train", "/dev/tty"))  # fmt: skip
+        target = chance.choice((*TARGETS, path.rsplit("/", 1)[-1]))
         things.append([chance.choice(KINDS), path, target])
     return {"folder.json": json.dumps(things).encode()}
 
@@ -78,7 +83,7 @@ def _put(place: Path, kind: str, path: bytes, target: str) -> None:
             os.mkfifo(at)
         else:
             with open(at, "wb") as file:
-                file.write(b"" if kind == "empty" else image_file("PNG", side=4))
+                file.write(b"" if kind == "empty" else PICTURE)
             if kind == "locked":
                 os.chmod(at, 0)
     except OSError:

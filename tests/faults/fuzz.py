@@ -36,10 +36,8 @@ from multiprocessing.connection import Connection, Pipe
 from pathlib import Path
 from typing import Any
 
-from tests.faults import lives  # isort: skip  - first: it sets the numbers of threads
-
-import numpy as np
-
+from tests.faults import lives  # isort: skip
+import numpy as np  # after `lives`, which sets the numbers of threads
 from tests.faults.examples import Files
 from tests.faults.judge import FAILING, judge, place
 from tests.faults.machine import describe
@@ -53,8 +51,8 @@ HANGS = 20.0
 ADDRESS_SPACE = 6 << 30
 """Bytes beyond what the process has that it cannot get: the machine is others' too."""
 WEIGHTS = {".json": 4, ".mat": 2}
-NOT_WARMED = "portable", "commands"
-"""Readers whose libraries start threads, which no fork would survive."""
+NOT_WARMED = "portable", "commands", "workers"
+"""Readers that start threads or processes, which no fork would survive."""
 
 
 @dataclass(frozen=True)

@@ -80,9 +80,9 @@ class Loop:
 
     def prepare(self) -> None:
         """Warm this process up, and make what the ends are compared with."""
-        with contextlib.redirect_stderr(io.StringIO()), contextlib.redirect_stdout(io.StringIO()):
-            with contextlib.suppress(SystemExit):
-                self.subject.work(self.folder / "warm", 0)()
+        quiet = contextlib.redirect_stderr(io.StringIO()), contextlib.redirect_stdout(io.StringIO())
+        with quiet[0], quiet[1], contextlib.suppress(SystemExit):
+            self.subject.work(self.folder / "warm", 0)()
         whole = self.folder / "undisturbed"
         life = lives.live(self.subject.work(whole, 0), Death())
         if life.status != 0:
@@ -114,10 +114,14 @@ class Loop:
             else:
                 yield Death(seconds=whole * early), real
 
-    def once(self, number: int) -> None:
+    def planned(self, touch: int) -> Iterator[tuple[Death, bool]]:
+        """Death before this change of the file system, and every other time before it again."""
+        for _ in range(1 + touch % 2):
+            yield Death(touch=touch), False
+
+    def once(self, number: int, deaths: Iterator[tuple[Death, bool]]) -> None:
         """One training or packing from its first life to its end."""
         place = self.folder / f"{number}"
-        deaths = self.deaths()
         for count in range(MOST_LIVES + 1):
             death, real = next(deaths, (Death(), False))
             life = self._live(place, count, death, real)
@@ -153,6 +157,9 @@ class Loop:
         elif life.status not in _allowed(death):
             end = _last_line(life.printed)
             self._problem(f"{_kind(death)}: ended with status {life.status}: {end}", death, life)
+        elif life.status == -death.number != -signal.SIGKILL and self.subject.begun(life):
+            if not self.subject.finished(place):
+                self._problem(f"signal {death.number} ended it unsaved", death, life)
         elif death.deaf and not life.killed and not self.subject.finished(place):
             self._problem("an unread terminal ended it before its end", death, life)
         for problem in lives.ask(lambda: self.subject.problems(place)) if place.exists() else ():
@@ -217,9 +224,11 @@ def run(subject: Subject, folder: Path, options: argparse.Namespace) -> Record:
     loop.prepare()
     number = 0
     kills = math.ceil(options.kills * subject.share)
-    while loop.record.kills < kills and time.monotonic() - began < options.seconds:
-        loop.once(number)
+    while time.monotonic() - began < options.seconds:
         number += 1
+        if number > loop.touches if options.every_touch else loop.record.kills >= kills:
+            break
+        loop.once(number, loop.planned(number) if options.every_touch else loop.deaths())
         loop.record.seconds = time.monotonic() - began
         print(_line(loop.record), end="\r" if sys.stdout.isatty() else "\n", flush=True)
     return loop.record
@@ -247,6 +256,11 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--network", choices=list(NETWORKS), default="small")
     parser.add_argument("--kinds", nargs="+", choices=list(PACKINGS), default=list(PACKINGS))
     parser.add_argument("--kills", type=int, default=100, help="of all kinds together")
+    parser.add_argument(
+        "--every-touch",
+        action="store_true",
+        help="instead of random instants: before each change of the file system, one by one",
+    )
     parser.add_argument("--seconds", type=float, default=math.inf, help="at most, of each kind")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", type=Path, help="where the record is written")

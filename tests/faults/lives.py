@@ -14,6 +14,7 @@ THREADS = int(os.environ.get("OMP_NUM_THREADS") or 1)
 for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ[_name] = "1"
 
+import contextlib  # noqa: E402
 import mmap  # noqa: E402
 import pickle  # noqa: E402
 import resource  # noqa: E402
@@ -117,7 +118,7 @@ def ask(question: Callable[[], Any]) -> Any:
         if life.status != 0:
             raise RuntimeError(f"a judge ended with status {life.status}: {life.printed[-3000:]}")
         answer.seek(0)
-        return pickle.load(answer)  # noqa: S301 - our own
+        return pickle.load(answer)  # our own
 
 
 def _be_born(work: Callable[[], object], death: Death, log: int, touches: mmap.mmap) -> None:
@@ -139,10 +140,8 @@ def _be_born(work: Callable[[], object], death: Death, log: int, touches: mmap.m
         traceback.print_exc()
     finally:
         for stream in sys.stdout, sys.stderr:
-            try:
+            with contextlib.suppress(OSError):
                 stream.flush()
-            except OSError:
-                pass
         os._exit(status)
 
 

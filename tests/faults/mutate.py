@@ -82,7 +82,9 @@ def repeat_chunk(chance: random.Random, content: bytes) -> Mutated:
     place, size = _chunk(chance, content)
     times = chance.choice((1, 1, 2, 100))
     chunk = content[place : place + size] * times
-    return content[:place] + chunk + content[place:], f"{size} bytes at {place} again, {times} times"
+    return content[:place] + chunk + content[
+        place:
+    ], f"{size} bytes at {place} again, {times} times"
 
 
 def insert_chunk(chance: random.Random, content: bytes) -> Mutated:

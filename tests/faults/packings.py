@@ -1,9 +1,10 @@
-"""Packings that are killed: after every kill there is no pack or a whole one; the end is the same."""
+"""Packings that are killed: there is no pack or a whole one, and the end is always the same."""
 
 from __future__ import annotations
 
 import functools
 import hashlib
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +14,7 @@ import numpy as np
 from PIL import Image
 from tests.conftest import picture
 from tests.data.packing_sources import arrays, contents
+from tests.faults.lives import Life
 
 from alexnet import cli
 from alexnet.data.dataset import open_pack, verify
@@ -85,6 +87,10 @@ class PackingSubject:
         """A digest of every file of the folder."""
         return {name: hashlib.sha256(x).hexdigest() for name, x in contents(out).items()}
 
+    def begun(self, life: Life) -> bool:
+        """A packing has nothing to save when it is asked to stop: every signal is a kill."""
+        return False
+
     def wrong_at_the_end(self, out: Path) -> list[str]:
         """What is wrong with a finished pack, by itself."""
         return self.problems(out)
@@ -96,6 +102,8 @@ def _told(work: Callable[[], object]) -> None:
         work()
     except cli.FAILURES as error:
         sys.exit(f"alexnet: {error}")
+    except KeyboardInterrupt:
+        sys.exit(128 + signal.SIGINT)
 
 
 def _write_photos(folder: Path) -> None:

@@ -78,6 +78,22 @@ def read_image(folder: Path, name: str) -> None:
         raise Wrong(f"pixels {pixels.dtype} {pixels.shape}")
 
 
+@functools.cache
+def workers() -> Any:
+    """One decoding process, as packing has them, for all inputs of this process."""
+    from alexnet.data.workers import Workers
+
+    return Workers(OPTIONS, processes=1, timeout=10.0)
+
+
+def read_through_workers(folder: Path, name: str) -> None:
+    """An encoded image, decoded in another process: whatever happens there, there is an outcome."""
+    entries = [Entry("train", name, 0, content) for content in ((folder / name).read_bytes(),)]
+    ((item, outcome, _),) = workers().prepare(entries)
+    if item.name != name or outcome is None or not (outcome.reason or outcome.digest):
+        raise Wrong("an image that is neither used nor given up")
+
+
 def drain(source: Source) -> None:
     """Everything in a source, looked at; the first images also prepared."""
     for split in source.splits:
@@ -177,6 +193,9 @@ def read_run(folder: Path, name: str) -> None:
     from alexnet.measure.scores import opened
 
     run = folder / "run"
+    environment = run / "environment.json"
+    content = environment.read_bytes()
+    environment.write_bytes(content.replace(examples.HERE, str(folder).encode()))
 
     def rewind() -> None:
         log = RunLog(run, Screen())
@@ -249,7 +268,9 @@ def read_recipe(folder: Path, name: str) -> None:
         with torch.device("meta"):
             network_of(recipe, 10)
 
-    each(build, lambda: rates(recipe, 1.5, [0.5, 0.4]), lambda: recipe.differences(RECIPES["paper"]))
+    each(
+        build, lambda: rates(recipe, 1.5, [0.5, 0.4]), lambda: recipe.differences(RECIPES["paper"])
+    )
 
 
 def recipe_files() -> list[Files]:
@@ -310,6 +331,12 @@ READERS: dict[str, Reader] = {
             )
             for name in examples.IMAGES
         ),
+        Reader(
+            "workers",
+            lambda: [x for name in examples.IMAGES for x in image_examples(name)],
+            read_through_workers,
+            2.0,
+        ),
         *(
             Reader(
                 ending,
@@ -324,7 +351,7 @@ READERS: dict[str, Reader] = {
         Reader("cifar", examples.cifar, read_source, 3.0),
         Reader("norb", examples.norb, read_source, 4.0),
         Reader("ilsvrc", examples.ilsvrc, read_source, 2.0),
-        Reader("folders", lambda: [], folders.read, 1.0, make=folders.make),
+        Reader("folders", list, folders.read, 1.0, make=folders.make),
         Reader(
             "packs",
             lambda: [examples.small_pack(), examples.small_pack(pixels="yuv420")],
@@ -334,8 +361,13 @@ READERS: dict[str, Reader] = {
         Reader(
             "journals", lambda: [examples.unfinished_pack()], read_journal, 0.4, ("packing.json",)
         ),
-        Reader("checkpoints", lambda: [examples.trained(2)], read_checkpoint, 1.0, (
-            "last.safetensors",)),  # fmt: skip
+        Reader(
+            "checkpoints",
+            lambda: [examples.trained(2)],
+            read_checkpoint,
+            1.0,
+            ("last.safetensors",),
+        ),
         Reader(
             "runs", lambda: [examples.trained(2)], read_run, 0.5, ("environment.json", "log.jsonl")
         ),

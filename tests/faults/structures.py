@@ -269,4 +269,7 @@ def change(chance: random.Random, name: str, content: bytes) -> Mutated:
     ending = max((x for x in BY_ENDING if name.endswith(x)), key=len, default="")
     if not ending or chance.random() < 0.25:
         return change_bytes(chance, content)
-    return BY_ENDING[ending](chance, content)
+    try:
+        return BY_ENDING[ending](chance, content)
+    except Exception:  # noqa: BLE001 - an earlier change has left nothing of the structure
+        return change_bytes(chance, content)

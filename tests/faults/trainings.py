@@ -1,16 +1,18 @@
-"""Trainings that are killed: after every kill each checkpoint loads, and the end is the same bits."""
+"""Trainings that are killed: every checkpoint loads, and the end is the same bits."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import os
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from tests.conftest import pictures
+from tests.faults.lives import Life
 
 from alexnet import cli
 from alexnet.data.pack import pack
@@ -116,6 +118,10 @@ class Training:
         found["recipe.json"] = (run / "recipe.json").read_text()
         found["what is left over"] = sorted(path.name for path in run.glob(".*.partial"))
         return found
+
+    def begun(self, life: Life) -> bool:
+        """Whether steps were made, so that the weights are saved when it is asked to stop."""
+        return re.search(r"^epoch \d", life.printed, re.MULTILINE) is not None
 
     def wrong_at_the_end(self, run: Path) -> list[str]:
         """What a finished run says of itself and is not so."""
