@@ -34,7 +34,7 @@ from typing import Any
 from tests.faults import lives  # first: it sets the numbers of threads
 from tests.faults.lives import Death, Life
 from tests.faults.machine import describe
-from tests.faults.packings import PACKINGS, PackingSubject
+from tests.faults.packings import PACKINGS, SHARES, PackingSubject
 from tests.faults.trainings import NETWORKS, Training
 
 Subject = Training | PackingSubject
@@ -162,10 +162,15 @@ class Loop:
                 self._problem(f"signal {death.number} ended it unsaved", death, life)
         elif death.deaf and not life.killed and not self.subject.finished(place):
             self._problem("an unread terminal ended it before its end", death, life)
-        for problem in lives.ask(lambda: self.subject.problems(place)) if place.exists() else ():
+        for problem in self._problems_of(place) if place.exists() else ():
             self._problem(problem, death, life)
         for problem in self.subject.lost(place):
             self._problem(problem, death, life)
+
+    def _problems_of(self, place: Path) -> list[str]:
+        if self.subject.is_large:
+            return list(lives.ask(lambda: self.subject.problems(place)))
+        return self.subject.problems(place)
 
     def _compare(self, place: Path, death: Death) -> None:
         self.record.compared += 1
@@ -254,7 +259,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("what", choices=("train", "pack"))
     parser.add_argument("--network", choices=list(NETWORKS), default="small")
-    parser.add_argument("--kinds", nargs="+", choices=list(PACKINGS), default=list(PACKINGS))
+    parser.add_argument("--kinds", nargs="+", choices=list(PACKINGS), default=list(SHARES))
     parser.add_argument("--kills", type=int, default=100, help="of all kinds together")
     parser.add_argument(
         "--every-touch",

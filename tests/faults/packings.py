@@ -23,28 +23,34 @@ from alexnet.data.pack import pack, pack_images
 PHOTOS, CLASSES = 36, ("rings", "stripes", "spots")
 KINDS = {
     "numbers": "pixels that need no decoding",
+    "few": "a few of them",
     "photos": "files, decoded by two other processes",
 }
 SHARES = {"numbers": 0.8, "photos": 0.2}
+"""Of the kills, where no kind is named."""
+COUNTS = {"numbers": 40, "few": 6}
+"""Images of a split."""
 
 
 class PackingSubject:
     """A source that is packed, in shards of a few images."""
 
     full_disk = 3000
+    is_large = False
     share = 1.0
     """Of the kills: a packing that starts other processes takes a second or two."""
 
     def __init__(self, kind: str, folder: Path) -> None:
         self.name, self.kind, self.photos = f"pack, {KINDS[kind]}", kind, folder / "photos"
-        self.share = SHARES[kind]
+        self.share = SHARES.get(kind, 1.0)
         if kind == "photos" and not self.photos.exists():
             _write_photos(self.photos)
 
     def work(self, out: Path, number: int) -> Callable[[], object]:
         """One packing, or what is left of it."""
-        if self.kind == "numbers":
-            return lambda: _told(lambda: pack(arrays(40), out, shard_images=4))
+        if self.kind in COUNTS:
+            source = arrays(COUNTS[self.kind])
+            return lambda: _told(lambda: pack(source, out, shard_images=4))
         options: dict[str, Any] = {"size": 24, "shard_images": 5, "val_fraction": 0.2}
         return lambda: _told(
             lambda: pack_images(self.photos, out, processes=1 + number % 2, **options)
@@ -53,7 +59,10 @@ class PackingSubject:
     def command(self, out: Path, number: int) -> list[str]:
         """A program that does the same."""
         calls = {
-            "numbers": f"pack(arrays(40), {str(out)!r}, shard_images=4)",
+            **{
+                kind: f"pack(arrays({count}), {str(out)!r}, shard_images=4)"
+                for kind, count in COUNTS.items()
+            },
             "photos": (
                 f"pack_images({str(self.photos)!r}, {str(out)!r}, size=24, "
                 f"processes={1 + number % 2}, shard_images=5, val_fraction=0.2)"

@@ -35,10 +35,13 @@ class Training:
 
     file_bytes = {"small": 300_000, "full": 50_000_000}  # noqa: RUF012
     """Smaller than a checkpoint."""
+    is_large: bool
+    """Whether what is read to judge it should not stay in the memory of the forking process."""
     share = 1.0
 
     def __init__(self, network: str, folder: Path) -> None:
         self.name, self.network = f"train, {network} network", network
+        self.is_large = network == "full"
         self.pack, self.full_disk = folder / "pictures.pack", self.file_bytes[network]
         pack(pictures(**IMAGES[network]), self.pack, processes=1)
         self.seen: dict[Path, tuple[int, int]] = {}
