@@ -164,8 +164,8 @@ def at(batch: int, chosen: list[str], args: Any, folder: str) -> dict[str, Conte
 
 def from_path_to_labels(device: str, folder: str, rounds: int) -> dict[str, float]:
     """Medians in milliseconds: a JPEG file to five labels, the network alone, and their ratio."""
-    classifier = Classifier(fresh(), tuple(map(str, range(CLASSES))), plain(), torch.device(device))
-    devices.machine(device)
+    machine = devices.machine(device)
+    classifier = Classifier(fresh(), tuple(map(str, range(CLASSES))), plain(), machine)
     path = Path(folder, "photograph.jpg")
     path.write_bytes(simplejpeg.encode_jpeg(photograph(), 90))
     image = images_for(1, device, memory_format=torch.channels_last)

@@ -118,6 +118,7 @@ def train(layer: nn.Module, x: Tensor, gradient: Tensor) -> None:
 def first_layer(images: int, dtype: torch.dtype) -> Case:
     """conv1 of the large networks: as the network computes it, and both ways there are."""
     layer = Strided(3, 96, 11, stride=4).to(DEVICE, memory_format=torch.channels_last)
+    layer.prepare(dtype)
     weights = layer.weight, layer.bias
     x, gradient = torch.randn(images, 3, 224, 224), torch.randn(images, 96, 55, 55)
     x, gradient = channels_last(x.to(DEVICE)), channels_last(gradient.to(DEVICE, dtype))

@@ -194,6 +194,37 @@ def test_predict_reads_folders_and_goes_on_after_a_bad_file(trained, folder, tmp
         assert done.stdout.count("stripes") == 2
 
 
+def test_predict_finds_what_pack_finds_and_names_the_rest(trained, tmp_path):
+    folder = tmp_path / "images"
+    for place in ("a", "b", ".hidden"):
+        (folder / place).mkdir(parents=True)
+        Image.fromarray(picture(1, 7)).save(folder / place / "1\x1b[2J.png")
+    (folder / "a" / "notes.txt").write_text("none")
+    (folder / "a" / "circle").symlink_to("..")
+    os.mkfifo(folder / "a" / "pipe.png")
+    os.mkfifo(tmp_path / "named.png")
+    (folder / "b" / "zero").symlink_to("/dev/zero")
+    run, _ = trained
+    arguments = ("predict", run, tmp_path / "named.png", folder, "--device", "cpu", "--format")
+    done = alexnet(*arguments, "json")
+    rows = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [(row["image"], row.get("error")) for row in rows] == [
+        (f"{tmp_path}/named.png", f"{tmp_path}/named.png is a pipe, not a file"),
+        (f"{folder}/a/1\x1b[2J.png", None),
+        (f"{folder}/a/pipe.png", "not_a_file: a pipe, a socket or a device"),
+        (f"{folder}/b/1\x1b[2J.png", None),
+        (f"{folder}/b/zero", "not_a_file: a pipe, a socket or a device"),
+    ]
+    assert done.returncode == 1
+    assert "3 of the images could not be read" in done.stderr
+    for name in ".hidden", "a/notes.txt", "a/circle":
+        assert f"left out: {folder}/{name} (" in done.stderr
+    for style in "table", "csv":
+        done = alexnet(*arguments, style)
+        assert "\x1b" not in done.stdout + done.stderr
+        assert done.stdout.count("1\\x1b[2J.png") >= 2
+
+
 def test_predict_draws_a_figure_when_asked(trained, folder, tmp_path):
     run, _ = trained
     picture_file = tmp_path / "labels.png"

@@ -10,7 +10,16 @@ import pytest
 
 SOURCE = Path(__file__).parents[1] / "src" / "alexnet"
 ROWS = [
-    ["lab_notes", "recipe", "data.decode", "data.pixels", "kernels", "learn.devices"],
+    [
+        "lab_notes",
+        "recipe",
+        "data.decode",
+        "data.pixels",
+        "kernels",
+        "learn.devices",
+        "learn.processor",
+        "terminal",
+    ],
     [
         "learn.interrupt",
         "learn.log",

@@ -8,15 +8,23 @@
     classifier = alexnet.load("runs/photos")
     print(classifier.predict("cat.jpg").labels)
 
-Importing this package is quick: what needs torch is imported when it is first used.
+Importing this package is quick: what needs torch is imported when it is first used. It sets two
+environment variables, for this process and those it starts, unless they are set already: with
+`MKL_CBWR=AUTO,STRICT` and `CUBLAS_WORKSPACE_CONFIG=:4096:8` the libraries that multiply matrices
+for torch give the same bits every time, wherever their operands lie. They read them at their first
+call; MKL's may come before this import, and then a training says so.
 """
 
 from __future__ import annotations
 
+import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
+
+os.environ.setdefault("MKL_CBWR", "AUTO,STRICT")
+os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
 
 if TYPE_CHECKING:
     from alexnet.data.dataset import Pack, open_pack

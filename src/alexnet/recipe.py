@@ -227,6 +227,11 @@ FEW_IMAGES = 100_000
 """Under so many training images the printed initialization is slow to leave ln(classes)."""
 
 
+def packed_side(crop: int) -> int:
+    """The side at which photographs are packed for crops of this side: 256 for 224."""
+    return crop * 8 // 7
+
+
 def recommend(kind: str, size: int, images: int, validation: bool) -> tuple[str, str]:
     """The recipe for a pack, and why: (name, reason).
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from types import TracebackType
 from typing import Any
@@ -12,6 +13,7 @@ from rich.text import Text
 
 from alexnet.learn.log import Progress as TrainingProgress
 from alexnet.learn.log import Screen
+from alexnet.terminal import encodable, printable, unguarded
 
 BAR = 16
 """Characters that a bar takes."""
@@ -21,9 +23,10 @@ class Bar:
     """A bar with a text behind it, on stderr; without a terminal, the text as a line at times."""
 
     def __init__(self, seconds_between_lines: float = 10.0) -> None:
-        self.console = Console(stderr=True, highlight=False, soft_wrap=True)
+        stream = unguarded(sys.stderr)
+        self.console = Console(file=stream, highlight=False, soft_wrap=True)
         self.seconds, self.last = seconds_between_lines, 0.0
-        columns = BarColumn(BAR), TextColumn("{task.description}")
+        columns = BarColumn(BAR), TextColumn("{task.description}", markup=False)
         self.progress = Progress(*columns, console=self.console, transient=True)
         self.task: Any = None
 
@@ -49,11 +52,17 @@ class Bar:
             return
         if self.task is None:
             self.task = self.progress.add_task("")
-        self.progress.update(self.task, completed=done, total=total, description=short or text)
+        self.progress.update(
+            self.task, completed=done, total=total, description=self._safe(short or text)
+        )
 
     def say(self, text: str) -> None:
         """Print a line that stays."""
-        self.console.print(Text(text))
+        self.console.print(Text(self._safe(text)))
+
+    def _safe(self, text: str) -> str:
+        """What a file or class is called cannot move the cursor, nor be a letter too many."""
+        return encodable(printable(text, "\n"), self.console.encoding)
 
 
 class TrainingScreen(Screen):

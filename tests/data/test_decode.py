@@ -1,6 +1,9 @@
 """Decoding: every kind of image, or a reason."""
 
 import io
+import struct
+import subprocess
+import sys
 import tarfile
 import warnings
 import zlib
@@ -13,7 +16,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from alexnet.data.decode import NotAnImage, decode, misnamed, pillow_pixels
+from alexnet.data.decode import (
+    NotAnImage,
+    _is_usual,
+    decode,
+    memory_needed,
+    misnamed,
+    pillow_pixels,
+)
 
 AWKWARD = Path(__file__).parents[3] / "shared" / "data" / "awkward_images.tar"
 
@@ -192,6 +202,147 @@ def test_damaged_bytes_are_decoded_or_refused(content, data):
     for _ in range(data.draw(st.integers(1, 4))):
         broken[data.draw(st.integers(0, len(broken) - 1))] = data.draw(st.integers(0, 255))
     assert verdict(bytes(broken))
+
+
+def segment(marker: int, body: bytes) -> bytes:
+    """A segment of a JPEG: its marker, its length and what is in it."""
+    return bytes((0xFF, marker)) + (len(body) + 2).to_bytes(2) + body
+
+
+def lossless_jpeg(pixels) -> bytes:
+    """H W 3 as a lossless JPEG of 8 bits: each sample less its left neighbor, Huffman coded."""
+    height, width, _ = pixels.shape
+    samples = pixels.astype(int)
+    before = np.roll(samples, 1, axis=1)
+    before[1:, 0], before[0, 0] = samples[:-1, 0], 128
+    bits = ""
+    for step in (samples - before).reshape(-1).tolist():
+        size = abs(step).bit_length()
+        bits += f"{size:04b}"  # ten codes of four bits: a size each
+        bits += f"{step if step > 0 else step + (1 << size) - 1:0{size}b}" if size else ""
+    bits += "1" * (-len(bits) % 8)
+    scan = int(bits, 2).to_bytes(len(bits) // 8).replace(b"\xff", b"\xff\0")
+    frame = (
+        bytes((8,)) + height.to_bytes(2) + width.to_bytes(2) + bytes.fromhex("03011100021100031100")
+    )
+    table = bytes((0, 0, 0, 0, 10, *[0] * 12, *range(10)))
+    start = b"\xff\xd8" + segment(0xC3, frame) + segment(0xC4, table)
+    return start + segment(0xDA, bytes.fromhex("03010002000300010000")) + scan + b"\xff\xd9"
+
+
+@pytest.mark.parametrize("reduce_to", [None, 8])
+def test_a_lossless_jpeg_is_decoded_however_small_it_may_come_out(reduce_to):
+    content = lossless_jpeg(picture())
+    assert np.array_equal(decode(content, reduce_to=reduce_to).pixels, picture())
+
+
+USUAL = segment(0xC0, b"\x08\0\x10\0\x10\x01\x01\x11\0")
+
+
+@pytest.mark.parametrize(
+    ("content", "usual"),
+    [
+        (b"\xff\xd8" + USUAL, True),
+        (b"\xff\xd8\xff\xff\xff" + USUAL, True),
+        (b"\xff\xd8" + segment(0xE1, b"\xff\xc3" * 20) + USUAL, True),
+        (b"\xff\xd8" + USUAL.replace(b"\xc0", b"\xc1"), True),
+        (b"\xff\xd8" + USUAL.replace(b"\xc0", b"\xc2"), True),
+        (b"\xff\xd8" + USUAL.replace(b"\xc0", b"\xc3"), False),
+        (b"\xff\xd8" + USUAL.replace(b"\xc0", b"\xc9"), False),
+        (b"\xff\xd8\xff\xd8" + USUAL, False),
+        (b"\xff\xd8\0\0" + USUAL, False),
+        (b"\xff\xd8\xff\xe1\0\1" + USUAL, False),
+        (b"\xff\xd8" + segment(0xDA, b"\1\1\0\0\0\0") + USUAL, False),
+        (b"\xff\xd8\xff\xe1\xff\xff" + USUAL, False),
+        (b"\xff\xd8\xff", False),
+    ],
+)
+def test_only_usual_jpegs_in_good_order_are_for_the_fast_decoder(content, usual):
+    assert _is_usual(content) == usual
+
+
+@pytest.mark.parametrize("frame", [0xC5, 0xC6, 0xC7, 0xCD, 0xCE, 0xCF])
+def test_a_hierarchical_jpeg_is_refused_by_its_name(frame):
+    content = JPEG.replace(b"\xff\xc0", bytes((0xFF, frame)))
+    with pytest.raises(NotAnImage, match="hierarchical"):
+        decode(content)
+
+
+PEAK = """
+import sys
+from PIL import Image
+from alexnet.data.decode import decode, memory_needed
+import io
+
+def peak():
+    status = open("/proc/self/status").read()
+    return 1024 * int(status.split("VmHWM:")[1].split()[0])
+
+content = open(sys.argv[1], "rb").read()
+decode(open(sys.argv[2], "rb").read(), upright=True)  # what is loaded once
+before = peak()
+decode(content, upright=True)
+print(peak() - before, memory_needed(Image.open(io.BytesIO(content))))
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="peaks are read in /proc")
+@pytest.mark.parametrize(
+    ("format", "mode", "options"),
+    [
+        ("JPEG", "RGB", {"progressive": True, "subsampling": 0}),
+        ("JPEG", "CMYK", {"progressive": True}),
+        ("PNG", "RGBA", {}),
+        ("PNG", "I;16", {}),
+        ("TIFF", "F", {"compression": "tiff_lzw"}),
+        ("TIFF", "RGB", {"compression": "tiff_adobe_deflate"}),
+        ("WEBP", "RGBA", {}),
+        ("AVIF", "RGB", {"speed": 10}),
+        ("JPEG2000", "RGB", {}),
+        ("GIF", "P", {}),
+    ],
+)
+def test_decoding_takes_no_more_memory_than_was_estimated(format, mode, options, tmp_path):
+    side = 1500
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    for name, edge in (("large", side), ("small", 64)):
+        image = Image.fromarray(picture(edge, edge)).convert("L" if mode[0] in "IF" else mode)
+        image = image.convert("I;16" if mode == "I;16" else mode)
+        image.save(tmp_path / name, format, exif=exif, **options)
+    words = [sys.executable, "-c", PEAK, tmp_path / "large", tmp_path / "small"]
+    done = subprocess.run(words, capture_output=True, text=True, check=True)
+    taken, estimated = map(int, done.stdout.split())
+    assert taken < estimated + 3e6
+
+
+@pytest.mark.parametrize("format", ["PNG", "JPEG", "BMP", "TIFF"])
+def test_an_ordinary_image_at_the_pixel_limit_is_read(format):
+    decode(encoded(picture(), format), max_pixels=60 * 80)
+
+
+@pytest.mark.parametrize("format", ["WEBP", "AVIF", "JPEG2000"])
+def test_what_takes_more_memory_a_pixel_is_refused_at_fewer_pixels(format):
+    with pytest.raises(NotAnImage, match=rf"a 80×60 {format} .* --max-pixels raises it") as caught:
+        decode(encoded(picture(), format), max_pixels=60 * 80)
+    assert caught.value.reason == "too_much_memory"
+    decode(encoded(picture(), format), max_pixels=3 * 60 * 80)
+
+
+def test_a_tile_larger_than_its_image_is_refused():
+    image = Image.open(io.BytesIO(encoded(picture(), "TIFF", compression="tiff_lzw")))
+    image.tag_v2[322] = image.tag_v2[323] = 60_000
+    assert memory_needed(image) > 60_000**2
+
+
+def test_an_icon_is_as_large_as_what_is_inside():
+    large = encoded(np.zeros((900, 900, 3), np.uint8))
+    entry = struct.pack("<BBBBHHII", 16, 16, 0, 0, 1, 32, len(large), 22)
+    icon = struct.pack("<HHH", 0, 1, 1) + entry + large
+    with pytest.raises(NotAnImage, match="900×900 pixels, more than the limit"):
+        decode(icon, max_pixels=300_000)
+    with pytest.raises(NotAnImage, match="an icon with an image of 810,000 pixels takes 23 MB"):
+        decode(icon, max_pixels=900_000)
 
 
 @pytest.mark.parametrize("format", ["PNG", "JPEG"])

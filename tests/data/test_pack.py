@@ -7,20 +7,31 @@ import signal
 import subprocess
 import sys
 import tracemalloc
+import zlib
 from pathlib import Path
 
 import numpy as np
 import pytest
 from tests.data.packing_sources import arrays, contents, files, pixels, png, source
 
+from alexnet.data.beside import pack_beside
 from alexnet.data.dataset import open_pack, verify
 from alexnet.data.info import contact_sheet, info, outcome
 from alexnet.data.pack import pack, pack_images
-from alexnet.data.packing import expected
+from alexnet.data.packing import OtherPack, expected
 from alexnet.data.sources.entry import Entry, Source, Span
 from alexnet.data.sources.open import open_source
 
 ROOT = Path(__file__).parents[2]
+
+
+def write_photos(folder, names) -> Path:
+    """PNG files of 12×10 pixels, each named `names`."""
+    for name in names:
+        path = folder / f"{name}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(png(pixels(zlib.crc32(name.encode()), 12, 10)))
+    return folder
 
 
 def lines(path) -> list[dict]:
@@ -114,7 +125,7 @@ def test_a_source_that_changed_after_an_interruption_is_refused(photos, tmp_path
     (tmp_path / "pack" / "packing.json").write_text(
         (tmp_path / "pack" / "packing.json").read_text().replace('"done": true', '"done": false')
     )
-    with pytest.raises(ValueError, match=r"has changed since .* delete"):
+    with pytest.raises(ValueError, match=r"has changed since .* choose another"):
         pack(photos_now, tmp_path / "pack", processes=1, shard_images=7)
 
 
@@ -133,8 +144,82 @@ def test_a_finished_pack_is_opened_at_once_unless_something_differs(photos, tmp_
 def test_another_way_to_set_images_apart_is_another_pack(tmp_path):
     first = open_source("digits", seed=0)
     pack(first, tmp_path / "pack", processes=1)
-    with pytest.raises(ValueError, match=r"other settings \(remarks\)"):
+    with pytest.raises(OtherPack, match=r"other settings \(division .*'seed': 0.*'seed': 1"):
         pack(open_source("digits", seed=1), tmp_path / "pack")
+
+
+def without_division(path):
+    """Turn a pack, finished or begun, into one of an earlier version."""
+    facts = json.loads(path.read_text())
+    about = facts.get("about", facts)
+    del about["division"]
+    about["source"]["path"] = os.path.relpath(about["source"]["path"])
+    about["remarks"] = ["Other words."]
+    path.write_text(json.dumps(facts))
+
+
+def test_packs_of_earlier_versions_open_and_are_found_again(tmp_path):
+    folder = write_photos(
+        tmp_path / "divided", [f"{s}/{c}/1" for s in ("train", "val") for c in "ab"]
+    )
+    first = pack(open_source(folder), tmp_path / "pack", size=8, processes=1)
+    without_division(tmp_path / "pack" / "pack.json")
+    again = pack(open_source(folder), tmp_path / "pack", size=8, processes=1)
+    assert open_pack(tmp_path / "pack").checksum == again.checksum == first.checksum
+
+
+def test_a_pack_that_an_earlier_version_divided_is_named_and_can_be_used(tmp_path):
+    folder = write_photos(tmp_path / "photos", [f"{c}/{i}" for c in "ab" for i in range(3)])
+    pack(open_source(folder), tmp_path / "pack", size=8, processes=1)
+    without_division(tmp_path / "pack" / "pack.json")
+    with pytest.raises(OtherPack, match="by an earlier version, which held out a share of all"):
+        pack(open_source(folder), tmp_path / "pack", size=8, processes=1)
+    assert len(open_pack(tmp_path / "pack").splits["val"]) == 2
+
+
+def test_a_packing_that_an_earlier_version_began_is_named_or_goes_on(tmp_path):
+    flat = write_photos(tmp_path / "flat", [f"{c}/{i}" for c in "ab" for i in range(3)])
+    split = write_photos(tmp_path / "split", [f"{s}/{c}/1" for s in ("train", "val") for c in "ab"])
+    for folder in (flat, split):
+        out = tmp_path / f"{folder.name}.pack"
+        interrupt(open_source(folder), out, size=8, processes=1, shard_images=1)
+        without_division(out / "packing.json")
+    with pytest.raises(OtherPack, match="by an earlier version"):
+        pack(open_source(flat), tmp_path / "flat.pack", size=8, processes=1, shard_images=1)
+    made = pack(open_source(split), tmp_path / "split.pack", size=8, processes=1, shard_images=1)
+    assert made.splits["val"].labels.tolist() == [0, 1]
+
+
+def test_a_pack_is_made_beside_a_run_and_one_of_other_settings_beside_that(tmp_path):
+    folder = write_photos(tmp_path / "photos", [f"{c}/{i}" for c in "ab" for i in range(3)])
+    run, said = tmp_path / "runs" / "one", []
+
+    def beside(**options):
+        return pack_beside(open_source(folder), run, "photos", said.append, processes=1, **options)
+
+    assert beside(size=8).path == tmp_path / "runs" / "photos.pack"
+    assert beside(size=8).path == tmp_path / "runs" / "photos.pack"
+    assert said == []
+    assert beside(size=16, fit="pad").path == tmp_path / "runs" / "photos-16-pad.pack"
+    assert beside(size=16, fit="pad").path == tmp_path / "runs" / "photos-16-pad.pack"
+    assert "size 8, not 16" in said[0]
+    write_photos(folder, ["b/9"])
+    assert beside(size=8).path == tmp_path / "runs" / "photos-8.pack"
+    assert "has changed since" in said[-1]
+    write_photos(folder, ["b/10"])
+    assert beside(size=8).path == tmp_path / "runs" / "photos-8-2.pack"
+    assert not run.exists()
+
+
+def test_a_pack_is_never_put_among_the_images(tmp_path, monkeypatch):
+    folder = write_photos(tmp_path / "photos", [f"{c}/{i}" for c in "ab" for i in range(3)])
+    monkeypatch.chdir(tmp_path)
+    made = pack_beside(open_source(folder), folder / "run", "photos", size=8, processes=1)
+    assert made.path == Path("packs/photos.pack")
+    monkeypatch.chdir(folder)
+    with pytest.raises(ValueError, match="is inside"):
+        pack_beside(open_source("."), folder / "run", "photos", size=8, processes=1)
+    assert sorted(path.name for path in folder.iterdir()) == ["a", "b"]
 
 
 def test_what_cannot_be_is_refused_at_the_door(photos, tmp_path):

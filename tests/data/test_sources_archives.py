@@ -185,3 +185,20 @@ def test_a_folder_of_classes_in_an_archive_is_divided_as_the_folder_is(tmp_path)
     archive = open_source(tar_folder(folder, tmp_path / "pets.tar.gz"), val_fraction=0.3)
     plain = used(open_source(folder, val_fraction=0.3), "val")
     assert used(archive, "val") == {f"pets/{name}": c for name, c in plain.items()}
+
+
+@pytest.mark.parametrize("compress", [bytes, gzip.compress])
+def test_of_members_with_one_name_the_last_is_used_as_when_extracted(tmp_path, compress):
+    memory = io.BytesIO()
+    with tarfile.open(fileobj=memory, mode="w") as archive:
+        for name in (*NAMES, "train/cat/1.jpg", "./train/cat/1.jpg"):
+            member = tarfile.TarInfo(name)
+            member.size = archive.offset
+            archive.addfile(member, io.BytesIO(bytes(member.size)))
+        last = archive.members[-1].size
+    (tmp_path / "a.tar").write_bytes(compress(memory.getvalue()))
+    items = list(open_source(tmp_path / "a.tar").entries("train"))
+    named = [i.name for i in items if isinstance(i, Skipped) and i.reason == "named_twice"]
+    assert named == ["train/cat/1.jpg"] * 2
+    [entry] = [i for i in items if isinstance(i, Entry) and i.name == "train/cat/1.jpg"]
+    assert len(content(entry)) == last

@@ -2,6 +2,8 @@
 
 import os
 import socket
+import tracemalloc
+from collections import Counter
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -145,6 +147,99 @@ def test_links_are_followed_but_into_no_folder_twice(tmp_path):
     }
 
 
+@pytest.mark.parametrize("target", [".", "..", "../..", "../../..", "../cat"])
+def test_a_link_to_what_it_lies_in_is_named_with_where_it_leads(tmp_path, target):
+    data = split_folders(tmp_path / "data")
+    (data / "train" / "cat" / "up").symlink_to(target)
+    source = open_source(data)
+    assert list(used(source, "train")) == ["train/cat/1.jpg", "train/dog/2.jpg"]
+    [link] = [item for item in source.entries("train") if isinstance(item, Skipped)]
+    assert (link.name, link.reason) == ("train/cat/up", "symlink_loop")
+    assert f"leads to {os.path.realpath(data / 'train/cat' / target)}" in link.detail
+
+
+@pytest.mark.parametrize("where", ["train/cat/more", "train/more", "train/cat/x.jpg"])
+@pytest.mark.parametrize("absolute", [False, True])
+def test_a_link_into_another_split_is_named_and_not_followed(tmp_path, where, absolute):
+    data = split_folders(tmp_path / "data")
+    target = data / "val/cat/3.jpg" if where.endswith("jpg") else data / "val/cat"
+    path = data / where
+    path.symlink_to(target if absolute else os.path.relpath(target, path.parent))
+    source = open_source(data)
+    assert source.classes == ("cat", "dog")
+    assert list(used(source, "train")) == ["train/cat/1.jpg", "train/dog/2.jpg"]
+    assert skipped(source, "train") == {where: "other_split"}
+
+
+def test_an_ancestor_reached_by_a_folder_elsewhere_is_not_followed(tmp_path):
+    data, elsewhere = split_folders(tmp_path / "data"), write(tmp_path / "elsewhere", "5.jpg")
+    (data / "train/cat/more").symlink_to(elsewhere)
+    for name, target in {"data": data, "train": data / "train", "val": data / "val"}.items():
+        (elsewhere / name).symlink_to(target)
+    source = open_source(data)
+    assert "train/cat/more/5.jpg" in used(source, "train")
+    assert len(used(source, "train")) == 3
+    assert skipped(source, "train") == {
+        "train/cat/more/data": "symlink_loop",
+        "train/cat/more/train": "symlink_loop",
+        "train/cat/more/val": "other_split",
+    }
+
+
+def test_a_data_set_assembled_of_links_is_read(tmp_path):
+    pool = write(tmp_path / "data" / "pool", "cats/1.jpg", "cats/2.jpg", "dogs/3.jpg", "dogs/4.jpg")
+    other = write(tmp_path / "other", "5.jpg")
+    for split, files in ("train", ("cats/1.jpg", "dogs/3.jpg")), ("val", ("cats/2.jpg",)):
+        for file in files:
+            link = tmp_path / "data" / split / file
+            link.parent.mkdir(parents=True, exist_ok=True)
+            link.symlink_to(pool / file)
+    (tmp_path / "data" / "train" / "hen").symlink_to(other)
+    (tmp_path / "data" / "val" / "dogs").symlink_to(pool / "dogs")
+    source = open_source(tmp_path / "data")
+    assert list(used(source, "train")) == [
+        "train/cats/1.jpg",
+        "train/dogs/3.jpg",
+        "train/hen/5.jpg",
+    ]
+    assert list(used(source, "val")) == ["val/cats/2.jpg", "val/dogs/3.jpg", "val/dogs/4.jpg"]
+
+
+def test_splits_may_be_links_but_not_to_the_same_folder(tmp_path):
+    raw = split_folders(tmp_path / "raw")
+    for name, target in {"train": "train", "val": "val", "test": "val"}.items():
+        (tmp_path / "data").mkdir(exist_ok=True)
+        (tmp_path / "data" / name).symlink_to(raw / target)
+    source = open_source(tmp_path / "data")
+    assert list(used(source, "val")) == ["test/cat/3.jpg", "test/dog/4.jpg"]  # the first by name
+    (tmp_path / "data" / "test").unlink()
+    source = open_source(tmp_path / "data")
+    assert list(used(source, "val")) == ["val/cat/3.jpg", "val/dog/4.jpg"]
+    (tmp_path / "data" / "val").unlink()
+    (tmp_path / "data" / "val").symlink_to(raw / "train" / "cat")
+    with pytest.raises(ValueError, match="by which two of its splits share images"):
+        open_source(tmp_path / "data")
+
+
+def test_a_validation_split_that_is_a_link_to_the_training_split_is_not_used(tmp_path):
+    write(tmp_path, "train/cat/1.jpg", "train/dog/2.jpg")
+    (tmp_path / "val").symlink_to("train")
+    source = open_source(tmp_path)
+    link = f"Links to what is read under another name are not used: 'val → {tmp_path}/train'."
+    assert link in source.remarks
+    assert not used(source, "train").keys() & used(source, "val").keys()
+
+
+def test_a_class_that_is_a_link_to_another_class_is_none(tmp_path):
+    data = write(tmp_path, "cat/1.jpg", "dog/2.jpg")
+    (data / "kitty").symlink_to("cat")
+    (data / "all").symlink_to(".")
+    source = open_source(data, val_fraction=0)
+    assert source.classes == ("cat", "dog")
+    assert list(used(source, "train")) == ["cat/1.jpg", "dog/2.jpg"]
+    assert skipped(source, "train") == {"kitty": "symlink_loop", "all": "symlink_loop"}
+
+
 def test_a_folder_that_a_link_has_led_to_is_not_read_again(tmp_path):
     data = split_folders(tmp_path, "train/dog/deep/5.jpg")
     (data / "train" / "cat" / "other").symlink_to(data / "train" / "dog" / "deep")
@@ -237,14 +332,66 @@ def many(folder, classes="ab", images=200):
     return write(folder, *(f"{c}/{i}.jpg" for c in classes for i in range(images)))
 
 
-def test_a_folder_of_classes_is_divided_by_seed_class_and_name_alone(tmp_path):
-    few = many(tmp_path / "few")
-    more = many(tmp_path / "more", images=250, classes="abc")
-    val = set(used(open_source(few, val_fraction=0.25), "val"))
-    same = set(used(open_source(more, val_fraction=0.25), "val"))
-    assert 60 < len(val) < 140
-    assert val == same & {f"{c}/{i}.jpg" for c in "ab" for i in range(200)}
-    assert val != set(used(open_source(few, val_fraction=0.25, seed=1), "val"))
+def counts_of(source, split):
+    return Counter(used(source, split).values())
+
+
+def test_the_same_share_of_every_class_is_held_out(tmp_path):
+    source = open_source(many(tmp_path), val_fraction=0.25)
+    assert counts_of(source, "val") == {"a": 50, "b": 50}
+    assert counts_of(source, "train") == {"a": 150, "b": 150}
+    assert set(used(source, "val")) != set(
+        used(open_source(tmp_path, val_fraction=0.25, seed=1), "val")
+    )
+
+
+def test_new_images_and_classes_move_hardly_any_image(tmp_path):
+    few = set(used(open_source(many(tmp_path / "few"), val_fraction=0.25), "val"))
+    more = many(tmp_path / "more", images=220, classes="abc")
+    now = set(used(open_source(more, val_fraction=0.25), "val"))
+    assert len(few - now) <= 10
+    assert len(now & few) >= 90
+
+
+def test_every_class_of_two_images_or_more_keeps_one_back_and_one_to_train_on(tmp_path):
+    counts = {"a": 1, "b": 2, "c": 3, "d": 10, "e": 500}
+    names = [f"{c}/{i}.jpg" for c, images in counts.items() for i in range(images)]
+    folder = write(tmp_path, *names)
+    (folder / "nothing").mkdir()
+    source = open_source(folder)
+    assert counts_of(source, "val") == {"b": 1, "c": 1, "d": 1, "e": 50}
+    assert counts_of(source, "train") == {"a": 1, "b": 1, "c": 2, "d": 9, "e": 450}
+    assert source.remarks[0].startswith("There is no validation split: 53 of 516 images are held")
+    assert source.remarks[1].endswith("no image of it is held out: 'a'.")
+    assert (skipped(source, "train"), skipped(source, "val")) == ({"nothing": "empty_class"}, {})
+    nearly_all = open_source(folder, val_fraction=0.999)
+    assert counts_of(nearly_all, "train") == {"a": 1, "b": 1, "c": 1, "d": 1, "e": 1}
+    assert counts_of(open_source(folder, val_fraction=1e-9), "val") == dict.fromkeys("bcde", 1)
+
+
+def test_ten_classes_of_ten_images_hold_one_of_each_out(tmp_path):
+    source = open_source(many(tmp_path, classes="abcdefghij", images=10))
+    assert counts_of(source, "val") == dict.fromkeys("abcdefghij", 1)
+    assert skipped(source, "val") == {}
+
+
+def test_where_every_class_has_one_image_nothing_is_held_out(tmp_path):
+    source = open_source(write(tmp_path, "a/1.jpg", "b/1.jpg"))
+    assert source.splits == ("train",)
+    assert source.division is None
+    assert "no class has a second image to hold out" in source.remarks[0]
+
+
+def test_a_class_may_be_called_train(tmp_path):
+    source = open_source(write(tmp_path, *(f"{c}/{i}" for c in ("train", "car") for i in range(4))))
+    assert source.classes == ("car", "train")
+    assert counts_of(source, "val") == {"car": 1, "train": 1}
+
+
+def test_files_outside_classes_are_named_once(tmp_path):
+    source = open_source(many(write(tmp_path, "stray.jpg", "other.jpg"), images=5))
+    assert skipped(source, "train") == dict.fromkeys(("stray.jpg", "other.jpg"), "no_class")
+    assert skipped(source, "val") == {}
 
 
 def test_the_two_parts_of_a_divided_folder_make_the_whole(tmp_path):
@@ -252,7 +399,21 @@ def test_the_two_parts_of_a_divided_folder_make_the_whole(tmp_path):
     train, val = used(source, "train"), used(source, "val")
     assert not train.keys() & val.keys()
     assert len(train) + len(val) == 400
-    assert "about 10% of the images are held out, chosen by seed 0" in source.remarks[0]
+    assert "40 of 400 images are held out, 10 % of each class" in source.remarks[0]
+
+
+def test_images_that_are_measured_are_not_divided(tmp_path):
+    source = open_source(many(tmp_path / "flat", images=5), measured="val")
+    assert source.splits == ("val",)
+    assert counts_of(source, "val") == {"a": 5, "b": 5}
+    assert source.remarks == ("It has no splits: all its images are measured.",)
+    split = open_source(split_folders(tmp_path / "split"), measured="val")
+    assert split.splits == ("train", "val")
+    only_train = open_source(write(tmp_path / "t", "train/a/1", "train/b/1"), measured="val")
+    assert only_train.splits == ("train",)
+    tested = write(tmp_path / "tested", "train/a/1", "train/b/1", "test/a/1")
+    assert open_source(tested, measured="val").splits == ("train", "val")
+    assert open_source(tested, measured="test").splits == ("train", "test")
 
 
 def test_nothing_is_held_out_where_nothing_is_asked_for(tmp_path):
@@ -261,9 +422,19 @@ def test_nothing_is_held_out_where_nothing_is_asked_for(tmp_path):
     assert len(used(source, "train")) == 40
 
 
-def test_the_division_is_the_same_on_every_machine():
-    chosen = [i for i in range(40) if HoldOut(0.1, seed=7).split("cat", f"{i}.jpg") == "val"]
-    assert chosen == [3, 11, 30, 33, 35]
+@given(order=st.permutations(range(40)), repeated=st.lists(st.integers(0, 39), max_size=20))
+def test_the_division_is_the_same_on_every_machine_and_in_every_order(order, repeated):
+    division = HoldOut(0.1, seed=7).divide(("cat", f"{i}.jpg") for i in [*order, *repeated])
+    chosen = [i for i in range(40) if division.split("cat", f"{i}.jpg") == "val"]
+    assert chosen == [3, 11, 33, 35]
+    assert division.held_out == 4
+
+
+def test_eight_bytes_an_image_are_kept_to_choose():
+    tracemalloc.start()
+    HoldOut().divide(("cat", f"{i}") for i in range(30_000))
+    assert tracemalloc.get_traced_memory()[1] < 30_000 * 40
+    tracemalloc.stop()
 
 
 def test_a_fraction_beyond_one_is_refused():

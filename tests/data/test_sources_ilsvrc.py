@@ -263,3 +263,43 @@ def test_a_ground_truth_that_is_no_list_of_numbers_says_where(tmp_path):
     truth.write_text("1\ntwo\n")
     with pytest.raises(ValueError, match=r"ground_truth\.txt, line 2, is no number"):
         open_source(tmp_path)
+
+
+@pytest.mark.parametrize("compress", [bytes, gzip.compress])
+def test_of_two_images_with_one_name_in_a_classs_tar_the_first_is_used(tmp_path, compress):
+    archives_2012(tmp_path)
+    once = tar({"n01440764_18.JPEG": b"first"}).rstrip(b"\0").ljust(1024, b"\0")
+    twice = once + tar({"n01440764_18.JPEG": b"second"})
+    (tmp_path / "ILSVRC2012_img_train.tar").write_bytes(compress(tar({"n01440764.tar": twice})))
+    source = open_source(tmp_path)
+    assert skipped(source, "train")["n01440764/n01440764_18.JPEG"] == "named_twice"
+    assert [content(e) for e in source.entries("train") if isinstance(e, Entry)] == [b"first"]
+
+
+def test_a_table_of_synsets_with_any_byte_flipped_is_read_or_refused_in_words(tmp_path):
+    folder, whole = folders_2012(tmp_path), meta()
+    path = folder / "ILSVRC2012_devkit_t12/data/meta.mat"
+    for at in range(0, len(whole), 5):
+        damaged = bytearray(whole)
+        damaged[at] ^= 1 << at % 8
+        path.write_bytes(damaged)
+        problem = ""
+        try:
+            assert len(open_source(folder).classes) <= len(SYNSETS)
+        except ValueError as error:
+            problem = str(error)
+        assert not problem or "meta.mat" in problem
+
+
+def test_labels_beyond_all_published_ones_are_refused(tmp_path):
+    folders_2012(tmp_path)
+    truth = tmp_path / "ILSVRC2012_devkit_t12/data/ILSVRC2012_validation_ground_truth.txt"
+    truth.write_text("1 " * 1_000_001)
+    with pytest.raises(ValueError, match=r"ground_truth\.txt has more than 1,000,000 labels"):
+        open_source(tmp_path)
+    truth.write_text("9" * 5000)
+    with pytest.raises(ValueError, match="line 1, is no number of a synset"):
+        open_source(tmp_path)
+    truth.write_bytes(bytes((1 << 24) + 1))
+    with pytest.raises(ValueError, match="has more than 16,777,216 bytes: it is no file of ILSVRC"):
+        open_source(tmp_path)

@@ -6,7 +6,7 @@ import os
 import pytest
 from tests.data.source_files import skipped, used, write
 
-from alexnet.data.sources import open_source
+from alexnet.data.sources import Skipped, open_source
 
 IMAGES = ("images/1.jpg", "images/2.jpg", "images/3.jpg", "images/4.jpg")
 SPLITS = "path,label,split\nimages/1.jpg,cat,train\nimages/2.jpg,dog,train\nimages/3.jpg,cat,val\n"
@@ -71,13 +71,40 @@ def test_a_list_without_splits_is_divided(tmp_path):
     (tmp_path / "list.csv").write_text("".join(f"{name},cat\n" for name in names))
     source = open_source(tmp_path / "list.csv", val_fraction=0.2, seed=3)
     train, val = used(source, "train"), used(source, "val")
-    assert 35 < len(val) < 85
+    assert len(val) == 60
     assert train.keys() | val.keys() == set(names)
-    assert "about 20% of the images are held out, chosen by seed 3" in source.remarks[0]
+    assert "60 of 300 images are held out, 20 % of each class" in source.remarks[0]
+    assert "seed 3" in source.remarks[0]
+
+
+def test_the_order_of_the_lines_and_lines_that_cannot_be_used_divide_nothing_else(tmp_path):
+    names = [f"{c}{i}.jpg" for c in "ab" for i in range(20)]
+    write(tmp_path, *names)
+    lines = [f"{name},{name[0]}" for name in names]
+    useless = ["gone.jpg,c", "a0.jpg,b", "a0.jpg,c", "b1.jpg,", ",a"]
+    (tmp_path / "one.csv").write_text("\n".join(lines))
+    (tmp_path / "two.csv").write_text("\n".join([*reversed(lines), *useless, "c1.jpg,c"]))
+    one, two = (open_source(tmp_path / name, val_fraction=0.2) for name in ("one.csv", "two.csv"))
+    assert used(one, "val") == used(two, "val")
+    assert sorted(used(one, "val").values()) == ["a"] * 4 + ["b"] * 4
+    assert skipped(two, "train").keys() >= {"gone.jpg", "a0.jpg", "line 45"}
+
+
+def test_a_list_without_splits_is_measured_whole(tmp_path):
+    text = "images/1.jpg,cat\nimages/2.jpg,dog\n,cat\n"
+    source = open_source(listed(tmp_path, text), measured="val")
+    assert (source.splits, source.division) == (("val",), None)
+    assert used(source, "val") == {"images/1.jpg": "cat", "images/2.jpg": "dog"}
+    assert skipped(source, "val") == {"line 3": "bad_line"}
+    listed(tmp_path, SPLITS, "split.csv")
+    assert open_source(tmp_path / "split.csv", measured="val").splits == ("train", "val")
+    listed(tmp_path, SPLITS.replace("val", "test"), "tested.csv")
+    assert open_source(tmp_path / "tested.csv", measured="val").splits == ("train", "val")
+    assert open_source(tmp_path / "tested.csv", measured="test").splits == ("train", "test")
 
 
 def test_a_labeled_test_split_is_measured_where_there_is_no_other(tmp_path):
-    path = listed(tmp_path, SPLITS.replace("val", "test"))
+    path = listed(tmp_path, SPLITS.replace("val", "test") + "images/4.jpg,cat,train\n")
     assert open_source(path).splits == ("train", "val")
     assert open_source(path, val_fraction=0.5).splits == ("train", "val", "test")
 
@@ -141,3 +168,26 @@ def test_columns_without_labels_are_refused(tmp_path):
 def test_a_list_without_classes_says_what_to_write(tmp_path, text):
     with pytest.raises(ValueError, match="names no class for any image: write a path and a label"):
         open_source(listed(tmp_path, text))
+
+
+def test_a_quote_that_is_not_closed_costs_its_own_line_only(tmp_path):
+    text = 'path,label\nimages/1.jpg,cat\n"images/2.jpg,cat\nimages/3.jpg,dog\nimages/4.jpg,dog\n'
+    source = open_source(listed(tmp_path, text), val_fraction=0)
+    assert list(used(source, "train")) == ["images/1.jpg", "images/3.jpg", "images/4.jpg"]
+    [item] = [i for i in source.entries("train") if isinstance(i, Skipped)]
+    assert (item.name, item.reason) == ("line 3", "bad_line")
+    assert item.detail == "opens a quote that is not closed"
+
+
+@pytest.mark.parametrize("follows", ['"images/3.jpg",dog\n', "images/3.jpg,dog\n" * 9000, ""])
+def test_an_open_quote_is_found_whatever_follows(tmp_path, follows):
+    source = open_source(listed(tmp_path, 'images/1.jpg,cat\n"images/2.jpg,cat\n' + follows))
+    named = [i for s in source.splits for i in source.entries(s) if isinstance(i, Skipped)]
+    assert [i.name for i in named if i.reason == "bad_line"] == ["line 2"]
+    assert ("dog" in source.classes) == bool(follows)
+
+
+def test_cells_of_several_lines_and_stray_quotes_are_read(tmp_path):
+    text = 'path,text,label\nimages/1.jpg,"one\ntwo ""2""\n",cat\nimages/2.jpg,5" long,cat\n'
+    source = open_source(listed(tmp_path, text + '"images/3".jpg,x,cat\n'), val_fraction=0)
+    assert list(used(source, "train")) == ["images/1.jpg", "images/2.jpg", "images/3.jpg"]

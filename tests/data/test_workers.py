@@ -1,6 +1,7 @@
 """Decoding processes: in order, and never brought down by an image."""
 
 import io
+import mmap
 import os
 import subprocess
 import sys
@@ -138,3 +139,22 @@ def alive(process: int) -> bool:
 def test_a_worker_does_not_import_torch():
     code = "import sys, alexnet.data.worker; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+def test_encoded_bytes_in_flight_have_a_bound_and_are_given_back(monkeypatch):
+    monkeypatch.setattr(workers, "IN_FLIGHT", 4 << 20)
+    ahead = [0]
+
+    def items():
+        for number in range(24):
+            ahead[0] += 1
+            yield Entry("train", f"{number}.jpg", 0, bytes(3 << 20))
+
+    with workers.Workers(OPTIONS, 2, 30.0) as decoding:
+        for done, (_, outcome, _) in enumerate(decoding.prepare(items())):
+            assert outcome.reason == "not_an_image"
+            assert ahead[0] - done <= 2
+            inboxes = [worker._inbox.fileno() for worker in decoding._workers]
+            stored = sum(512 * os.fstat(inbox).st_blocks for inbox in inboxes)
+            assert stored <= 7 << 20 or not hasattr(mmap, "MADV_REMOVE")
+    assert ahead[0] == 24

@@ -17,6 +17,8 @@ def obey(content, **options):
         os.abort()
     if content == b"hang":
         time.sleep(60)
+    if content == b"greedy":
+        bytearray(4 << 30)
     if content.startswith(b"once "):
         trace, content = content[5:].split(b"\0", 1)
         die_unless(Path(os.fsdecode(trace)))

@@ -1,5 +1,7 @@
 """Choosing what to run on."""
 
+import json
+
 import pytest
 import torch
 from torch import nn
@@ -26,14 +28,14 @@ def test_a_cpu_computes_in_float32_unless_told_otherwise():
 
 @pytest.mark.parametrize("precision", ["tf32", "bf16"])
 def test_a_precision_without_units_is_refused(precision, monkeypatch):
-    monkeypatch.setattr(devices, "has_bf16_units", lambda: False)
+    monkeypatch.setattr(devices, "bf16_units", lambda: None)
     with pytest.raises(ValueError, match=f"--precision {precision}: .* Use float32"):
         devices.machine("cpu", precision)
 
 
 def test_bf16_learns_what_float32_learns():
-    if not devices.has_bf16_units():
-        pytest.skip("this processor has no bf16 matrix units")
+    if devices.bf16_units() is None:
+        pytest.skip("this processor has no bf16 units")
     torch.manual_seed(1)
     labels = torch.arange(32) % 4
     images = torch.randn(32, 3, 32, 32) / 2 + 2 * torch.randn(4, 3, 8, 8).repeat(1, 1, 4, 4)[labels]
@@ -93,11 +95,63 @@ def test_an_environment_names_the_processor_and_the_versions():
     found = devices.describe(devices.machine("cpu"))
     assert found["torch"] == torch.__version__
     assert found["device_name"]
+    assert found["instructions"] == torch.backends.cpu.get_cpu_capability()
+    assert found["mkl"] == devices.mkl_mode()
 
 
-def test_bf16_is_advised_where_there_are_units_for_it(monkeypatch):
-    monkeypatch.setattr(devices, "has_bf16_units", lambda: True)
-    assert "--precision bf16" in devices.advice(devices.machine("cpu"))
+def test_an_environment_says_what_was_set(monkeypatch):
+    monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "AVX2")
+    monkeypatch.delenv("NUMBA_CPU_NAME", raising=False)
+    settings = devices.describe(devices.machine("cpu"))["settings"]
+    assert settings["ONEDNN_MAX_CPU_ISA"] == "AVX2"
+    assert settings["MKL_CBWR"]
+    assert "NUMBA_CPU_NAME" not in settings
+
+
+@pytest.mark.parametrize(
+    ("units", "words"),
+    [
+        ("AMX", "more than twice as fast"),
+        ("AVX512-BF16", "networks faster,"),
+        ("Arm BF16", "faster,"),
+    ],
+)
+def test_bf16_is_advised_where_there_are_units_for_it(units, words, monkeypatch):
+    monkeypatch.setattr(devices, "bf16_units", lambda: units)
+    said = devices.advice(devices.machine("cpu"))
+    assert f"({units}): --precision bf16" in said
+    assert words in said
     assert devices.advice(devices.machine("cpu", "bf16")) is None
-    monkeypatch.setattr(devices, "has_bf16_units", lambda: False)
+    monkeypatch.setattr(devices, "bf16_units", lambda: None)
     assert devices.advice(devices.machine("cpu")) is None
+
+
+def test_a_training_that_may_not_repeat_says_so(monkeypatch):
+    monkeypatch.setattr(devices, "mkl_mode", lambda: "OFF")
+    assert "MKL_CBWR to AUTO,STRICT" in devices.unrepeatable(devices.machine("cpu"))
+    for mode in ("AUTO,STRICT", "AVX2", None):
+        monkeypatch.setattr(devices, "mkl_mode", lambda mode=mode: mode)
+        assert devices.unrepeatable(devices.machine("cpu")) is None
+
+
+def test_what_changed_since_an_environment_is_named(tmp_path, monkeypatch):
+    path, machine = tmp_path / "environment.json", devices.machine("cpu")
+    assert devices.changed_since(path, machine) is None  # there is none
+    monkeypatch.delenv("ONEDNN_MAX_CPU_ISA", raising=False)
+    before = {**devices.describe(machine), "pack": {"path": "p"}}
+    path.write_text(json.dumps(before))
+    assert devices.changed_since(path, machine) is None
+    path.write_text(json.dumps({**before, "threads": 99}))
+    threads = torch.get_num_threads()
+    assert f"Not as before: threads 99 → {threads}. The" in devices.changed_since(path, machine)
+    path.write_text(json.dumps(before))
+    monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "AVX2")
+    assert "ONEDNN_MAX_CPU_ISA not set → AVX2" in devices.changed_since(path, machine)
+
+
+@pytest.mark.parametrize("text", ['{"threads": 99, "settings": 3}', "[]", "{", '{"device": "cpu"}'])
+def test_an_old_or_damaged_environment_stops_nothing(text, tmp_path):
+    path = tmp_path / "environment.json"
+    path.write_text(text)
+    found = devices.changed_since(path, devices.machine("cpu"))
+    assert found is None or "threads 99" in found

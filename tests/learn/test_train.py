@@ -1,6 +1,7 @@
 """Training as a whole: it learns, it stops when asked, and it goes on as if it had not."""
 
 import dataclasses
+import errno
 import json
 import math
 import os
@@ -240,9 +241,44 @@ def test_a_resumed_training_keeps_its_recipe(straight, tiny_pack, quick):
         train(tiny_pack, straight, other, device="cpu", resume=straight)
 
 
-def test_a_finished_training_is_not_resumed_for_nothing(straight, tiny_pack, quick):
-    with pytest.raises(ValueError, match="has all its 3 epochs"):
-        train(tiny_pack, straight, quick, device="cpu", resume=straight)
+def test_resuming_a_finished_training_says_so_and_mends_best(straight, tiny_pack, quick):
+    listener, last, best = Listener(), straight / "last.safetensors", straight / "best.safetensors"
+    longer = dataclasses.replace(quick, epochs=12)
+    train(tiny_pack, straight, longer, device="cpu", resume=straight)
+    for stale in (b"an earlier one", None):  # killed between `last` and `best`
+        best.unlink()
+        if stale:
+            best.write_bytes(stale)
+        position = checkpoint.load(last).position
+        better = {**position.history[-1], "val_top1": -1.0}
+        resave(last, dataclasses.replace(position, history=(*position.history[:-1], better)))
+        outcome = train(tiny_pack, straight, longer, device="cpu", resume=straight, screen=listener)
+        assert outcome.saved
+        assert outcome.signal is None
+        same(best, last)
+    assert "now it is" in listener.said[0]
+    assert "all its 12 epochs. Its best is epoch 12" in listener.said[1]
+    assert "--epochs 22" in listener.said[1]
+
+
+def test_a_finished_training_on_a_full_disk_says_that_best_could_not_be_mended(
+    straight, tiny_pack, quick, monkeypatch
+):
+    def refuse(last, best):
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    listener = Listener()
+    (straight / "best.safetensors").unlink()
+    monkeypatch.setattr(checkpoint, "keep_as", refuse)
+    monkeypatch.setattr("alexnet.learn.train.is_best", lambda history: True)
+    outcome = train(tiny_pack, straight, quick, device="cpu", resume=straight, screen=listener)
+    assert not outcome.saved
+    assert "Read-only file system" in listener.said[0]
+
+
+def resave(path, position):
+    """The same checkpoint at another position."""
+    checkpoint.save(dataclasses.replace(checkpoint.load(path), position=position), path)
 
 
 def test_the_best_epoch_is_the_one_with_the_lowest_error():

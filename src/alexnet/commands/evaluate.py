@@ -20,10 +20,11 @@ class Evaluate:
     """Measure top-1 and top-5 error over every image of a split; of several runs, averaged."""
 
     runs: Positional[tuple[Path, ...]] = ()
-    """Folders of runs (of each its best checkpoint, else its last) or checkpoint files, and then a
-    pack, by default the one that the first run was trained on."""
+    """Folders of runs (of each its best checkpoint, else its last) or checkpoint files, and then
+    a pack, by default the one that the first run was trained on, or whatever `alexnet pack` reads,
+    which is packed first as the network wants it."""
     split: str = "val"
-    """Which images."""
+    """Which images. Where there are no splits, as in a folder of classes, it is all of them."""
     views: Literal[1, 5, 10] = 1
     """1: the center; 10: corners and center and their mirror images, averaged (section 4.1); 5: the
     same without mirror images, for what has a right way round."""
@@ -47,7 +48,9 @@ class Evaluate:
     device: str = "auto"
     """auto, cpu or cuda."""
     out: Path | None = None
-    """Where the scores are written. By default scores.json in the folder of a single run."""
+    """Where the scores are written. By default in the folder of a single run: scores.json for the
+    center view of val of its own pack, else a file named after what was measured, as
+    scores-val-10-views.json."""
     json: bool = False
     """Print the scores as JSON instead of a table."""
 
@@ -58,7 +61,8 @@ class Evaluate:
         if alone and not (self.dump or self.submission):
             from alexnet.measure.scores import measure
 
-            return self.report(measure(runs[0], pack, **self.how()), runs[0])
+            images = self.pack_for(runs[0], pack)
+            return self.report(measure(runs[0], images, **self.how()), runs[0])
         together = self.together(runs, pack)
         if self.dump:
             together.write(self.dump)
@@ -71,13 +75,34 @@ class Evaluate:
         return self.report(together.scores(), runs[0] if alone else None)
 
     def runs_and_pack(self) -> tuple[tuple[Path, ...], Path | None]:
-        """The positional arguments. Raises ValueError if there is nothing to measure."""
-        runs, pack = self.runs, None
-        if runs and (runs[-1] / "pack.json").is_file():
-            runs, pack = runs[:-1], runs[-1]
+        """The positional arguments: runs, and what is to be measured if it is named.
+
+        Raises ValueError if there is nothing to measure, FileNotFoundError for what is not there.
+        """
+        from alexnet.data.sources.digits import NAME
+        from alexnet.measure.images import is_run
+
+        runs, images = self.runs, None
+        if runs and ((runs[-1] / "pack.json").is_file() or (runs[1:] and not is_run(runs[-1]))):
+            runs, images = runs[:-1], runs[-1]
         if not runs and not self.dumps:
             raise ValueError("nothing to measure: name a run, or files of predictions, --dumps")
-        return runs, pack
+        if images and not images.exists() and str(images) != NAME:
+            raise FileNotFoundError(f"there is nothing at {images}: no run, no pack and no images")
+        return runs, images
+
+    def pack_for(self, run: Path, images: Path | None) -> Path | None:
+        """The pack of the images for a run, made if need be; None for that of its training."""
+        if images is None or (images / "pack.json").is_file():
+            return images
+        from alexnet.commands.pack import make_beside
+        from alexnet.measure.images import load_trained, pack_for, trained_on
+
+        path, trained = load_trained(run)
+        if own := trained_on(path.parent, images):
+            print(f"{run} was trained on {images}: measured as in {own.path}", file=sys.stderr)
+            return own.path
+        return pack_for(images, path, trained, self.split, make_beside).path
 
     def how(self) -> dict[str, Any]:
         """The options that say how a run is measured."""
@@ -90,7 +115,8 @@ class Evaluate:
 
         some: list[Predictions] = []
         for run in runs:
-            some.append(predict(run, pack or (some[0].pack if some else None), **self.how()))
+            images = self.pack_for(run, pack) or (some[0].pack if some else None)
+            some.append(predict(run, images, **self.how()))
         some += map(read, self.dumps)
         weights = self.weights
         if self.search:
@@ -103,11 +129,16 @@ class Evaluate:
         return average(some, weights)
 
     def report(self, scores: Scores, run: Path | None) -> int:
-        """Write and print the scores."""
-        from alexnet.measure.scores import write
+        """Print the scores, then write them; 1 if they could not be written where --out says."""
+        from alexnet.measure.scores import default_path, write
 
-        out = self.out or (scores.folder / "scores.json" if run else None)
-        if out:
-            write(scores, out)
         print(json.dumps(scores.to_dict(), indent=2) if self.json else scores.text(self.per_class))
+        sys.stdout.flush()
+        out = self.out or (default_path(scores) if run else None)
+        try:
+            if out:
+                write(scores, out)
+        except OSError as error:
+            print(f"These scores are not in {out}: {error.strerror}", file=sys.stderr)
+            return int(self.out is not None)
         return 0

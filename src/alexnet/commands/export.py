@@ -21,9 +21,14 @@ class Export:
     out: Positional[Path]
     """The file to write: .onnx for ONNX, .xml for OpenVINO (which puts the weights into a .bin)."""
     pack: Path | None = None
-    """Images to check with, and to choose int8's ranges by. By default the pack of the training."""
+    """Images to check with, and to choose int8's ranges by. By default the pack of the training or,
+    where that is not found, the few images that the run keeps (not for int8)."""
     int8: bool = False
     """Weights and activations of eight bits: a quarter of the size, faster on a CPU."""
+    network_only: bool = False
+    """Leave out what prepares images: the file takes float32 N 3 crop crop, minus the mean and
+    scaled, and gives logits. By default it takes uint8 N side side 3, RGB, and gives
+    probabilities."""
     samples: int = 300
     """With --int8: how many training images choose the ranges."""
     allow: float = 0.5
@@ -40,6 +45,7 @@ class Export:
                 self.out,
                 pack=self.pack,
                 int8=self.int8,
+                network_only=self.network_only,
                 samples=self.samples,
                 allow=self.allow,
                 say=bar.say,
@@ -65,4 +71,6 @@ def summary(found: Exported) -> str:
             f"  difference in points            {100 * (its.top1 - ours.top1):+11.2f}"
             f"  {100 * (its.top5 - ours.top5):+11.2f}",
         ]
+    if found.whole_difference is not None:
+        lines.append("  it takes uint8 N side side 3, RGB, and gives probabilities")
     return "\n".join([*lines, f"Use it: alexnet predict {found.path} IMAGE…"])

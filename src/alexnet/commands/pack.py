@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -13,6 +15,8 @@ from tyro.conf import Positional
 if TYPE_CHECKING:
     from alexnet.data.dataset import Pack as PackOnDisk
     from alexnet.data.progress import Progress
+    from alexnet.data.sources import Source
+    from alexnet.screen import Bar
 
 
 @dataclass(frozen=True)
@@ -31,15 +35,20 @@ class Pack:
     pixels: Literal["rgb", "yuv420"] = "rgb"
     """How pixels are stored: yuv420 takes half the bytes."""
     val_fraction: float | None = None
-    """Share set apart for validation where the source has no split; by default a tenth."""
+    """Share of each class held out for validation where the source has no split, at least one
+    image of two; by default a tenth. To choose, names are read first, and compressed archives once
+    more."""
     seed: int = 0
     """Decides which images those are."""
-    upright: bool = False
-    """Turn images as their EXIF orientation says."""
+    upright: bool | None = None
+    """Turn images as their EXIF orientation says; by default all but those of the ILSVRC archives,
+    which are read as in 2012."""
     processes: int | None = None
-    """Decoding processes; by default one a core."""
+    """Decoding processes; by default one a core. Each takes the memory of one file (1 GiB at most)
+    and of its decoding; the packing process and what it shares with them stay below 2 GiB."""
     max_pixels: int = 178_956_970
-    """Images of more pixels than this are not read."""
+    """Images of more pixels than this are not read, nor those that take more than 12 times as many
+    bytes to decode."""
     timeout: float = 30.0
     """Seconds after which an image that is still being decoded is given up."""
     info: Path | None = None
@@ -53,6 +62,8 @@ class Pack:
 
     def run(self) -> int:
         """Make a pack, or tell of one."""
+        from alexnet.data.beside import pack_name
+
         if self.info is not None:
             return self.tell(self.info)
         if self.images is None:
@@ -60,7 +71,7 @@ class Pack:
                 "name images to pack (alexnet pack IMAGES PACK), or a pack with --info"
             )
         options = {k: v for k, v in vars(self).items() if k in PACKING}
-        path = self.pack or Path("packs") / default_name(self.images)
+        path = self.pack or Path("packs") / pack_name(self.images)
         pack = make(self.images, path, val_fraction=self.val_fraction, seed=self.seed, **options)
         print(f"Train on it: alexnet train {pack.path}")
         return 0
@@ -88,23 +99,49 @@ def make(
     images: str, path: Path, *, val_fraction: float | None = None, seed: int = 0, **options: Any
 ) -> PackOnDisk:
     """Pack with a bar, and say what was found, used and left out."""
-    from alexnet.data.info import outcome
     from alexnet.data.pack import pack
     from alexnet.data.sources import open_source
+
+    source = open_source(images, val_fraction=val_fraction, seed=seed)
+    with packing_bar(images, source) as bar:
+        made = pack(source, path, progress=packing_progress(bar), **options)
+        tell_outcome(bar, made)
+    return made
+
+
+def make_beside(images: str, source: Source, run: Path, **options: Any) -> PackOnDisk:
+    """Pack beside a run, with a bar, or open the pack that is there; say what it came to."""
+    from alexnet.data.beside import pack_beside, pack_name
+
+    with packing_bar(images, source) as bar:
+        progress = packing_progress(bar)
+        made = pack_beside(source, run, pack_name(images), bar.say, progress=progress, **options)
+        tell_outcome(bar, made)
+    return made
+
+
+@contextlib.contextmanager
+def packing_bar(images: str, source: Source) -> Iterator[Bar]:
+    """A bar, after what a person should know of the images."""
     from alexnet.screen import Bar
 
     with Bar() as bar:
-        source = open_source(images, val_fraction=val_fraction, seed=seed)
         bar.say(f"{images}: {source.kind}, {len(source.classes)} classes")
         for remark in source.remarks:
             bar.say(f"  {remark}")
+        yield bar
 
-        def show(at: Progress) -> None:
-            bar.show(at.done, at.total, packing_line(at))
 
-        made = pack(source, path, progress=show, **options)
-        bar.say(outcome(made))
-    return made
+def packing_progress(bar: Bar) -> Callable[[Progress], None]:
+    """What shows on a bar where a packing stands."""
+    return lambda at: bar.show(at.done, at.total, packing_line(at))
+
+
+def tell_outcome(bar: Bar, pack: PackOnDisk) -> None:
+    """Say what a packing came to."""
+    from alexnet.data.info import outcome
+
+    bar.say(outcome(pack))
 
 
 def packing_line(at: Progress) -> str:
@@ -117,9 +154,3 @@ def packing_line(at: Progress) -> str:
         f"packing {at.split}  {at.done:,}{of} images  {at.images_per_second:,.0f} images/s"
         f"  {at.skipped:,} skipped{left}"
     )
-
-
-def default_name(images: str) -> str:
-    """The name of a pack or run made of these images."""
-    name = Path(images).resolve().name if images != "digits" else images
-    return name.split(".tar")[0].removesuffix(".tgz") or "images"

@@ -13,10 +13,14 @@ from typing import TYPE_CHECKING, Literal
 
 from tyro.conf import Positional
 
+from alexnet.terminal import printable
+
 if TYPE_CHECKING:
     from alexnet.measure.predict import Prediction
 
 FIGURE_IMAGES = 24
+LEFT_OUT = "hidden", "not_an_image", "symlink_loop"
+"""Reasons for which a file in a folder is passed over without an error: it was not meant."""
 
 
 @dataclass(frozen=True)
@@ -26,17 +30,22 @@ class Predict:
     run_folder: Positional[Path]
     """A run's folder (its best checkpoint, else its last) or a checkpoint file."""
     images: Positional[tuple[Path, ...]]
-    """Image files, and folders of them."""
+    """Image files, and folders of them: hidden files, lists and links in circles are left out,
+    pipes, devices and what cannot be read are errors."""
     top: int = 5
     """How many labels."""
     views: Literal[1, 5, 10] = 1
     """1: the center; 10: the ten views of section 4.1; 5: those that are not mirrored."""
     format: Literal["table", "csv", "json"] = "table"
-    """How the labels are printed; json is one object a line."""
+    """How the labels are printed; json is one object a line. In the others, characters of names
+    that could control a terminal are escaped, as \\x1b."""
     figure: Path | None = None
     """Also draw the first images with their labels into this PNG file."""
     device: str = "auto"
     """auto, cpu or cuda."""
+    max_pixels: int = 178_956_970
+    """Images of more pixels than this are not read, nor those that take more than 12 times as many
+    bytes to decode."""
 
     def run(self) -> int:
         """Print a line or a block an image; 1 if an image could not be read."""
@@ -44,11 +53,12 @@ class Predict:
             raise ValueError("no images were named: alexnet predict RUN IMAGE…")
         from alexnet.measure.predict import load
 
-        classifier = load(self.run_folder, self.device)
-        stream = classifier.stream(files(self.images), top=self.top, views=self.views)
+        classifier = load(self.run_folder, self.device, max_pixels=self.max_pixels)
+        found = Found()
+        stream = classifier.stream(found.files(self.images), top=self.top, views=self.views)
         bad = 0
         drawn: list[Prediction] = []
-        for prediction in printed(stream, self.format):
+        for prediction in printed(found.with_errors(stream), self.format):
             bad += prediction.error is not None
             if prediction.error is None and len(drawn) < FIGURE_IMAGES:
                 drawn.append(prediction)
@@ -61,20 +71,65 @@ class Predict:
         return int(bad > 0)
 
 
-def files(paths: Iterable[Path]) -> Iterator[Path]:
-    """The files themselves, and those inside folders in order, hidden ones left out."""
-    for path in paths:
-        if not path.is_dir():
-            yield path
-            continue
-        for folder, inside, names in os.walk(path):
-            inside[:] = sorted(name for name in inside if not name.startswith("."))
-            yield from (Path(folder, name) for name in sorted(names) if not name.startswith("."))
+class Found:
+    """The files that are named and those in named folders, found as `alexnet pack` finds them."""
+
+    def __init__(self) -> None:
+        self._handed_out = 0
+        self._errors: list[tuple[int, Prediction]] = []
+        """What cannot be read, and how many files were handed out before it."""
+
+    def files(self, paths: Iterable[Path]) -> Iterator[Path]:
+        """Every file to look into, sorted within its folder. What is left out is named on stderr.
+
+        Pipes, devices, locked folders and broken links are kept as errors instead.
+        """
+        for path in paths:
+            if os.path.isdir(path):
+                yield from self._inside(path)
+            else:
+                self._handed_out += 1
+                yield path
+
+    def _inside(self, folder: Path) -> Iterator[Path]:
+        from alexnet.data.sources.directory import Directory
+        from alexnet.data.sources.entry import Skipped
+
+        try:
+            tree = Directory(folder)
+        except OSError as error:
+            self._error(folder, error.strerror or str(error))
+            return
+        for item in tree.walk("", ""):
+            path = folder / item.name
+            if not isinstance(item, Skipped):
+                self._handed_out += 1
+                yield path
+            elif item.reason in LEFT_OUT:
+                print(f"alexnet: left out: {path} ({item.detail})", file=sys.stderr)
+            else:
+                self._error(path, f"{item.reason}: {item.detail}")
+
+    def _error(self, path: Path, error: str) -> None:
+        from alexnet.measure.predict import Prediction
+
+        self._errors.append((self._handed_out, Prediction(str(path), error=error)))
+
+    def with_errors(self, predictions: Iterable[Prediction]) -> Iterator[Prediction]:
+        """Predictions of the files, with the errors where these were found among them."""
+        for number, prediction in enumerate(predictions):
+            yield from self._errors_before(number)
+            yield prediction
+        yield from self._errors_before(self._handed_out)
+
+    def _errors_before(self, number: int) -> Iterator[Prediction]:
+        while self._errors and self._errors[0][0] <= number:
+            yield self._errors.pop(0)[1]
 
 
 def printed(stream: Iterable[Prediction], style: str) -> Iterator[Prediction]:
     """Print each prediction as it comes, and hand it on."""
-    table = csv.writer(sys.stdout)
+    table = csv.writer(sys.stdout, lineterminator="\n")
     if style == "csv":
         table.writerow(["image", "rank", "label", "probability", "error"])
     for prediction in stream:
@@ -95,7 +150,8 @@ def _rows(prediction: Prediction) -> list[list[object]]:
 
 
 def _block(prediction: Prediction) -> str:
+    name = printable(prediction.name)
     if prediction.error is not None:
-        return f"{prediction.name}\n  error: {prediction.error}"
+        return f"{name}\n  error: {printable(prediction.error)}"
     pairs = zip(prediction.labels, prediction.probabilities, strict=True)
-    return "\n".join([prediction.name, *(f"  {p:7.2%}  {label}" for label, p in pairs)])
+    return "\n".join([name, *(f"  {p:7.2%}  {printable(label)}" for label, p in pairs)])

@@ -5,20 +5,26 @@ from __future__ import annotations
 import ast
 import dataclasses
 import inspect
+import json
+import os
+import re
 import shlex
 import sys
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field, make_dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from tyro.conf import Positional, arg
 
 from alexnet.lab_notes import FROM_TRAINED
-from alexnet.recipe import RECIPES, Recipe, recommend
+from alexnet.recipe import RECIPES, Recipe, packed_side, recommend
 
 if TYPE_CHECKING:
     from alexnet.data.dataset import Pack
+    from alexnet.data.sources import Source
 
 
 def recipe_options() -> type:
@@ -50,8 +56,9 @@ class Train:
     """Where to put the run. By default runs/<name>-<date and time>."""
     recipe: str | None = None
     """A named recipe to start from; by default the one that suits the images, which is said."""
-    resume: Path | None = None
-    """Go on from this run's last checkpoint, or from this checkpoint file."""
+    resume: Annotated[tuple[()] | tuple[Path] | None, arg(metavar="[RUN]")] = None
+    """Go on from the last checkpoint of this run, or from this checkpoint file. Alone: with the run
+    folder that is given, else with the newest of these images in runs/."""
     init: Path | None = None
     """Begin with the weights of this run. Its last layer is left out if the classes differ; freeze
     or slow down layers with --rates."""
@@ -76,14 +83,16 @@ class Train:
 
     def run(self) -> int:
         """Pack if need be, choose the recipe, train, and say what to do next."""
-        from alexnet.learn.train import train
+        from alexnet.data.beside import pack_name
+        from alexnet.learn.train import check_folder, train
         from alexnet.learn.transfer import Transfer
         from alexnet.screen import TrainingScreen
 
         self.check()
-        name = Path(self.images.rstrip("/")).name
-        folder = self.run_folder or self.resume_folder() or Path("runs") / f"{name}-{timestamp()}"
-        pack = opened(self.images, folder)
+        name = f"{pack_name(self.images)}-{timestamp()}"
+        folder = self.run_folder or self.resume_folder() or Path("runs") / name
+        check_folder(folder, Path(self.images).absolute())
+        pack = self.opened(folder)
         recipe = self.chosen(pack)
         with TrainingScreen() as screen:
             outcome = train(
@@ -94,7 +103,7 @@ class Train:
                 precision=self.precision,
                 resident=self.resident,
                 compiled=self.compiled,
-                resume=self.resume,
+                resume=self.resumed,
                 init=Transfer(self.init, self.take, self.reset) if self.init else None,
                 save_minutes=self.save_minutes,
                 log_seconds=self.log_seconds,
@@ -104,70 +113,214 @@ class Train:
             state = "saved" if outcome.saved else "NOT saved"
             print(f"Stopped and {state}. Go on: {self.again(folder)}", file=sys.stderr)
             return 128 + outcome.signal
-        print(next_commands(folder, 10 if recipe.flip else 5))
-        return int(not outcome.saved)
+        if not outcome.saved:
+            print(
+                f"The end of this training is NOT saved. Make room, then: {self.again(folder)}",
+                file=sys.stderr,
+            )
+            return 1
+        with suppress(BrokenPipeError):  # nobody listens any more; the training is done
+            print(next_commands(folder, 10 if recipe.flip else 5), flush=True)
+        return 0
 
     def check(self) -> None:
         """Raise ValueError for options that do not go together."""
-        if self.init and self.resume:
+        if self.init and self.resume is not None:
             raise ValueError(
                 "--resume goes on with a training, --init begins one: give one of them"
             )
         if (self.take or self.reset) and not self.init:
             raise ValueError("--take and --reset name layers of a run: say which, --init RUN")
 
+    @cached_property
+    def resumed(self) -> Path | None:
+        """The run or checkpoint file to go on from. Raises ValueError if none is named or found."""
+        if self.resume is None or self.resume:
+            return self.resume[0] if self.resume else None
+        if self.run_folder is None:
+            from alexnet.data.beside import pack_name
+
+            newest = newest_run(pack_name(self.images))
+            print(f"Going on with {newest}.", file=sys.stderr)
+            return newest
+        return self.run_folder
+
     def resume_folder(self) -> Path | None:
         """The folder that a resumed training goes on in."""
-        if self.resume is None:
-            return None
-        return self.resume if self.resume.is_dir() else self.resume.parent
+        path = self.resumed
+        if path is not None and path.suffix == ".safetensors" and not path.is_dir():
+            return path.parent
+        return path
+
+    def opened(self, folder: Path) -> Pack:
+        """The pack itself, or the one made of these images beside the run."""
+        from alexnet.commands.pack import make_beside
+        from alexnet.data.dataset import open_pack
+        from alexnet.data.sources import open_source
+
+        if (Path(self.images) / "pack.json").is_file():
+            return open_pack(Path(self.images))
+        if self.resume is not None and (own := self.pack_of_resumed()):
+            return own
+        source = open_source(self.images)
+        options, why = self.packing(source)
+        how = f"{options['size']}×{options['size']} {why}"
+        self.check_before_packing(source, options["size"], how)
+        print(f"{self.images} is not a pack: packing it first, {how}", file=sys.stderr)
+        return make_beside(self.images, source, folder, **options)
+
+    def pack_of_resumed(self) -> Pack | None:
+        """The pack that a resumed training was begun on, if it was made of these images."""
+        from alexnet.measure.images import trained_on
+
+        begun = self.resume_folder()
+        return trained_on(begun, self.images, may_be_relative=True) if begun else None
+
+    def packing(self, source: Source) -> tuple[dict[str, Any], str]:
+        """The options of a new pack, which are those of the network that it is for, and why."""
+        from alexnet.data.pack import PHOTOGRAPH
+        from alexnet.learn import checkpoint
+        from alexnet.learn.runs import checkpoint_of
+        from alexnet.learn.transfer import packing_like
+
+        if start := self.init or (self.resumed and checkpoint_of(self.resumed)):
+            options = packing_like(checkpoint.load(checkpoint.find(start)))
+            return options, f"(fit: {options['fit']}), as the network of {start} was trained"
+        native, crop = source.native_size, self.wanted_crop()
+        if native and (crop is None or crop <= native):
+            return {"size": native}, "as they are"
+        if crop is None:
+            return {"size": PHOTOGRAPH}, "as in the paper"
+        return {"size": packed_side(crop)}, f"for crops of {crop}×{crop}"
+
+    def wanted_crop(self) -> int | None:
+        """The side of the crops that the options ask for, if they do."""
+        if self.changes.crop:
+            return int(self.changes.crop)
+        if self.recipe in RECIPES:
+            return RECIPES[self.recipe].crop
+        return self.crop_of_network()
+
+    def crop_of_network(self) -> int | None:
+        """The side of the images that the network asked for is made for."""
+        from alexnet.nets import find
+
+        return find(self.changes.network).size if self.changes.network else None
+
+    def check_before_packing(self, source: Source, size: int, how: str) -> None:
+        """Raise ValueError for a recipe that cannot be, before time is spent on its images."""
+        import torch
+
+        from alexnet.data.sources.names import some
+        from alexnet.nets.variations import network_of
+
+        if len(source.classes) < 2:
+            raise ValueError(
+                f"{self.images} has images of one class only, {some(source.classes)}: there is "
+                "nothing to tell apart. Add a folder of images of another class"
+            )
+        if self.resume is not None:
+            return
+        name, _ = self.named(source.kind, size, 0, True)
+        recipe = self.changed(name, size)
+        if recipe.crop > size:
+            raise ValueError(
+                f"the recipe `{name}` cuts {recipe.crop}×{recipe.crop} pixels out of images, which "
+                f"would be packed {how}. Say --crop {size * 7 // 8}, or pack them otherwise first: "
+                f"alexnet pack IMAGES PACK --size {packed_side(recipe.crop)}"
+            )
+        with torch.device("meta"):
+            network_of(recipe, len(source.classes))
 
     def chosen(self, pack: Pack) -> Recipe:
         """The recipe: resumed, named or recommended, with the changes asked for. Says which."""
-        changes = {k: v for k, v in vars(self.changes).items() if v is not None}
-        if self.resume is not None:
-            from alexnet.learn.checkpoint import find, load_recipe
-
-            return dataclasses.replace(load_recipe(find(self.resume, ("last", "best"))), **changes)
-        name, why = self.recipe, "as asked"
-        if name is None:
-            images, kind = len(pack.splits["train"]), pack.source["kind"]
-            name, why = recommend(kind, pack.size, images, "val" in pack.splits)
-        if name not in RECIPES:
-            raise ValueError(f"no recipe is called {name!r}; there are {', '.join(RECIPES)}")
-        recipe = self.start_from(RECIPES[name])
-        recipe = dataclasses.replace(recipe, **changes)
+        if self.resumed is not None and (recipe := recipe_of(self.resumed)) is not None:
+            return dataclasses.replace(recipe, **self.given())
+        images, validation = len(pack.splits["train"]), bool(len(pack.splits.get("val", ())))
+        name, why = self.named(pack.source["kind"], pack.size, images, validation)
+        recipe = self.changed(name, pack.size)
+        self.tell_start(pack)
         print(f"Recipe `{name}` ({why}). It departs from the paper in:", file=sys.stderr)
         for field_name, (mine, paper) in recipe.differences(RECIPES["paper"]).items():
             print(f"  {field_name:<16} {mine}   (paper: {paper})", file=sys.stderr)
         return recipe
 
-    def start_from(self, recipe: Recipe) -> Recipe:
-        """A recipe that nobody named takes over the network that the training begins with."""
-        if self.init is None and self.recipe in FROM_TRAINED:
-            print(f"`{self.recipe}` goes on from a trained network: --init RUN", file=sys.stderr)
-        if self.init is None or self.recipe is not None:
-            return recipe
-        from alexnet.learn.transfer import like
+    def given(self) -> dict[str, Any]:
+        """The fields of the recipe that are to be different."""
+        return {k: v for k, v in vars(self.changes).items() if v is not None}
 
-        print(f"The network is that of {self.init}.", file=sys.stderr)
-        return like(recipe, self.init)
+    def named(self, kind: str, size: int, images: int, validation: bool) -> tuple[str, str]:
+        """The name of the recipe that is asked for or recommended for such a pack, and why."""
+        if self.recipe is None:
+            return recommend(kind, size, images, validation)
+        if self.recipe not in RECIPES:
+            raise ValueError(f"no recipe is called {self.recipe!r}; there are {', '.join(RECIPES)}")
+        return self.recipe, "as asked"
+
+    def changed(self, name: str, size: int) -> Recipe:
+        """The recipe of this name with what the options change, for images of this side."""
+        recipe = RECIPES[name]
+        if self.recipe is None and self.init is not None:
+            from alexnet.learn.transfer import like
+
+            recipe = like(recipe, self.init)
+        elif self.recipe is None and (crop := self.crop_of_network()) and crop <= size < 2 * crop:
+            recipe = dataclasses.replace(recipe, crop=crop)
+        return dataclasses.replace(recipe, **self.given())
+
+    def tell_start(self, pack: Pack) -> None:
+        """Say with which network the training begins, and where its images were of another size."""
+        if self.init is None:
+            if self.recipe in FROM_TRAINED:
+                print(
+                    f"`{self.recipe}` goes on from a trained network: --init RUN", file=sys.stderr
+                )
+            return
+        from alexnet.learn.checkpoint import find, load
+
+        if self.recipe is None:
+            print(f"The network is that of {self.init}.", file=sys.stderr)
+        side = load(find(self.init)).preprocessing.side
+        if side != pack.size:
+            print(
+                f"It was trained on images of {side}×{side} pixels, and those of {pack.path} are "
+                f"{pack.size}×{pack.size}: its crops show another part of each. To pack them "
+                f"alike: alexnet pack IMAGES PACK --size {side}",
+                file=sys.stderr,
+            )
 
     def again(self, folder: Path) -> str:
         """The command that goes on with this training."""
         return shlex.join(["alexnet", "train", self.images, "--resume", str(folder)])
 
 
-def opened(images: str, folder: Path) -> Pack:
-    """The pack itself, or the one made of these images beside the run."""
-    from alexnet.commands.pack import make
-    from alexnet.data.dataset import open_pack
+def newest_run(name: str) -> Path:
+    """The newest run in runs/ of images of this name. Raises ValueError if there is none."""
+    named = re.compile(re.escape(name) + r"-\d{8}-\d{6}")
+    folder = Path("runs")
+    there = [x for x in os.listdir(folder) if named.fullmatch(x)] if folder.is_dir() else []
+    if not there:
+        raise ValueError(f"which run is to go on? There is none of {name} in runs/: --resume RUN")
+    return folder / max(there)
 
-    if (Path(images) / "pack.json").is_file():
-        return open_pack(Path(images))
-    beside = folder.parent / f"{Path(images.rstrip('/')).name}.pack"
-    print(f"{images} is not a pack: packing it first, into {beside}", file=sys.stderr)
-    return make(images, beside)
+
+def recipe_of(resumed: Path) -> Recipe | None:
+    """The recipe of a run that goes on; None for a folder that has none yet."""
+    from alexnet.learn.checkpoint import load_recipe
+    from alexnet.learn.runs import checkpoint_of
+
+    checkpoint, described = checkpoint_of(resumed), resumed / "recipe.json"
+    if checkpoint is not None:
+        return load_recipe(checkpoint)
+    try:
+        return Recipe.from_dict(json.loads(described.read_text("utf-8")))
+    except FileNotFoundError:
+        return None
+    except (ValueError, TypeError, AttributeError) as error:
+        raise ValueError(
+            f"{described} is damaged ({error}), and there is no checkpoint yet: begin again in "
+            "another folder"
+        ) from error
 
 
 def next_commands(folder: Path, views: int) -> str:

@@ -44,6 +44,8 @@ class Preprocessing:
     """3 float32: standard deviations along them, in gray levels."""
     mean_at: MeanAt = "pixel"
     """Whether every pixel loses its own mean, or every crop the mean of the center."""
+    upright: bool = False
+    """Whether images are turned as their EXIF orientation says. Earlier packs never were."""
 
     @classmethod
     def of(cls, pack: Pack, recipe: Recipe) -> Preprocessing:
@@ -68,6 +70,7 @@ class Preprocessing:
             components=torch.from_numpy(pack.components.astype(np.float32)),
             deviations=torch.from_numpy(pack.deviations.astype(np.float32)),
             mean_at=recipe.mean_at,
+            upright=pack.facts.get("upright", False),
         )
 
     @property

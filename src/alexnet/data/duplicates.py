@@ -25,18 +25,21 @@ def write_duplicates(folder: Path, splits: tuple[str, ...], out: Path) -> int:
     count = 0
     with open(out, "w", encoding="ascii") as lines:
         for earlier, later in itertools.combinations(splits, 2):
-            pairs = dict(_pairs(folder / earlier / HASHES, folder / later / HASHES))
-            there = _names(folder / earlier / "names.txt", set(pairs.values()))
-            here = _names(folder / later / "names.txt", set(pairs))
-            for mine, its in sorted(pairs.items()):
-                same = {"split": later, "path": here[mine], "same_split": earlier}
-                lines.write(json.dumps({**same, "same_path": there[its]}) + "\n")
-            count += len(pairs)
+            for pairs in _pairs(folder / earlier / HASHES, folder / later / HASHES):
+                there = _names(folder / earlier / "names.txt", set(pairs.values()))
+                here = _names(folder / later / "names.txt", set(pairs))
+                for mine, its in pairs.items():
+                    same = {"split": later, "path": here[mine], "same_split": earlier}
+                    lines.write(json.dumps({**same, "same_path": there[its]}) + "\n")
+                count += len(pairs)
     return count
 
 
-def _pairs(earlier: Path, later: Path) -> Iterator[tuple[int, int]]:
-    """(place in later, place in earlier) of equal hashes; of several earlier ones the first."""
+def _pairs(earlier: Path, later: Path) -> Iterator[dict[int, int]]:
+    """Place in later → place in earlier of equal hashes; of several earlier ones the first.
+
+    A dictionary for each chunk of `later` that has any.
+    """
     for start, some in _chunks(later):
         found = np.full(len(some), -1, np.int64)
         for base, others in _chunks(earlier):
@@ -46,7 +49,8 @@ def _pairs(earlier: Path, later: Path) -> Iterator[tuple[int, int]]:
             new = (others[place] == some) & (found < 0)
             found[new] = base + place[new]
         hits = np.flatnonzero(found >= 0)
-        yield from zip((start + hits).tolist(), found[hits].tolist(), strict=True)
+        if len(hits):
+            yield dict(zip((start + hits).tolist(), found[hits].tolist(), strict=True))
 
 
 def _chunks(path: Path) -> Iterator[tuple[int, NDArray[np.uint64]]]:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from alexnet.data.dataset import Pack, Split
 from alexnet.data.decode import write_png
 from alexnet.data.pixels import fit, rgb
+from alexnet.terminal import printable
 
 THUMBNAIL, CAPTION, GAP = 96, 18, 4
 SHEET_CLASSES, SHEET_IMAGES = 20, 10
@@ -66,7 +67,7 @@ def _class_table(pack: Pack) -> list[str]:
         known = pack.wordnet_ids[index] if pack.wordnet_ids else name
         title = name if known == name else f"{known} {name}"
         numbers = (index, *(int(count[index]) for count in counts.values()))
-        lines.append("".join(f"{number:>9,}" for number in numbers) + f"  {title}")
+        lines.append("".join(f"{number:>9,}" for number in numbers) + f"  {printable(title)}")
     return lines
 
 
@@ -90,7 +91,8 @@ def contact_sheet(pack: Pack, path: str | Path) -> None:
         for number, image in enumerate(_thumbnails(pack, split, members, side)):
             top, left = place * row + CAPTION, number * column + GAP
             sheet[top : top + side, left : left + side] = image
-    captions = ((GAP, place * row + 2, pack.classes[at]) for place, at in enumerate(classes))
+    titles = [printable(pack.classes[at]) for at in classes]
+    captions = ((GAP, place * row + 2, title) for place, title in enumerate(titles))
     write_png(Path(path), sheet, captions)
 
 

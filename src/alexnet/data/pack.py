@@ -20,7 +20,7 @@ from typing import Any
 from alexnet.data.dataset import Pack, open_pack
 from alexnet.data.decode import MAX_PIXELS
 from alexnet.data.journal import NAME, Journal, SplitState, read_journal
-from alexnet.data.packing import Packing, changed, clear_up, identity
+from alexnet.data.packing import OtherPack, Packing, changed, clear_up, identity
 from alexnet.data.pixels import FITS, Fit, Format, record_shape
 from alexnet.data.prepare import Options
 from alexnet.data.progress import Progress
@@ -31,6 +31,8 @@ from alexnet.data.workers import Workers
 PHOTOGRAPH = 256
 """Side of a packed photograph, as in section 2 of the paper."""
 SHARD_BYTES = 1 << 29
+AS_THE_PAPER = "ilsvrc"
+"""Sources whose kind begins so are read as in 2012: without a look at EXIF."""
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -42,7 +44,7 @@ def pack(
     fit: Fit = "crop",
     pixels: Format = "rgb",
     processes: int | None = None,
-    upright: bool = False,
+    upright: bool | None = None,
     max_pixels: int = MAX_PIXELS,
     timeout: float = 30.0,
     shard_images: int | None = None,
@@ -50,13 +52,18 @@ def pack(
 ) -> Pack:
     """Pack a source into the folder `out`, or go on with it, or open it where it is finished.
 
-    `size` is the source's own where it has one, else 256. An image whose decoder crashes, or does
-    not answer for `timeout` seconds, is given up at the second attempt. Raises ValueError for
-    options that cannot be, for a folder that holds something else and for a source that has
-    changed since an interruption; OSError where the disk is full.
+    `size` is the source's own where it has one, else 256. `upright` turns images as their EXIF
+    orientation says: by default all but those of the challenge's own archives, which are read as
+    the paper read them; a packing that was begun keeps to what it began with. An image whose
+    decoder crashes, or does not answer for `timeout` seconds, is given up at the second attempt.
+    Raises ValueError for options that cannot be and for a folder that holds something else,
+    OtherPack (a ValueError) for another pack or one of a source that has changed since; OSError
+    where the disk is full.
     """
     out = Path(out)
-    options = Options(size or source.native_size or PHOTOGRAPH, fit, pixels, upright, max_pixels)
+    size = size or source.native_size or PHOTOGRAPH
+    upright = _is_upright(source, out) if upright is None else upright
+    options = Options(size, fit, pixels, upright, max_pixels)
     shard_images = shard_images or max(1, SHARD_BYTES // options.record_bytes)
     processes = processes or cores()
     _check(source, out, options, processes, shard_images)
@@ -69,6 +76,18 @@ def pack(
             packing.run(workers, progress)
         packing.finish()
     return open_pack(out)
+
+
+def _is_upright(source: Source, out: Path) -> bool:
+    """Whether images are turned where nobody has said so: as in what is there, else by the source.
+
+    Raises ValueError for a pack or a journal that is damaged.
+    """
+    if (out / "pack.json").exists():
+        return bool(open_pack(out).facts.get("upright", False))
+    if (journal := read_journal(out)) is not None:
+        return bool(journal.about.get("upright", False))
+    return not source.kind.startswith(AS_THE_PAPER)
 
 
 def cores() -> int:
@@ -118,11 +137,17 @@ def _about(source: Source, options: Options, shard_images: int) -> dict[str, Any
         "wordnet_ids": None if source.wordnet_ids is None else list(source.wordnet_ids),
         "source": {
             "kind": source.kind,
-            "path": str(source.path),
+            "path": _absolute(source.path),
             "splits": list(source.splits),
         },
+        "division": source.division,
         "remarks": list(source.remarks),
     }
+
+
+def _absolute(path: Path) -> str:
+    """Where a source is, from whichever folder a command is given later; or what it is called."""
+    return os.path.abspath(path) if path.exists() else str(path)
 
 
 @contextlib.contextmanager
@@ -162,7 +187,7 @@ def _lock(folder: int, out: Path) -> None:
 def _finished(source: Source, out: Path, about: dict[str, Any]) -> Pack:
     """The pack that is there already, if it is the one that was asked for."""
     ready = open_pack(out)
-    _check_same(out, {key: ready.facts.get(key) for key in about}, about)
+    _check_same(out, ready.facts, about)
     clear_up(out)  # it may have been killed between its last two steps
     for split in source.splits:
         seen = SplitState()
@@ -171,7 +196,7 @@ def _finished(source: Source, out: Path, about: dict[str, Any]) -> Pack:
                 return ready  # archives are not read again to see whether they have changed
             seen.pass_by(*identity(item, None))
         if seen.chain != ready.facts["splits"][split]["chain"]:
-            raise ValueError(changed(source, out))
+            raise OtherPack(changed(source, out), out)
     return ready
 
 
@@ -189,13 +214,31 @@ def _begin(out: Path, about: dict[str, Any]) -> Journal:
 
 
 def _check_same(out: Path, there: dict[str, Any], wanted: dict[str, Any]) -> None:
-    different = [key for key in wanted if there.get(key) != wanted[key]]
-    if different:
-        what = ", ".join(
-            key if key in ("classes", "remarks") else f"{key} {there.get(key)}, not {wanted[key]}"
-            for key in different
+    """Raise OtherPack if the pack there is of other images or settings than those wanted."""
+    if different := [what for key in wanted if (what := _difference(key, there, wanted))]:
+        what = f"{out} already holds a pack with other settings ({'; '.join(different)})"
+        raise OtherPack(what, out)
+    if wanted["division"] and "division" not in there:
+        what = (
+            f"{out} was packed by an earlier version, which held out a share of all images and not "
+            "of each class (it can be used as it is, where a pack is wanted)"
         )
-        raise ValueError(
-            f"{out} already holds a pack with other settings ({what}): "
-            "delete it, choose another folder, or ask for the same"
-        )
+        raise OtherPack(what, out)
+
+
+def _difference(key: str, there: dict[str, Any], wanted: dict[str, Any]) -> str:
+    """In what a pack's description departs from the one wanted; empty if it does not."""
+    found, want = there.get(key), wanted[key]
+    if key == "remarks" or found == want or (key == "division" and key not in there):
+        return ""  # remarks are words about the rest
+    if key == "source" and isinstance(found, dict):
+        found, want = (_of_source(facts) for facts in (found, want))
+    if found == want:
+        return ""
+    return key if key == "classes" else f"{key} {found}, not {want}"
+
+
+def _of_source(facts: dict[str, Any]) -> str:
+    """Which images a pack is of; earlier versions kept paths as they were given."""
+    splits = ", ".join(map(str, facts.get("splits", ())))
+    return f"{facts.get('kind')} {os.path.abspath(str(facts.get('path')))} ({splits})"

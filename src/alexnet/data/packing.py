@@ -27,6 +27,15 @@ from alexnet.data.statistics import Sums
 from alexnet.data.workers import Item, Workers
 
 
+class OtherPack(ValueError):  # noqa: N818 - it is named for what is there
+    """What a folder holds is a pack, finished or begun, but not the one that is asked for."""
+
+    def __init__(self, what: str, out: Path) -> None:
+        super().__init__(f"{what}: choose another folder, delete {out}, or ask for the same")
+        self.what = what
+        """What is there, without what to do."""
+
+
 class Packing:
     """One call's part of a packing."""
 
@@ -85,7 +94,7 @@ class Packing:
         for item in itertools.islice(items, state.position):
             seen.pass_by(*identity(item, None))
         if seen.chain != state.chain:
-            raise ValueError(changed(self.source, self.out))
+            raise OtherPack(changed(self.source, self.out), self.out)
         return items
 
     def _take(
@@ -211,7 +220,7 @@ def expected(source: Source) -> int | None:
 
 def changed(source: Source, out: Path) -> str:
     """What to say of a source that is not what it was."""
-    return f"{source.path} has changed since {out} was packed: delete {out} and pack again"
+    return f"{source.path} has changed since {out} was packed"
 
 
 def identity(item: Item, outcome: Outcome | None) -> tuple[object, ...]:

@@ -1,6 +1,7 @@
-"""One image of a source to one record of a pack: read, decode, fit, write down.
+"""One image to one record: read, decode, fit, write down. Nothing else makes records.
 
-Nothing here raises for a bad image: what came of it is an Outcome.
+Packing, and predicting from what is in files, call this with the same options, so a network is
+shown the same pixels by both. Nothing here raises for a bad image: what came of it is an Outcome.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import stat
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,8 +20,10 @@ from numpy.typing import NDArray
 from alexnet.data.decode import MAX_PIXELS, NotAnImage, decode, fit, misnamed
 from alexnet.data.pixels import Fit, Format, moments, record_shape, write_record
 from alexnet.data.sources.entry import Entry, Span
+from alexnet.data.sources.limits import LARGEST_FILE
+from alexnet.data.sources.regular import open_descriptor, read_regular
 
-MAX_BYTES = 1 << 30
+MAX_BYTES = LARGEST_FILE
 """No image file is larger; what is would only fill the memory."""
 DIGEST_BYTES = 8
 Content = Path | Span | bytes | NDArray[np.uint8]
@@ -33,12 +37,18 @@ class Options:
     fit: Fit = "crop"
     pixels: Format = "rgb"
     upright: bool = False
+    """Whether images are turned as their EXIF orientation says."""
     max_pixels: int = MAX_PIXELS
+
+    @property
+    def record_shape(self) -> tuple[int, ...]:
+        """Shape of one record."""
+        return record_shape(self.size, self.pixels)
 
     @property
     def record_bytes(self) -> int:
         """Bytes of one record."""
-        return int(np.prod(record_shape(self.size, self.pixels)))
+        return int(np.prod(self.record_shape))
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,13 +71,13 @@ def prepare(entry: Entry, options: Options, record: NDArray[np.uint8]) -> Outcom
     seen = mark(entry.content)
     try:
         pixels, digest, notes = _pixels(entry, options)
+        image = fit(pixels, options.size, options.fit)
     except NotAnImage as error:
         return Outcome(seen, error.reason, str(error))
     except OSError as error:
         return Outcome(seen, "unreadable", error.strerror or str(error))
     except MemoryError:
-        return Outcome(seen, "too_many_pixels", "not enough memory to decode it")
-    image = fit(pixels, options.size, options.fit)
+        return Outcome(seen, "too_much_memory", "not enough memory to decode it")
     write_record(image, options.pixels, record)
     return Outcome(seen, notes=notes, digest=digest, moments=moments(image))
 
@@ -103,12 +113,14 @@ def _digest(content: bytes | memoryview) -> bytes:
 
 
 def _read(content: Path | Span | bytes) -> bytes:
+    if isinstance(content, Path) and not stat.S_ISREG(content.stat().st_mode):
+        raise NotAnImage("not_a_file", "a folder, a pipe, a socket or a device")
     if (size := _size(content)) > MAX_BYTES:
         raise NotAnImage("too_large", f"{size} bytes, more than any image file has")
     if isinstance(content, bytes):
         return content
     if isinstance(content, Path):
-        return content.read_bytes()
+        return read_regular(content, MAX_BYTES)
     stored = content.read()
     if len(stored) < size:
         raise NotAnImage("truncated", f"the archive ends after {len(stored)} of {size} bytes")
@@ -133,10 +145,10 @@ def mark(content: Content) -> str:
         return f"{zlib.crc32(np.ascontiguousarray(content).data):08x}"
     path, where = (content, "") if isinstance(content, Path) else (content.path, str(content))
     try:
-        stat = os.stat(path)
+        found = os.stat(path)
     except OSError as error:
         return f"{where}{error.strerror}"
-    return f"{where}{stat.st_size}:{stat.st_mtime_ns}"
+    return f"{where}{found.st_size}:{found.st_mtime_ns}"
 
 
 def read_ahead(content: Content) -> None:
@@ -144,5 +156,9 @@ def read_ahead(content: Content) -> None:
     if isinstance(content, bytes | np.ndarray) or not hasattr(os, "posix_fadvise"):
         return
     span = Span(content, 0, 0) if isinstance(content, Path) else content  # 0: to the end
-    with contextlib.suppress(OSError), open(span.path, "rb", buffering=0) as file:
-        os.posix_fadvise(file.fileno(), span.offset, span.size, os.POSIX_FADV_WILLNEED)
+    with contextlib.suppress(OSError):
+        file = open_descriptor(span.path)
+        try:
+            os.posix_fadvise(file, span.offset, span.size, os.POSIX_FADV_WILLNEED)
+        finally:
+            os.close(file)

@@ -10,17 +10,23 @@ import dataclasses
 import mmap
 import os
 import queue
+import resource
 import signal
 import sys
 import threading
 from multiprocessing.connection import Connection
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from alexnet.data.decode import BYTES_A_PIXEL
 from alexnet.data.prepare import MAX_BYTES, Options, prepare, read_ahead
 from alexnet.data.sources.entry import Entry
 
+SLACK = 1 << 28
+"""Bytes beside those of an image: libraries that are loaded late, buffers, fragments."""
+STATM = Path("/proc/self/statm")
 Task = tuple[int, Entry, int | None]
 
 
@@ -33,6 +39,7 @@ def serve(pipe: Connection, memory: int, inbox: int) -> None:
     options: Options = pipe.recv()
     slots = np.frombuffer(mmap.mmap(memory, 0), np.uint8).reshape(-1, options.record_bytes)
     _warm_up(options, slots[0])
+    _limit_memory(BYTES_A_PIXEL * options.max_pixels + SLACK)
     pipe.send("ready")
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())  # C libraries chatter
     tasks: queue.SimpleQueue[list[Task]] = queue.SimpleQueue()
@@ -49,6 +56,18 @@ def _warm_up(options: Options, record: NDArray[np.uint8]) -> None:
     """Compile, or load, the loops: that time is nobody's decoding time."""
     gray = np.zeros((options.size + 1, options.size + 2), np.uint8)
     prepare(Entry("train", "", 0, gray), options, record)
+
+
+def _limit_memory(more: int) -> None:
+    """Let this process take so many bytes more than it has, where Linux counts them.
+
+    What wants more gets a MemoryError, which is a reason not to use that image. Memory shared with
+    the caller does not count.
+    """
+    if not STATM.exists():
+        return
+    data_pages = int(STATM.read_text().split()[5])
+    resource.setrlimit(resource.RLIMIT_DATA, (data_pages * resource.getpagesize() + more,) * 2)
 
 
 def _receive(pipe: Connection, tasks: queue.SimpleQueue[list[Task]]) -> None:

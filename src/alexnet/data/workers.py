@@ -28,12 +28,15 @@ from numpy.typing import NDArray
 import alexnet
 from alexnet.data.prepare import MAX_BYTES, Content, Options, Outcome, mark, prepare
 from alexnet.data.sources.entry import Entry, Skipped
+from alexnet.data.sources.limits import IN_FLIGHT
 
 PROGRAM = Path(__file__).with_name("worker.py")
 DEPTH = 16
 """Images a worker has been given and whose records have not been taken, at most."""
 HANDFUL = 4
 """Images a worker is given at a time: every message costs two processes a switch."""
+LARGE = 1 << 20
+"""Encoded bytes whose memory is given back at once; less is written over soon."""
 ATTEMPTS = 2
 """A worker can die of something else than its image, such as a lack of memory; once."""
 START_SECONDS = 120.0
@@ -120,6 +123,13 @@ class Worker:
             job.inbox = len(job.item.content)
             job.item = dataclasses.replace(job.item, content=b"")
 
+    def free_slot(self, job: Job) -> None:
+        """Have its slot for another job, and give the memory of its encoded bytes back."""
+        if job.inbox is not None and job.inbox > LARGE and hasattr(mmap, "MADV_REMOVE"):
+            with mmap.mmap(self._inbox.fileno(), job.inbox, offset=job.slot * MAX_BYTES) as bytes_:
+                bytes_.madvise(mmap.MADV_REMOVE)
+        self.free.append(job.slot)
+
     def _send(self, message: object) -> None:
         with contextlib.suppress(OSError):  # just died: its successor will be sent it again
             self.pipe.send(message)
@@ -187,7 +197,7 @@ class Worker:
 
 
 class Workers:
-    """A number of decoding processes, started when the first image needs one."""
+    """Decoding processes, so many at most, each started when there are images for it."""
 
     def __init__(self, options: Options, processes: int, timeout: float) -> None:
         self.options, self.processes, self.timeout = options, processes, timeout
@@ -199,8 +209,18 @@ class Workers:
     def __exit__(
         self, kind: type[BaseException] | None, value: object, trace: TracebackType | None
     ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the processes. The next image would start others."""
         for worker in self._workers:
             worker.close()
+        self._workers.clear()
+
+    def forget(self) -> None:
+        """Let go of processes that are another's: after a fork they belong to the parent."""
+        for worker in self._workers:
+            worker.process.returncode = 0  # so that nobody waits for it
         self._workers.clear()
 
     def prepare(self, items: Iterable[Item]) -> Iterator[tuple[Item, Outcome | None, Record]]:
@@ -223,27 +243,32 @@ class Workers:
                 self._listen()
             assert job.record is not None
             yield job.item, job.outcome, job.record
-            job.worker.free.append(job.slot)
+            job.worker.free_slot(job)
 
     def _fill(self, jobs: deque[Job], source: Iterator[Item]) -> None:
         """Where there is room for a handful each, take as many items as there is room for."""
         if len(jobs) > self.processes * (DEPTH - HANDFUL):
             return
-        while len(jobs) < self.processes * DEPTH:
+        waiting = sum(_bytes_in_memory(job) for job in jobs)
+        while len(jobs) < self.processes * DEPTH and waiting < IN_FLIGHT:
             item = next(source, None)
             if item is None:
                 break
-            job = Job(item)
-            jobs.append(job)
+            jobs.append(job := Job(item))
             if isinstance(item, Entry) and _needs_decoder(item):
-                max(self._staff(), key=lambda worker: len(worker.free)).take(job)
+                self._idlest().take(job)
+            waiting += _bytes_in_memory(job)
         for worker in self._workers:
             worker.hand_over()
 
-    def _staff(self) -> list[Worker]:
-        if not self._workers:
-            self._workers = [Worker(self.options, self.timeout) for _ in range(self.processes)]
-        return self._workers
+    def _idlest(self) -> Worker:
+        """The worker with the most free slots; a new one as long as all have a handful to do."""
+        worker = max(self._workers, key=lambda worker: len(worker.free), default=None)
+        some = worker is None or len(worker.free) <= DEPTH - HANDFUL
+        if worker is None or (some and len(self._workers) < self.processes):
+            worker = Worker(self.options, self.timeout)
+            self._workers.append(worker)
+        return worker
 
     def _listen(self) -> None:
         """Wait for an answer, a death or a deadline."""
@@ -255,6 +280,13 @@ class Workers:
                 worker.hear()
             elif worker.time_left() <= 0:
                 worker.give_up()
+
+
+def _bytes_in_memory(job: Job) -> int:
+    """What an image takes until it is packed, if it is no file: encoded bytes, or pixels."""
+    if isinstance(job.item, Entry) and isinstance(job.item.content, np.ndarray):
+        return job.item.content.nbytes
+    return job.inbox or 0
 
 
 def _needs_decoder(entry: Entry) -> bool:

@@ -11,7 +11,8 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -128,7 +129,7 @@ def keep_as(path: Path, other: Path) -> None:
 def load(path: Path) -> Checkpoint:
     """Read a checkpoint file. Raises ValueError for a file that is none, or is not whole."""
     try:
-        with safe_open(path, "pt") as file:
+        with _readable(path) as readable, safe_open(readable, "pt") as file:
             meta = _meta_of(file, path)
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, json.JSONDecodeError) as error:
@@ -154,7 +155,7 @@ def load(path: Path) -> Checkpoint:
 def load_recipe(path: Path) -> Recipe:
     """The recipe of a checkpoint file, without reading its weights. Raises ValueError as `load`."""
     try:
-        with safe_open(path, "pt") as file:
+        with _readable(path) as readable, safe_open(readable, "pt") as file:
             return Recipe.from_dict(_meta_of(file, path)["recipe"])
     except (SafetensorError, json.JSONDecodeError) as error:
         raise ValueError(f"{path} is not a whole safetensors file: {error}") from error
@@ -172,9 +173,19 @@ def find(run: str | Path, prefer: tuple[str, ...] = ("best", "last")) -> Path:
         if (path := run / f"{name}.safetensors").is_file():
             return path
     raise FileNotFoundError(
-        f"no trained network at {run}: it has no {' or '.join(prefer)}.safetensors. "
-        f"Train one: alexnet train IMAGES {run}"
+        f"no trained network at {run}: it has no {' or '.join(prefer)}.safetensors. Train one: "
+        f"alexnet train IMAGES {'RUN' if run.exists() else run}"  # never into what is there
     )
+
+
+@contextmanager
+def _readable(path: Path) -> Iterator[Path]:
+    """The path itself; of a name that is not text, which safetensors does not open, another one."""
+    if os.fsencode(path).decode("utf-8", "replace") == os.fsencode(path).decode("utf-8", "ignore"):
+        yield path
+        return
+    with path.open("rb") as file:
+        yield Path(f"/dev/fd/{file.fileno()}")
 
 
 def _meta_of(file: Any, path: Path) -> dict[str, Any]:

@@ -1,16 +1,49 @@
-"""Being asked to stop: the first signal is a request, the second is obeyed at once."""
+"""Being asked to stop: a request while a training runs, the end of the process at other times.
+
+`alexnet.cli` calls `end_at_signals` before it imports anything heavy; `learn.train` holds an
+`Interrupt` while it trains. Signals that are ignored when the process starts stay ignored, as
+SIGHUP under `nohup` and SIGINT in a script's background.
+"""
 
 from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
+from contextlib import suppress
 from types import FrameType, TracebackType
 from typing import Any
 
+SIGNALS = signal.SIGINT, signal.SIGTERM, signal.SIGHUP
+SHOW_CURSOR = b"\x1b[?25h\n"
+"""What a terminal needs whose cursor a progress bar has hidden."""
+
+
+def end_at_signals() -> None:
+    """Have SIGINT, SIGTERM and SIGHUP end the process at once with exit status 128 + signal.
+
+    Python's own answer to SIGINT is an exception wherever it happens to be: in half an import,
+    which leaves a broken module behind, or inside a C++ library, which aborts. Every file that
+    this program writes survives a kill, so ending at once loses nothing.
+    """
+    for number in SIGNALS:
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, _end)
+
+
+def _end(number: int, frame: FrameType | None) -> None:
+    signal.signal(number, signal.SIG_DFL)  # a second signal does not wait for what follows
+    with suppress(Exception):  # it may have come in the middle of a write
+        sys.stdout.flush()
+    with suppress(OSError):
+        if os.isatty(2):
+            os.write(2, SHOW_CURSOR)
+    os._exit(128 + number)
+
 
 class Interrupt:
-    """While entered, SIGINT and SIGTERM are remembered instead of ending the process.
+    """While entered, SIGINT, SIGTERM and SIGHUP are remembered instead of ending the process.
 
     A second signal ends it immediately, with the exit status that shells expect (128 + signal).
     Outside the main thread, where Python delivers no signals, it does nothing.
@@ -23,8 +56,9 @@ class Interrupt:
 
     def __enter__(self) -> Interrupt:
         if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGINT, signal.SIGTERM):
-                self._before[number] = signal.signal(number, self._asked)
+            for number in SIGNALS:
+                if signal.getsignal(number) is not signal.SIG_IGN:
+                    self._before[number] = signal.signal(number, self._asked)
         return self
 
     def __exit__(
@@ -34,9 +68,9 @@ class Interrupt:
         at: TracebackType | None,
     ) -> None:
         for number, handler in self._before.items():
-            signal.signal(number, handler)
+            signal.signal(number, handler or signal.SIG_DFL)
 
     def _asked(self, number: int, frame: FrameType | None) -> None:
         if self.signal is not None:
-            os._exit(128 + number)
+            _end(number, frame)
         self.signal = number

@@ -39,6 +39,8 @@ class Meter:
 
     def __init__(self, training: Training) -> None:
         self.training, self.epoch = training, 0
+        self.steps = 0
+        """Steps done by this process."""
         self.unread: list[tuple[int, Tensor, int]] = []
         self.recent: deque[float] = deque(maxlen=FLAT_STEPS)
         self.since_report: list[float] = []
@@ -52,6 +54,7 @@ class Meter:
 
     def add(self, step: int, loss: Tensor, images: int) -> None:
         """Take the loss of a step. On a CPU it is read at once, which costs nothing there."""
+        self.steps += 1
         self.unread.append((step, loss, images))
         self.images += images
         if loss.device.type == "cpu":
@@ -89,7 +92,8 @@ class Meter:
             return
         training, now = self.training, time.monotonic()
         steps, position = len(training.batches), training.position
-        seconds, mean = now - self.began, math.fsum(self.since_report) / len(self.since_report)
+        seconds = max(now - self.began, 1e-9)  # a coarse clock can stand still
+        mean = math.fsum(self.since_report) / len(self.since_report)
         waited = training.batches.waited
         left = (training.recipe.epochs - self.epoch) * steps - position.step
         speed = self.images / seconds
@@ -130,9 +134,11 @@ class Meter:
         split = training.batches.split
         members = order(training.recipe.seed, self.epoch, len(split))[step * size :][:size]
         names = ", ".join(split.name(i) for i in members[:3])
+        last = training.run / "last.safetensors"
+        good = f"the last good checkpoint is {last}" if last.exists() else "none was saved before"
         return (
             f"the loss is {loss} at epoch {self.epoch + 1}, step {step + 1} (learning rate "
             f"{training.sgd.rate:g}; a batch of {len(members)} images: {names}, …). The weights "
-            f"were not touched by it; the last good checkpoint is in {training.run}. Usually the "
-            "learning rate is too high: try --learning-rate with a third of it"
+            f"were not touched by it; {good}. Usually the learning rate is too high: train anew "
+            "with a third of it (--learning-rate)"
         )

@@ -2,35 +2,37 @@
 
 A run's folder holds `recipe.json`, `environment.json`, `log.jsonl`, `last.safetensors` and
 `best.safetensors`. Killed at any instant, it goes on from `last` as if nothing had happened: bit
-for bit, on the same device.
+for bit, on the same device. Before the first `last` it begins again, as it began.
 """
 
 from __future__ import annotations
 
-import fcntl
+import errno
 import hashlib
-import json
 import math
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
 from alexnet.data.augment import Preprocessing
 from alexnet.data.batches import Batches
 from alexnet.data.dataset import Pack
+from alexnet.data.samples import write_samples
+from alexnet.data.sources.names import some
 from alexnet.learn import checkpoint as checkpoints
-from alexnet.learn import devices
+from alexnet.learn import devices, runs
 from alexnet.learn.checkpoint import Checkpoint, Position
 from alexnet.learn.devices import Machine, Precision, Residence
 from alexnet.learn.interrupt import Interrupt
-from alexnet.learn.log import RunLog, Screen
+from alexnet.learn.log import RunLog, SafeScreen, Screen
 from alexnet.learn.meter import Meter
+from alexnet.learn.runs import RunFolder, check_free, checkpoint_of, locked
 from alexnet.learn.schedule import Rates, rates
 from alexnet.learn.sgd import SGD
 from alexnet.learn.step import stepper
@@ -38,6 +40,8 @@ from alexnet.learn.transfer import Transfer
 from alexnet.measure.evaluate import Counts, evaluate
 from alexnet.nets.variations import network_of
 from alexnet.recipe import SMALLEST_PHOTOGRAPH, Recipe
+
+FULL = errno.ENOSPC, errno.EDQUOT, errno.EFBIG
 
 
 @dataclass(frozen=True)
@@ -71,34 +75,55 @@ def train(
 
     `compiled` has torch.compile prepare the step, which takes a minute or so at the start.
     `resume` names a checkpoint file (or a run's folder, for its `last`) to go on from; only
-    `recipe.epochs` may then differ from its recipe. `init` is an earlier training whose
-    weights the new one begins with, or a Transfer that says which of its layers. Raises
-    FileExistsError if `run` holds another training, BlockingIOError if one is under way there,
-    ValueError for a pack or a recipe that does not fit, Diverged if the loss is no longer finite.
+    `recipe.epochs` may then differ from its recipe. A run that is finished is not trained: its
+    `best.safetensors` is mended if a kill left an earlier one. A run that has no checkpoint yet
+    is begun again. `init` is an earlier training whose weights the new one begins with, or a
+    Transfer that says which of its layers. Whatever is said or logged and cannot be written ends
+    no training. Raises FileExistsError if `run` holds another training or what is no run,
+    BlockingIOError if one is under way there, ValueError for a pack or a recipe that does not fit,
+    Diverged if the loss is no longer finite, MemoryError where a step does not fit into memory.
+    What fails before its first step leaves no folder behind.
     """
-    run, screen = Path(run), screen or Screen()
+    run, screen = Path(run), SafeScreen(screen or Screen())
+    check_folder(run, Path(pack.source["path"]))
     machine = devices.machine(device, precision, resident, compiled)
     if recipe.crop >= SMALLEST_PHOTOGRAPH and (hint := devices.advice(machine)):
         screen.say(hint)
     _check(pack, recipe)
-    start = checkpoints.load(checkpoints.find(resume, ("last", "best"))) if resume else None
-    if start is not None:
+    _check_network(pack, recipe)
+    if hint := devices.unrepeatable(machine):
+        screen.say(hint)
+    path = checkpoint_of(resume) if resume is not None else None
+    start = checkpoints.load(path) if path is not None else None
+    if path is not None and start is not None:
         _check_same(start, pack, recipe)
-    run.mkdir(parents=True, exist_ok=True)
-    with locked(run), Interrupt() as interrupt:
-        if start is None and (run / "last.safetensors").exists():
-            raise FileExistsError(
-                f"{run} already holds a training. Go on with it (--resume {run}) or name "
-                "another folder"
-            )
-        training = Training(pack, run, recipe, machine, start, interrupt, screen)
+        if hint := devices.changed_since(path.parent / "environment.json", machine):
+            screen.say(hint)
+    if path is None or path.parent.resolve() != run.resolve():
+        check_free(run)
+    if path is not None and start is not None and start.position.epoch >= recipe.epochs:
+        return _finish(run, path, start, screen)
+    if resume is not None and start is None:
+        screen.say(f"{resume} has no checkpoint yet: training begins at the beginning.")
+        init = init or runs.first_init(run)
+    if init is not None and not isinstance(init, Transfer):
+        init = Transfer(Path(init))
+    with RunFolder(run) as folder, Interrupt() as interrupt:
+        if start is None:
+            check_free(run)  # again, now that nobody else can begin one here
+        training = Training(pack, run, recipe, machine, start, interrupt, screen, init)
         if init is not None and start is None:
-            training.borrow(init if isinstance(init, Transfer) else Transfer(Path(init)))
+            training.borrow(init)
         training.save_seconds, training.log_seconds = save_minutes * 60, log_seconds
         try:
-            return training.run_epochs()
+            outcome = training.run_epochs()
+        except (MemoryError, RuntimeError) as error:
+            if is_out_of_memory(error):
+                raise MemoryError(out_of_memory(error, recipe, machine)) from error
+            raise
         finally:
-            training.log.close()
+            folder.used = start is not None or training.meter.steps > 0
+    return replace(outcome, signal=interrupt.signal)
 
 
 class Training:
@@ -115,6 +140,7 @@ class Training:
         start: Checkpoint | None,
         interrupt: Interrupt,
         screen: Screen,
+        init: Transfer | None = None,
     ) -> None:
         self.pack, self.run, self.recipe, self.machine = pack, run, recipe, machine
         self.interrupt, self.screen = interrupt, screen
@@ -130,7 +156,11 @@ class Training:
         self.shape = recipe.batch_size, 3, recipe.crop, recipe.crop
         self._freeze(self.position.epoch)
         self.step = stepper(self.network, machine, self.shape)
-        self._describe()
+        self.init = init or runs.first_init(run)
+        if start is None:
+            self._describe()
+        else:
+            self._written(self._describe, "description")
         epoch, step = self.position.epoch, self.position.step
         self.log = RunLog(run, screen, done=epoch * len(self.batches) + step)
         self.log.rewind(epoch, step)
@@ -152,9 +182,11 @@ class Training:
                 del self.step  # and with it the memory of its graph
                 self.step = stepper(self.network, self.machine, self.shape)
             self._train_epoch(epoch)
-            if self.interrupt.signal is None:
-                self._finish_epoch(epoch, self._validate())
+            stopped = self.interrupt.signal is not None
+            measured = None if stopped else self._finish_epoch(epoch, self._validate())
             saved = self.save() and self._keep_best()
+            if measured is not None:
+                self._tell(epoch, measured)
             if self.interrupt.signal is not None:
                 break
         return Outcome(self.run, self.position, self.interrupt.signal, saved)
@@ -191,14 +223,15 @@ class Training:
         return rates(self.recipe, done, errors)
 
     def _validate(self) -> Counts | None:
-        if "val" not in self.pack.splits:
+        if not _has_validation(self.pack):
             return None
         classes = len(self.pack.classes)
         size = self.recipe.batch_size
         split, machine = self.pack.splits["val"], self.machine
         return evaluate(self.network, split, self.how, classes, machine, batch_size=size)
 
-    def _finish_epoch(self, epoch: int, counts: Counts | None) -> None:
+    def _finish_epoch(self, epoch: int, counts: Counts | None) -> dict[str, float]:
+        """Move the position to the next epoch; what was measured in this one."""
         measured: dict[str, float] = {
             "train_loss": self.position.loss_sum / len(self.batches.split),
             "learning_rate": self.position.rate,
@@ -210,9 +243,12 @@ class Training:
         self.position = replace(
             self.position, epoch=epoch + 1, step=0, loss_sum=0.0, history=history
         )
-        self.log.write("epoch", epoch=epoch + 1, step=0, **measured)
-        steps = (epoch + 1) * len(self.batches)
-        self.log.scalars(steps, **measured)
+        self.log.write("epoch", epoch=epoch + 1, step=0, **measured)  # a resumed run rewinds it
+        return measured
+
+    def _tell(self, epoch: int, measured: dict[str, float]) -> None:
+        """Show an epoch. It is saved by now: whatever happens here loses nothing."""
+        self.log.scalars((epoch + 1) * len(self.batches), **measured)
         self.screen.say(epoch_line(epoch + 1, self.recipe.epochs, measured))
 
     def save(self) -> bool:
@@ -236,25 +272,29 @@ class Training:
         last, best = self.run / "last.safetensors", self.run / "best.safetensors"
         return self._written(lambda: checkpoints.keep_as(last, best))
 
-    def _written(self, write: Callable[[], None]) -> bool:
+    def _written(self, write: Callable[[], None], what: str = "checkpoint") -> bool:
+        """Whether it could be written. A folder that has disappeared is made again."""
         try:
+            if not self.run.is_dir():
+                self.run.mkdir(parents=True)
+                self.screen.say(f"{self.run} had disappeared: it is made again.")
+                self._describe()
             write()
         except OSError as error:
+            place = "Make room on that disk" if error.errno in FULL else "See to that folder"
             self.screen.say(
-                f"No checkpoint could be written to {self.run}: {error.strerror}. Training goes "
-                "on, the one before is untouched, the next will be tried. Make room on that disk."
+                f"No {what} could be written to {self.run}: {error.strerror}. Training goes "
+                f"on, the one before is untouched, the next will be tried. {place}."
             )
             return False
         return True
 
     def _describe(self) -> None:
-        recipe = json.dumps(self.recipe.to_dict(), indent=2) + "\n"
-        checkpoints.replace_file(self.run / "recipe.json", lambda path: path.write_text(recipe))
-        pack = {"path": str(self.pack.path), "checksum": self.pack.checksum}
-        environment = json.dumps({**devices.describe(self.machine), "pack": pack}, indent=2) + "\n"
-        checkpoints.replace_file(
-            self.run / "environment.json", lambda path: path.write_text(environment)
-        )
+        write_samples(self.pack, self.run)
+        runs.write_json(self.run / "recipe.json", self.recipe.to_dict())
+        pack = runs.describe_pack(self.pack.path, self.pack.checksum, self.run)
+        machine, init = devices.describe(self.machine), runs.describe_init(self.init)
+        runs.write_json(self.run / "environment.json", {**machine, "pack": pack, **init})
 
 
 def fresh(recipe: Recipe, classes: int) -> nn.Module:
@@ -293,31 +333,115 @@ def epoch_line(epoch: int, epochs: int, measured: dict[str, float]) -> str:
     return line
 
 
-@contextmanager
-def locked(run: Path) -> Iterator[None]:
-    """Hold the run's folder. Raises BlockingIOError if another process holds it.
-
-    The lock belongs to the process and goes with it, however it ends.
-    """
-    with (run / ".lock").open("w") as file:
+def _finish(run: Path, path: Path, start: Checkpoint, screen: Screen) -> Outcome:
+    """Mend the `best` of a finished training, which a kill may have left behind; say how good."""
+    last, best, saved = run / "last.safetensors", run / "best.safetensors", True
+    stale = last.exists() and path.samefile(last) and is_best(start.position.history)
+    if stale and not _is_at(best, start.position):
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            with locked(run):
+                checkpoints.keep_as(last, best)
+            screen.say(f"{best} was not the best epoch's; now it is.")
         except BlockingIOError:
-            raise BlockingIOError(
-                f"another process is training in {run}. Wait for it, or name another folder"
-            ) from None
-        yield
+            raise
+        except OSError as error:
+            screen.say(f"{best} is not the best epoch's and cannot be written: {error.strerror}")
+            saved = False
+    screen.say(finished_line(start.position))
+    return Outcome(run, start.position, None, saved)
+
+
+def _is_at(path: Path, position: Position) -> bool:
+    """Whether a checkpoint file is whole and holds the training at this position."""
+    try:
+        return checkpoints.load(path).position == position
+    except (OSError, ValueError):
+        return False
+
+
+def finished_line(position: Position) -> str:
+    """What a person reads of a training that has all its epochs."""
+    history = position.history
+    best = min(range(len(history)), key=lambda i: history[i].get("val_top1", -i))
+    line = f"This training is finished: it has all its {position.epoch} epochs. "
+    if "val_top1" in history[best]:
+        line += (
+            f"Its best is epoch {best + 1}: top-1 error {history[best]['val_top1']:.2%}, top-5 "
+            f"error {history[best]['val_top5']:.2%}. "
+        )
+    else:
+        line += f"Training loss at the end: {history[best]['train_loss']:.4f}. "
+    return f"{line}Give it more: --epochs {position.epoch + 10}"
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that there is no more memory, on a GPU or on the host."""
+    kinds = MemoryError, torch.OutOfMemoryError
+    return isinstance(error, kinds) or "can't allocate memory" in str(error)
+
+
+def out_of_memory(error: BaseException, recipe: Recipe, machine: Machine) -> str:
+    """What to say when a step did not fit."""
+    why = (str(error).splitlines() or [type(error).__name__])[0]
+    fewer = max(1, recipe.batch_size // 2)
+    return (
+        f"a step of {recipe.batch_size} images of {recipe.crop}×{recipe.crop} pixels does not fit "
+        f"into the memory of {machine.device} ({why}). End other programs that use it and go on "
+        f"(--resume), or train anew with a smaller batch: --batch-size {fewer}"
+    )
+
+
+RUN_FILES = "recipe.json", "environment.json", "log.jsonl", "last.safetensors", ".lock"
+
+
+def check_folder(run: Path, images: Path) -> None:
+    """Raise FileExistsError if `run` holds something else than a run, or lies among the images.
+
+    `images` is the source of the images as a pack has it: no folder if that is not known.
+    """
+    if images.is_absolute() and images.is_dir() and run.resolve().is_relative_to(images.resolve()):
+        raise FileExistsError(
+            f"{run} is inside {images}, a folder of images: name a folder elsewhere for the run"
+        )
+    if run.exists() and not run.is_dir():
+        raise FileExistsError(f"{run} is a file: name a new folder for the run")
+    if not run.exists() or any((run / name).exists() for name in RUN_FILES):
+        return
+    if others := [path.name for path in run.iterdir() if not path.name.startswith(".")]:
+        raise FileExistsError(
+            f"{run} is not empty and holds no run (there is {some(sorted(others), 3)}): name a new "
+            "folder for the run"
+        )
 
 
 def _check(pack: Pack, recipe: Recipe) -> None:
     if "train" not in pack.splits or not len(pack.splits["train"]):
         raise ValueError(f"{pack.path} holds no training images; it has {', '.join(pack.splits)}")
-    if recipe.schedule == "plateau" and "val" not in pack.splits and recipe.drops:
+    trained = np.unique(pack.splits["train"].labels)
+    if len(trained) < 2:
+        raise ValueError(
+            f"the training images of {pack.path} are all of one class, "
+            f"{some(pack.classes[label] for label in trained)}: there is nothing to tell apart. "
+            "Pack images of two classes or more, each in a folder of its own"
+        )
+    if recipe.schedule == "plateau" and not _has_validation(pack) and recipe.drops:
         raise ValueError(
             f"{pack.path} has no validation images, and the schedule `plateau` lowers the rate "
             "when their error stops improving. Say --schedule cosine, or pack with "
             "--val-fraction 0.1"
         )
+
+
+def _has_validation(pack: Pack) -> bool:
+    """Whether there are images to measure on: the validation split may be empty or not there."""
+    return "val" in pack.splits and len(pack.splits["val"]) > 0
+
+
+def _check_network(pack: Pack, recipe: Recipe) -> None:
+    """Raise ValueError for a network that cannot be built or fed, before anything is made."""
+    Preprocessing.of(pack, recipe)
+    with torch.device("meta"):
+        network_of(recipe, len(pack.classes))
 
 
 def _check_same(start: Checkpoint, pack: Pack, recipe: Recipe) -> None:
@@ -326,11 +450,6 @@ def _check_same(start: Checkpoint, pack: Pack, recipe: Recipe) -> None:
             f"the checkpoint was trained on another pack (checksum {start.pack_checksum[:12]}…) "
             f"than {pack.path} ({pack.checksum[:12]}…). Name that pack, or start anew in another "
             "folder"
-        )
-    if start.position.epoch >= recipe.epochs:
-        raise ValueError(
-            f"that training has all its {start.position.epoch} epochs. Give it more: --epochs "
-            f"{start.position.epoch + 10}"
         )
     changed = recipe.differences(start.recipe)
     if set(changed) - {"epochs"}:

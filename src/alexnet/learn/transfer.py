@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from alexnet.data.prepare import Options
 from alexnet.learn import checkpoint as checkpoints
 from alexnet.learn.checkpoint import Checkpoint
 from alexnet.nets.variations import network_of
@@ -75,6 +77,13 @@ def like(recipe: Recipe, init: Path) -> Recipe:
     path = checkpoints.find(init)
     earlier = checkpoints.load_recipe(path)
     return replace(recipe, **{name: getattr(earlier, name) for name in SAME})
+
+
+def packing_like(trained: Checkpoint) -> dict[str, Any]:
+    """The options of `pack` that bring new images to what a trained network was trained on."""
+    settings = trained.preprocessing.settings()
+    shared = {field.name for field in fields(Options)} & settings.keys()
+    return {"size": settings["side"], **{name: settings[name] for name in sorted(shared)}}
 
 
 def _layers(state: dict[str, Tensor]) -> Layers:

@@ -18,7 +18,7 @@ from torch import Tensor
 from alexnet.data.batches import views as views_of
 from alexnet.learn import checkpoint as checkpoints
 from alexnet.learn import devices
-from alexnet.measure.evaluate import Counts, answers, ranks_of
+from alexnet.measure.evaluate import VIEWS_AT_ONCE, Counts, answers, ranks_of
 from alexnet.measure.scores import Member, Scores, opened, relabeling
 
 UNLABELED = -1
@@ -104,7 +104,7 @@ def predict(
     views: int = 1,
     device: str = "auto",
     ignore_unknown: bool = False,
-    batch_size: int = 128,
+    batch_size: int = VIEWS_AT_ONCE,
 ) -> Predictions:
     """What the network of a run says of every image of a split, labeled or not.
 

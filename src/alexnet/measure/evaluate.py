@@ -17,6 +17,10 @@ from alexnet.data.dataset import Split
 from alexnet.data.homes import Batch
 from alexnet.learn.devices import Machine
 
+VIEWS_AT_ONCE = 128
+"""Views that the network is shown together, in evaluating and in predicting: where the number
+differs, so do the last bits of what it says."""
+
 
 @dataclass
 class Counts:
@@ -45,17 +49,23 @@ class Counts:
     @property
     def top1(self) -> float:
         """Share of the images whose first label is wrong."""
-        return self.wrong1 / self.seen
+        return self._per_image(self.wrong1)
 
     @property
     def top5(self) -> float:
         """Share of the images whose label is not among the first five."""
-        return self.wrong5 / self.seen
+        return self._per_image(self.wrong5)
 
     @property
     def loss(self) -> float:
         """Mean negative log-probability of the right class, in nats."""
-        return self.loss_sum / self.seen
+        return self._per_image(self.loss_sum)
+
+    def _per_image(self, total: float) -> float:
+        """Divide by the images seen. Raises ValueError if there were none: no error is 0 then."""
+        if not self.seen:
+            raise ValueError("there is no error to tell: not one image was measured")
+        return total / self.seen
 
 
 def ranks_of(probabilities: Tensor, labels: Tensor) -> Tensor:
@@ -95,7 +105,7 @@ def evaluate(
     machine: Machine,
     *,
     many: int = 1,
-    batch_size: int = 128,
+    batch_size: int = VIEWS_AT_ONCE,
     relabel: NDArray[np.int64] | None = None,
 ) -> Counts:
     """Measure a network on every image of a split, with 1 or 10 views of each.

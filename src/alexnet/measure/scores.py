@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import re
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,9 +16,10 @@ from numpy.typing import NDArray
 
 from alexnet.data.dataset import Pack, open_pack
 from alexnet.learn import checkpoint as checkpoints
-from alexnet.learn import devices
+from alexnet.learn import devices, runs
 from alexnet.learn.checkpoint import Checkpoint
-from alexnet.measure.evaluate import Counts, evaluate
+from alexnet.measure.evaluate import VIEWS_AT_ONCE, Counts, evaluate
+from alexnet.measure.images import pack_for
 
 
 @dataclass(frozen=True)
@@ -102,7 +106,8 @@ class Scores:
             lines += ["", f"{'top-1':>8} {'top-5':>8} {'images':>8}  class"]
             rows = zip(self.classes, c.per_class.tolist(), strict=True)
             lines += [
-                f"{w1 / n:8.2%} {w5 / n:8.2%} {n:8,}  {name}" for name, (n, w1, w5) in rows if n
+                f"{w1 / n:8.2%} {w5 / n:8.2%} {n:8,}  {name}" if n else f"{'0':>26}  {name}"
+                for name, (n, w1, w5) in rows
             ]
         return "\n".join(lines)
 
@@ -115,12 +120,13 @@ def measure(
     views: int = 1,
     device: str = "auto",
     ignore_unknown: bool = False,
-    batch_size: int = 128,
+    batch_size: int = VIEWS_AT_ONCE,
 ) -> Scores:
     """Measure the network of a run on a split of a pack (by default the one it was trained on).
 
-    Classes are matched by name. Raises FileNotFoundError for a missing run or pack, ValueError for
-    a missing split or, unless `ignore_unknown`, for images of classes the network does not know.
+    Images that are not a pack are packed first as the network wants them, beside the run. Classes
+    are matched by name. Raises FileNotFoundError for a missing run or pack, ValueError for a
+    missing split or, unless `ignore_unknown`, for images of classes the network does not know.
     """
     path, trained, images = opened(run, pack, split)
     how, machine = trained.preprocessing_for(images), devices.machine(device)
@@ -149,13 +155,16 @@ def measure(
 def opened(run: str | Path, pack: str | Path | None, split: str) -> tuple[Path, Checkpoint, Pack]:
     """A run's checkpoint file, what is in it, and the pack: by default that of its training.
 
+    What is not a pack is packed first, beside the run (see `images.pack_for`).
+
     Raises FileNotFoundError where one is missing, ValueError for a split that is not there.
     """
     path = checkpoints.find(run)
     trained = checkpoints.load(path)
-    images = open_pack(Path(pack) if pack else _trained_on(path))
-    if split not in images.splits:
-        raise ValueError(f"{images.path} has no {split} images; it has {', '.join(images.splits)}")
+    images = pack_for(pack, path, trained, split) if pack else open_pack(_trained_on(path))
+    if split not in images.splits or not len(images.splits[split]):
+        there = [name for name, one in images.splits.items() if len(one)]
+        raise ValueError(f"{images.path} has no {split} images; it has {', '.join(there)}")
     return path, trained, images
 
 
@@ -164,11 +173,15 @@ def relabeling(
 ) -> NDArray[np.int64]:
     """The network's label of each of the pack's classes; −1 where it has none.
 
+    Classes are the same if their names are, or else their WordNet ids.
     Raises ValueError for images of such classes, unless `ignore_unknown`, and for images without
     a label, unless `unlabeled`.
     """
-    index = {name: i for i, name in enumerate(trained.classes)}
-    relabel = np.array([index.get(name, -1) for name in pack.classes], np.int64)
+    index = {wordnet_id: i for i, wordnet_id in enumerate(trained.wordnet_ids or ())}
+    index |= {name: i for i, name in enumerate(trained.classes)}
+    ids = pack.wordnet_ids or pack.classes
+    found = [index.get(name, index.get(i, -1)) for name, i in zip(pack.classes, ids, strict=True)]
+    relabel = np.array(found, np.int64)
     labels = pack.splits[split].labels
     if (none := int((labels < 0).sum())) and not unlabeled:
         raise ValueError(
@@ -187,16 +200,62 @@ def relabeling(
 
 def write(scores: Scores, path: Path) -> None:
     """Write `scores.json`, whole or not at all."""
-    text = json.dumps(scores.to_dict(), indent=2) + "\n"
-    checkpoints.replace_file(path, lambda beside: beside.write_text(text))
+    runs.write_json(path, scores.to_dict())
+
+
+def default_path(scores: Scores) -> Path:
+    """Where the scores of one network are kept: in the folder of its run, one file a measurement.
+
+    `scores.json` is the center view of the `val` images of the pack that the run was trained on.
+    Any other says what was measured: `scores-train.json`, `scores-val-10-views.json`,
+    `scores-<pack>-<checksum>-val.json`; and `-last` where it was not the checkpoint that a run is
+    otherwise measured by.
+    """
+    checkpoint, words = Path(scores.members[0].checkpoint), []
+    if _described_pack(checkpoint).get("checksum") != scores.pack_checksum:
+        name = re.sub(r"[^\w.]+", "_", scores.pack.resolve().name)[:40]
+        words = [name, scores.pack_checksum[:8]]
+    if words or scores.split != "val" or scores.views != 1:
+        words.append(scores.split)
+    if scores.views != 1:
+        words += [str(scores.views), "views"]
+    if checkpoint.name != checkpoints.find(scores.folder).name:
+        words.append(checkpoint.stem)
+    return scores.folder / f"{'-'.join(['scores', *words])}.json"
+
+
+def _described_pack(checkpoint: Path) -> dict[str, str]:
+    """What a run says of the pack that it was trained on; nothing where it does not."""
+    try:
+        pack = json.loads((checkpoint.parent / "environment.json").read_text("utf-8"))["pack"]
+        return {name: text for name, text in pack.items() if isinstance(text, str)}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return {}
 
 
 def _trained_on(checkpoint: Path) -> Path:
-    environment = checkpoint.parent / "environment.json"
-    try:
-        return Path(json.loads(environment.read_text())["pack"]["path"])
-    except (OSError, KeyError, json.JSONDecodeError) as error:
+    """The pack that a checkpoint was trained on: where it was, else where it is from the run.
+
+    Raises FileNotFoundError where it is not there any more, or was never described.
+    """
+    described, folder = _described_pack(checkpoint), checkpoint.parent
+    places = [Path(described["path"])] if "path" in described else []
+    if "relative" in described:
+        places.append(folder.resolve() / described["relative"])
+    there = [place for place in places if (place / "pack.json").is_file()]
+    for place in there:
+        with suppress(OSError, ValueError):
+            if open_pack(place).checksum == described.get("checksum"):
+                return place
+    if there:
+        return there[0]
+    name = f"alexnet evaluate {checkpoint} PACK"
+    if places:
+        where = " nor at ".join(dict.fromkeys(str(Path(os.path.normpath(x))) for x in places))
         raise FileNotFoundError(
-            f"{environment} does not say what {checkpoint} was trained on. Name a pack: "
-            f"alexnet evaluate {checkpoint} PACK"
-        ) from error
+            f"the pack that {checkpoint} was trained on is not at {where}. Name it: {name}"
+        )
+    raise FileNotFoundError(
+        f"{folder / 'environment.json'} does not say what {checkpoint} was trained on. Name a "
+        f"pack: {name}"
+    )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import cast
@@ -57,67 +56,39 @@ class Convolution(nn.Conv2d):
 class Strided(nn.Conv2d):
     """A convolution without padding whose windows are counted as `round_up` counts them.
 
-    By space to depth in half precision on a CPU, and on a GPU where that turns out to be faster.
+    In half precision by space to depth, once `prepare` has been told so. Units for half precision
+    multiply several maps at once, pairs (AVX512-BF16, Arm), 8 (tensor cores) or 32 (AMX): 3 maps
+    leave a part of them empty, the 48 of space to depth fill them.
     """
 
-    deep: bool | None = None
-    """Whether by space to depth is faster on this GPU: not known before a first training step."""
+    deep = False
+    """Whether it is computed by space to depth: by the type of its input, on every device."""
 
     def __init__(
         self, inputs: int, maps: int, kernel: int, *, stride: int, bias: bool = True
     ) -> None:
         super().__init__(inputs, maps, kernel, stride, bias=bias)
 
+    def prepare(self, dtype: torch.dtype) -> None:
+        """Choose how to compute, once, for inputs of this type."""
+        self.deep = dtype.itemsize < 4
+
     def forward(self, x: Tensor) -> Tensor:
         """N C H W → N M H' W'."""
+        if not self.deep:
+            return super().forward(round_up(x, self.kernel_size[0], self.stride[0]))
         device = x.device.type
         if device in ("cpu", "cuda") and torch.is_autocast_enabled(device):
             x = x.to(torch.get_autocast_dtype(device))
-        return self._by_depth(x) if self._deepens(x) else self._directly(x)
-
-    def _directly(self, x: Tensor) -> Tensor:
-        return super().forward(round_up(x, self.kernel_size[0], self.stride[0]))
-
-    def _by_depth(self, x: Tensor) -> Tensor:
         return by_depth(x, self.weight, self.bias, self.stride[0])
-
-    def _deepens(self, x: Tensor) -> bool:
-        if x.device.type == "cpu":
-            return x.element_size() < 4
-        if x.device.type != "cuda" or torch.compiler.is_compiling():
-            return False
-        can_tell = torch.is_grad_enabled() and not torch.cuda.is_current_stream_capturing()
-        if self.deep is None and can_tell:
-            ways, weights = (self._by_depth, self._directly), list(self.parameters())
-            deep, direct = (seconds(way, x, weights) for way in ways)
-            self.deep = deep < direct
-        return bool(self.deep)
-
-
-def seconds(way: Callable[[Tensor], Tensor], x: Tensor, weights: list[nn.Parameter]) -> float:
-    """How long five turns of x, N C H W, forward and back to the weights take.
-
-    As many turns warm up. Gradients stay as they are; frozen weights take no part.
-    """
-    wait = torch.cuda.synchronize if x.is_cuda else lambda: None
-    began, weights = 0.0, [w for w in weights if w.requires_grad]
-    for turn in range(10):
-        if turn == 5:
-            wait()
-            began = time.perf_counter()
-        y = way(x)
-        if weights:
-            torch.autograd.grad(y, weights, torch.ones_like(y))
-    wait()
-    return time.perf_counter() - began
 
 
 def by_depth(x: Tensor, weight: Tensor, bias: Tensor | None, stride: int) -> Tensor:
     """A strided convolution as one of stride 1 on fewer, deeper pixels. N C H W → N M H' W'.
 
     Each block of stride × stride pixels becomes one pixel: 3 maps become 48, and a filter of 11×11
-    one of 3×3. Image and filter are filled up with zeros to whole blocks. Matrix units have no use
-    for 3 maps: in bf16 on a CPU this takes half the time (`benchmarks/kernels.py`).
+    one of 3×3. Image and filter are filled up with zeros to whole blocks. In bf16 on AMX it takes
+    half the time (`benchmarks/kernels.py`).
     """
     kernel = weight.shape[-1]
     deep = -(-kernel // stride)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import base64
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -18,8 +18,12 @@ from torch import Tensor
 from alexnet.data.augment import Preprocessing
 from alexnet.learn.checkpoint import Checkpoint
 
-KEY, FORMAT = "alexnet", 1
+KEY, FORMAT = "alexnet", 2
+READ = 1, 2
+"""Formats that are understood. Files of the first take images and do not say so."""
 Precision = Literal["float32", "int8"]
+Takes = Literal["records", "images"]
+"""What is put into a file: uint8 records, for probabilities; or prepared images, for logits."""
 
 
 @dataclass(frozen=True)
@@ -31,12 +35,13 @@ class Card:
     wordnet_ids: tuple[str, ...] | None
     preprocessing: Preprocessing
     precision: Precision = "float32"
+    takes: Takes = "images"
 
     @classmethod
-    def of(cls, trained: Checkpoint, precision: Precision) -> Card:
+    def of(cls, trained: Checkpoint, precision: Precision, takes: Takes) -> Card:
         """The card of a trained network."""
         names = trained.classes, trained.wordnet_ids
-        return cls(trained.recipe.network, *names, trained.preprocessing, precision)
+        return cls(trained.recipe.network, *names, trained.preprocessing, precision, takes)
 
     def to_text(self) -> str:
         """As the file holds it."""
@@ -48,7 +53,13 @@ class Card:
             "precision": self.precision,
             "classes": self.classes,
             "wordnet_ids": self.wordnet_ids,
-            "input": EXPLANATION.format(**asdict(how)),
+            "takes": self.takes,
+            "input": (INPUT[self.takes] + COLORS[how.pixels]).format(**how.settings()),
+            "output": OUTPUT[self.takes],
+            "order": "RGB",
+            "resize": (TURNING[how.upright] + FITTING[how.fit] + FILTER).format(**how.settings()),
+            "scale": how.pixel_scale,
+            "mean": "preprocessing.mean: float32, little-endian, in base64; 0 to 255",
             "preprocessing": {**how.settings(), **tensors},
         }
         return json.dumps(fields)
@@ -58,8 +69,8 @@ class Card:
         """Read what `to_text` wrote. Raises ValueError, naming `path`, for anything else."""
         try:
             facts = json.loads(text or "null")
-            if facts["format"] != FORMAT:
-                raise ValueError(f"format {facts['format']}, wanted {FORMAT}")
+            if facts["format"] not in READ:
+                raise ValueError(f"format {facts['format']}, wanted {READ[0]} to {FORMAT}")
             names = facts["wordnet_ids"]
             return cls(
                 network=facts["network"],
@@ -67,6 +78,7 @@ class Card:
                 wordnet_ids=None if names is None else tuple(names),
                 preprocessing=_preprocessing(facts["preprocessing"]),
                 precision=facts["precision"],
+                takes=facts.get("takes", "images"),
             )
         except (ValueError, KeyError, TypeError) as error:
             raise ValueError(
@@ -75,9 +87,52 @@ class Card:
             ) from error
 
 
-EXPLANATION = (
-    "float32 N 3 {crop} {crop}, RGB: the central {crop}x{crop} of an image brought to "
-    "{side}x{side} ({fit}), minus the same part of the mean image (0 to 255), times {pixel_scale}"
+INPUT = {
+    "records": (
+        "uint8 N {side} {side} 3: rows from the top, pixels from the left, red green blue. Each is "
+        "an image brought to {side}x{side} as `resize` says. The file itself cuts out the central "
+        "{crop}x{crop}, subtracts the same part of the mean image and multiplies by `scale`"
+    ),
+    "images": (
+        "float32 N 3 {crop} {crop}: red, green and blue planes, of each image the central "
+        "{crop}x{crop} of it brought to {side}x{side} as `resize` says, values 0 to 255, minus the "
+        "same part of `preprocessing.mean` ({side} {side} 3), times `scale`"
+    ),
+}
+COLORS = {
+    "rgb": "",
+    "yuv420": (
+        ". The network was trained on colors that went through one byte of luma a pixel and two of "
+        "chroma for each 2x2 pixels (JPEG's full range); a file that takes records does that itself"
+    ),
+}
+OUTPUT = {
+    "records": "float32 N classes: probabilities, in the order of `classes`",
+    "images": "float32 N classes: logits, in the order of `classes`; softmax makes probabilities",
+}
+TURNING = {
+    True: "the image is first turned as its EXIF orientation says; ",
+    False: "the image's EXIF orientation is not looked at; ",
+}
+FITTING = {
+    "crop": (
+        "the shorter side becomes {side} and the longer one floor(longer*{side}/shorter + 1/2), "
+        "then the {side} from floor((length - {side})/2) on are kept"
+    ),
+    "pad": (
+        "the longer side becomes {side} and the shorter one floor(shorter*{side}/longer + 1/2), at "
+        "least 1, with gray 128 around it, floor(({side} - length)/2) of it before"
+    ),
+    "squash": "each side becomes {side}, whatever the shape",
+}
+FILTER = (
+    "; by a triangle filter: target pixel t of a side that goes from n to m has its center at "
+    "(t + 1/2)*n/m, and source pixel s has the weight max(0, 1 - |s + 1/2 - center|/max(1, n/m)), "
+    "the weights normalized to the sum 1; the two sides one after the other, rounded once at the "
+    "end. This is Pillow's Image.resize((width, height), Image.Resampling.BILINEAR) but for its "
+    "rounding between the sides. A JPEG whose shorter side is at least 4*{side} may be decoded at "
+    "1/2, 1/4 or 1/8 as long as that leaves 2*{side}, and is so here. Transparent pixels are laid "
+    "over white"
 )
 
 

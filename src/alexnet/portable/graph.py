@@ -21,7 +21,7 @@ OPSET, IR_VERSION = 17, 8
 INPUT, OUTPUT = "images", "logits"
 
 
-def onnx_model(network: nn.Module, crop: int, metadata: dict[str, str] | None = None) -> Any:
+def onnx_model(network: nn.Module, crop: int) -> Any:
     """The network, when it classifies, as an onnx.ModelProto: images N 3 crop crop → N classes.
 
     Raises ValueError for a network with an operator that has no counterpart here.
@@ -43,7 +43,6 @@ def onnx_model(network: nn.Module, crop: int, metadata: dict[str, str] | None = 
         ir_version=IR_VERSION,
         producer_name="alexnet",
     )
-    helper.set_model_props(model, metadata or {})
     library("onnx").checker.check_model(model)
     return model
 

@@ -1,7 +1,13 @@
-"""Portable files as networks: images in, logits out, by the program each was made for."""
+"""Portable files as networks: images in, logits out, by the program each was made for.
+
+Of a file that takes records the network alone is run, since this package cuts crops and views
+itself; `Portable.answer` runs the whole file, as other programs do.
+"""
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +16,9 @@ from torch import Tensor, nn
 
 from alexnet.nets.layers import See, unseen
 from alexnet.portable.card import KEY, Card
-from alexnet.portable.graph import OUTPUT
+from alexnet.portable.graph import INPUT, OUTPUT
 from alexnet.portable.libraries import FORMATS, library
+from alexnet.portable.whole import RECORDS, bare_onnx, bare_openvino
 
 MINIMUM_SEVERITY = 3
 """onnxruntime's errors, without its remarks on the graph."""
@@ -22,6 +29,10 @@ class Portable(nn.Module):
 
     card: Card
 
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.path = path
+
     def forward(self, x: Tensor, see: See = unseen) -> Tensor:
         """N 3 H W → N classes; `see` is shown nothing but the logits."""
         return see(OUTPUT, torch.from_numpy(self.run(x.detach().contiguous().numpy())))
@@ -30,26 +41,43 @@ class Portable(nn.Module):
         """Arrays: float32 N 3 H W → N classes."""
         raise NotImplementedError
 
+    def answer(self, records: Any) -> Any:
+        """What the whole file, opened anew, makes of uint8 N side side 3: probabilities N classes.
+
+        Only for files that take records.
+        """
+        raise NotImplementedError
+
 
 class OnnxNetwork(Portable):
     """An ONNX file, run by onnxruntime."""
 
     def __init__(self, path: Path) -> None:
-        super().__init__()
+        super().__init__(path)
+        self.session = self._session(path)
+        metadata = self.session.get_modelmeta().custom_metadata_map
+        self.card = Card.from_text(metadata.get(KEY), path)
+        if self.card.takes == "records":
+            model = library("onnx").load(path)
+            with _whole(path):
+                bare_onnx(model)
+            self.session = self._session(model.SerializeToString())
+
+    def _session(self, model: Path | bytes) -> Any:
         runtime = library("onnxruntime")
         options = runtime.SessionOptions()
         options.log_severity_level = MINIMUM_SEVERITY
         options.intra_op_num_threads = torch.get_num_threads()
-        only_cpu = ["CPUExecutionProvider"]
         try:
-            self.session = runtime.InferenceSession(path, options, providers=only_cpu)
+            return runtime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # onnxruntime's errors have no base class but this
-            raise ValueError(f"{path} is not a whole ONNX file: {error}") from error
-        metadata = self.session.get_modelmeta().custom_metadata_map
-        self.card = Card.from_text(metadata.get(KEY), path)
+            raise ValueError(f"{self.path} is not a whole ONNX file: {error}") from error
 
     def run(self, images: Any) -> Any:
-        return self.session.run(None, {self.session.get_inputs()[0].name: images})[0]
+        return self.session.run(None, {INPUT: images})[0]
+
+    def answer(self, records: Any) -> Any:
+        return self._session(self.path).run(None, {RECORDS: records})[0]
 
 
 class OpenVINONetwork(Portable):
@@ -59,23 +87,44 @@ class OpenVINONetwork(Portable):
     """
 
     def __init__(self, path: Path) -> None:
-        super().__init__()
-        core = library("openvino").Core()
-        try:
-            model = core.read_model(path)
-        except RuntimeError as error:
-            raise ValueError(f"{path} is not a whole OpenVINO IR: {error}") from error
+        super().__init__(path)
+        model = self._model()
         text = model.get_rt_info([KEY]).astype(str) if model.has_rt_info([KEY]) else None
         self.card = Card.from_text(text, path)
-        how = {
-            "INFERENCE_PRECISION_HINT": "f32",
-            "PERFORMANCE_HINT": "LATENCY",
-            "INFERENCE_NUM_THREADS": torch.get_num_threads(),
-        }
-        self.compiled = core.compile_model(model, "CPU", how)
+        if self.card.takes == "records":
+            with _whole(path):
+                model = bare_openvino(model, self.card.preprocessing.crop)
+        self.compiled = _compiled(model)
+
+    def _model(self) -> Any:
+        try:
+            return library("openvino").Core().read_model(self.path)
+        except RuntimeError as error:
+            raise ValueError(f"{self.path} is not a whole OpenVINO IR: {error}") from error
 
     def run(self, images: Any) -> Any:
         return self.compiled(images)[0].copy()
+
+    def answer(self, records: Any) -> Any:
+        return _compiled(self._model())(records)[0].copy()
+
+
+def _compiled(model: Any) -> Any:
+    how = {
+        "INFERENCE_PRECISION_HINT": "f32",
+        "PERFORMANCE_HINT": "LATENCY",
+        "INFERENCE_NUM_THREADS": torch.get_num_threads(),
+    }
+    return library("openvino").Core().compile_model(model, "CPU", how)
+
+
+@contextlib.contextmanager
+def _whole(path: Path) -> Iterator[None]:
+    """Raises ValueError where a file that takes records has not the parts that make it do so."""
+    try:
+        yield
+    except (KeyError, IndexError) as error:
+        raise ValueError(f"{path} has no {error} in it: export the network again") from error
 
 
 RUNNERS = {"onnx": OnnxNetwork, "openvino": OpenVINONetwork}

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
     from alexnet.measure.predict import Prediction
+from alexnet.terminal import printable
 
 RIGHT, WRONG, OTHER = "#2f7d5b", "#b5493c", "#c9d3df"
 
@@ -49,7 +50,10 @@ def _image(axes: Axes, image: Any, prediction: Prediction, truth: str | None) ->
     axes.imshow(pixels, interpolation="nearest" if len(pixels) < 64 else None)
     right = truth is None or (prediction.labels and prediction.labels[0] == truth)
     axes.set_title(
-        _short(truth or Path(prediction.name).name), fontsize=9, color="black" if right else WRONG
+        _short(truth or Path(prediction.name).name),
+        fontsize=9,
+        color="black" if right else WRONG,
+        parse_math=False,
     )
 
 
@@ -58,7 +62,7 @@ def _bars(axes: Axes, prediction: Prediction, truth: str | None) -> None:
     colors = [RIGHT if label == truth else OTHER for label in prediction.labels]
     axes.barh(places, prediction.probabilities, color=colors, height=0.86)
     for place, label in zip(places, prediction.labels, strict=True):
-        axes.text(0.02, place, _short(label), va="center", fontsize=8)
+        axes.text(0.02, place, _short(label), va="center", fontsize=8, parse_math=False)
     axes.set_xlim(0, 1)
     axes.set_ylim(max(len(prediction.labels), 5) - 0.4, -0.6)
 
@@ -70,5 +74,5 @@ def _opened(path: Path) -> Any:
 
 
 def _short(label: str, width: int = 24) -> str:
-    first = label.split(",")[0]
+    first = printable(label.split(",")[0])
     return first if len(first) <= width else first[: width - 1] + "…"

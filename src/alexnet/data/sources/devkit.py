@@ -1,20 +1,18 @@
 """The ILSVRC development kits: synsets, and which of them each validation image shows."""
 
-import io
 import re
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from alexnet.data.sources.directory import Directory
 from alexnet.data.sources.entry import UNLABELED
+from alexnet.data.sources.limits import LARGEST_TEXT
+from alexnet.data.sources.matlab import Value, read_table
 from alexnet.data.sources.names import ARCHIVE, WORDNET_ID
 from alexnet.data.sources.tarball import Tarball
 from alexnet.data.sources.tree import Tree, join
 
-LARGEST_KIT_FILE = 1 << 26  # bytes; the published ones have less than a million
+MOST_LABELS = 1_000_000  # of images without a folder; 150,000 are the most that were published
 _TRUTH = re.compile(r"ILSVRC(20\d\d)_(validation|test)_ground_truth\.txt")
 _SOLUTION = re.compile(r"^ILSVRC2012_val_(\d{8}),(n\d{8})\b", re.MULTILINE)
 _SPLITS = {"validation": "val", "test": "test"}
@@ -85,47 +83,53 @@ def _read(tree: Tree, folder: str, top: str, beside: tuple[Tree, str] | None = N
 
 def _content(tree: Tree, name: str) -> bytes:
     with tree.open(name) as reader:
-        return reader.read(LARGEST_KIT_FILE)
+        content = reader.read(LARGEST_TEXT + 1)
+    if len(content) > LARGEST_TEXT:
+        raise ValueError(
+            f"{tree.path / name} has more than {LARGEST_TEXT:,} bytes: it is no file of ILSVRC"
+        )
+    return content
 
 
 def _numbers(tree: Tree, name: str) -> tuple[int, ...]:
-    lines = _content(tree, name).decode("ascii", "replace").split()
-    if not all(line.isdecimal() for line in lines):
-        wrong = next(i for i, line in enumerate(lines, start=1) if not line.isdecimal())
-        raise ValueError(f"{tree.path / name}, line {wrong}, is no number of a synset")
+    lines = _content(tree, name).decode("ascii", "replace").split(None, MOST_LABELS)
+    if len(lines) > MOST_LABELS:
+        raise ValueError(f"{tree.path / name} has more than {MOST_LABELS:,} labels")
+    for number, line in enumerate(lines, start=1):
+        if not line.isdecimal() or len(line) > 9:
+            raise ValueError(f"{tree.path / name}, line {number}, is no number of a synset")
     return tuple(int(line) for line in lines)
 
 
 def _synsets(content: bytes, path: Path) -> list[tuple[str, int, str, int]]:
     """WordNet id, number, words and published images of each leaf, sorted by WordNet id."""
-    found = []
-    for synset in _table(content, path):
-        number, wordnet_id, words = int(synset[0]), str(synset["WNID"]), str(synset["words"])
-        if int(synset["num_children"]) == 0 and WORDNET_ID.fullmatch(wordnet_id):
-            found.append((wordnet_id, number, words, _published(synset)))
+    try:
+        table = read_table(
+            content, "synsets", (0, "WNID", "words", "num_children", "num_train_images")
+        )
+        found = [leaf for synset in table if (leaf := _leaf(*synset)) is not None]
+    except (ValueError, EOFError) as error:
+        raise ValueError(f"{path} is no meta.mat of ILSVRC: {error}") from error
     if not found:
         raise ValueError(f"{path} has no synset without children: it is no meta.mat of ILSVRC")
     return sorted(found)
 
 
-def _table(content: bytes, path: Path) -> np.ndarray:
-    from scipy.io import loadmat  # here: it takes most of a second to import
-    from scipy.io.matlab import MatReadError
-
-    try:
-        table = np.atleast_1d(loadmat(io.BytesIO(content), squeeze_me=True)["synsets"])
-    except (ValueError, TypeError, KeyError, IndexError, OSError, NotImplementedError, EOFError,
-            MemoryError, MatReadError, zlib.error) as error:  # fmt: skip
-        raise ValueError(f"{path} is no meta.mat of ILSVRC: {error}") from error
-    wanted = {"WNID", "words", "num_children"}
-    if not table.dtype.names or not wanted <= set(table.dtype.names):
-        raise ValueError(f"{path} is no meta.mat of ILSVRC: its synsets have no {sorted(wanted)}")
-    return table
+def _leaf(
+    number: Value, wordnet_id: Value, words: Value, children: Value, images: Value
+) -> tuple[str, int, str, int] | None:
+    """A synset as it is used, or None if others are below it."""
+    if not isinstance(wordnet_id, str) or not isinstance(words, str):
+        raise ValueError("its synsets have no 'WNID' and 'words'")
+    if _count(children) or not WORDNET_ID.fullmatch(wordnet_id):
+        return None
+    return wordnet_id, _count(number), words, 0 if images is None else _count(images)
 
 
-def _published(synset: np.void) -> int:
-    names = synset.dtype.names or ()
-    return int(synset["num_train_images"]) if "num_train_images" in names else 0
+def _count(value: Value) -> int:
+    if not isinstance(value, int | float) or not 0 <= value < 1 << 31 or value != int(value):
+        raise ValueError(f"{value!r} where the count of something is due")
+    return int(value)
 
 
 def find_kaggle_lists(tree: Tree, top: str) -> Devkit | None:
@@ -147,5 +151,6 @@ def find_kaggle_lists(tree: Tree, top: str) -> Devkit | None:
 def _solution(text: str, wordnet_ids: tuple[str, ...]) -> tuple[int, ...]:
     """Labels from lines as `ILSVRC2012_val_00000001,n01440764 85 1 499 272`, in any order."""
     labels = {wordnet_id: label for label, wordnet_id in enumerate(wordnet_ids)}
-    found = {int(n): labels.get(synset, UNLABELED) for n, synset in _SOLUTION.findall(text)}
+    lines = ((int(match[1]), match[2]) for match in _SOLUTION.finditer(text))
+    found = {n: labels.get(synset, UNLABELED) for n, synset in lines if n <= MOST_LABELS}
     return tuple(found.get(n, UNLABELED) for n in range(1, max(found, default=0) + 1))

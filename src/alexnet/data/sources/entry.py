@@ -3,8 +3,11 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+
+from alexnet.data.sources.regular import open_regular
 
 UNLABELED = -1
 
@@ -19,7 +22,7 @@ class Span:
 
     def read(self) -> bytes:
         """The bytes; fewer than `size` of them where the file has been cut since."""
-        with open(self.path, "rb") as file:
+        with open_regular(self.path) as file:
             file.seek(self.offset)
             return file.read(self.size)
 
@@ -61,6 +64,8 @@ class Source:
     remarks: tuple[str, ...]  # what a person should know of the whole source, in sentences
     native_size: int | None  # pixels a side where all images share it; None for photographs
     stream: Callable[[str], Iterator[Entry | Skipped]] = field(repr=False, compare=False)
+    division: dict[str, Any] | None = None
+    """What decides which images are held out for validation; None where none are."""
 
     def entries(self, split: str) -> Iterator[Entry | Skipped]:
         """Everything in one split, used or not, in an order that is the same at every call."""

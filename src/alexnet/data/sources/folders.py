@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from alexnet.data.sources.entry import UNLABELED, Entry, Skipped, Source
-from alexnet.data.sources.holdout import HoldOut
+from alexnet.data.sources.holdout import Division, HoldOut
 from alexnet.data.sources.names import WORDNET_ID, class_remarks, some
 from alexnet.data.sources.tree import Found, Tree, below, join
 
@@ -62,6 +62,7 @@ def _split_folders(tree: Tree, top: str, folders: list[str]) -> dict[str, str]:
 
 def _divided(tree: Tree, top: str, splits: dict[str, str], hold_out: HoldOut) -> Source:
     splits, remarks = _measured_split(tree, splits, hold_out)
+    tree = tree.divided(splits.values())
     inside = {split: tree.folders(folder) for split, folder in splits.items()}
     classes = inside.get("train") or sorted({name for names in inside.values() for name in names})
     if not classes:
@@ -72,10 +73,10 @@ def _divided(tree: Tree, top: str, splits: dict[str, str], hold_out: HoldOut) ->
     remarks += _differences(classes, inside) + _unused(tree, top, splits)
     if "train" not in splits:
         remarks.append("There is no training split.")
-    found = _Folders(tree, tuple(classes), splits, None)
-    if "val" not in splits and "train" in splits:
-        found = replace(found, hold_out=hold_out)
-        remarks.append(hold_out.remark)
+    found = _Folders(tree, tuple(classes), splits)
+    if "val" not in splits and "train" in splits and not hold_out.measured:
+        found = found.divided(hold_out)
+        remarks += found.division.remarks if found.division else []
     return found.source(remarks)
 
 
@@ -86,15 +87,16 @@ def _measured_split(
     labeled_test = "test" in splits and bool(tree.folders(splits["test"]))
     if "val" in splits and hold_out.fraction:
         return splits, ["It has a validation split, so none of the training images is held out."]
-    if "val" in splits or not labeled_test or hold_out.fraction:
+    if "val" in splits or not labeled_test or hold_out.fraction or hold_out.measured == "test":
         return splits, []
     renamed = {("val" if split == "test" else split): folder for split, folder in splits.items()}
     return renamed, ["Its test split is used for validation, under the name 'val'."]
 
 
 def _undivided(tree: Tree, top: str, folders: list[str], hold_out: HoldOut) -> Source:
-    found = _Folders(tree, tuple(folders), {"train": top}, hold_out)
-    return found.source([hold_out.remark, *_hidden_remark(tree.hidden(top))])
+    found = _Folders(tree, tuple(folders), {"train": top}).divided(hold_out)
+    assert found.division is not None
+    return found.source([*found.division.remarks, *_hidden_remark(tree, top)])
 
 
 def _differences(classes: list[str], inside: dict[str, list[str]]) -> list[str]:
@@ -114,25 +116,43 @@ def _differences(classes: list[str], inside: dict[str, list[str]]) -> list[str]:
 def _unused(tree: Tree, top: str, splits: dict[str, str]) -> list[str]:
     others = [name for name in tree.folders(top) if join(top, name) not in splits.values()]
     remarks = [f"Folders beside the splits are not used: {some(others)}."] if others else []
-    return remarks + _hidden_remark(tree.hidden(top))
+    return remarks + _hidden_remark(tree, top)
 
 
-def _hidden_remark(names: list[str]) -> list[str]:
-    return [f"Hidden names are not used: {some(names)}."] if names else []
+def _hidden_remark(tree: Tree, top: str) -> list[str]:
+    hidden, links = tree.hidden(top), tree.refused_links(top)
+    remarks = [f"Hidden names are not used: {some(hidden)}."] if hidden else []
+    if links:
+        remarks.append(f"Links to what is read under another name are not used: {some(links)}.")
+    return remarks
 
 
 @dataclass(frozen=True)
 class _Folders:
-    """Where the images of each split are; with `hold_out`, those of val are among train's."""
+    """Where the images of each split are; with a `division`, all of them are among train's."""
 
     tree: Tree
     classes: tuple[str, ...]
     folders: dict[str, str]
-    hold_out: HoldOut | None
+    division: Division | None = None
+
+    def divided(self, hold_out: HoldOut) -> "_Folders":
+        """The same with its training images divided: one pass over all their names."""
+        folder, known = self.folders["train"], set(self.classes)
+
+        def images() -> Iterator[tuple[str, str]]:
+            for item in self.tree.walk(folder, "train"):
+                if isinstance(item, Found):
+                    name, rest = _class_and_rest(folder, item)
+                    if rest and name in known:
+                        yield name, rest
+
+        return replace(self, division=hold_out.divide(images()))
 
     def source(self, remarks: list[str]) -> Source:
-        divided = self.hold_out.splits if self.hold_out else ()
-        splits = tuple(s for s in SPLIT_NAMES if s in self.folders or s in divided)
+        divided = self.division.splits if self.division else ()
+        own = self.folders.keys() - ({"train"} if self.division else set())
+        splits = tuple(s for s in SPLIT_NAMES if s in own or s in divided)
         are_wordnet_ids = all(WORDNET_ID.fullmatch(name) for name in self.classes)
         return Source(
             kind="folder",
@@ -143,6 +163,7 @@ class _Folders:
             remarks=(*remarks, *class_remarks(self.classes)),
             native_size=None,
             stream=self.entries,
+            division=self.division.facts() if self.division else None,
         )
 
     def entries(self, split: str) -> Iterator[Entry | Skipped]:
@@ -152,19 +173,24 @@ class _Folders:
             if isinstance(item, Entry) and item.label != UNLABELED:
                 counts[item.label] += 1
             yield item
-        if split == "train" or any(counts):  # a test split may have no labels at all
+        if self.division and split in self.division.splits:
+            empty = split == self.division.first  # a class with nothing to hold out is not empty
+        else:
+            empty = split == "train" or any(counts)  # a test split may have no labels at all
+        if empty:
             yield from self._empty(split, counts)
 
     def _in_split(self, split: str, labels: dict[str, int]) -> Iterator[Entry | Skipped]:
-        held_out = self.hold_out is not None and split in ("train", "val")
-        folder = self.folders["train" if held_out else split]
+        division = self.division if self.division and split in self.division.splits else None
+        folder = self.folders["train" if division else split]
         for item in self.tree.walk(folder, split):
             if isinstance(item, Skipped):
-                if split == "train" or not held_out:  # name it once, not once a split
+                if division is None or split == division.first:  # name it once, not once a split
                     yield item
                 continue
-            name, _, rest = (below(folder, item.name) or "").partition("/")
-            if self.hold_out and held_out and self.hold_out.split(name, rest) != split:
+            name, rest = _class_and_rest(folder, item)
+            own = division.split(name, rest) if division and rest else ""
+            if division and split != (own or division.first):
                 continue
             if not rest:
                 yield self._outside(split, item)
@@ -175,7 +201,8 @@ class _Folders:
 
     def _outside(self, split: str, found: Found) -> Entry | Skipped:
         """A file beside the folders of classes: an image without a label, where test has none."""
-        if split == "test" and not self.tree.folders(self.folders[split]):
+        folder = self.folders.get(split)
+        if split == "test" and folder is not None and not self.tree.folders(folder):
             return Entry(split, found.name, UNLABELED, found.content)
         return Skipped(split, found.name, "no_class", "lies in no folder of a class")
 
@@ -184,3 +211,9 @@ class _Folders:
         for name, count in zip(self.classes, counts, strict=True):
             if not count:
                 yield Skipped(split, join(folder, name), "empty_class", f"no images in {split}")
+
+
+def _class_and_rest(folder: str, found: Found) -> tuple[str, str]:
+    """The first folder below `folder` that a file lies in, and its name from there on, or ""."""
+    name, _, rest = (below(folder, found.name) or "").partition("/")
+    return name, rest

@@ -4,7 +4,7 @@ import itertools
 import re
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from alexnet.data.sources.devkit import Devkit, find_devkit, find_kaggle_lists
 from alexnet.data.sources.directory import Directory
@@ -15,6 +15,7 @@ from alexnet.data.sources.tree import Found, Tree, join
 
 VALIDATION_IMAGES = 50_000
 CLASSES = 1000
+SORTED = 1 << 18  # names sorted at a time: the most in one published folder are 150,000
 KAGGLE_FOLDER = "ILSVRC/Data/CLS-LOC"
 OFFICIAL = re.compile(r"ILSVRC20(10|12)_(img|images)_(train|val)\b.*", re.IGNORECASE)
 _PART = re.compile(
@@ -98,7 +99,16 @@ def _parts(tree: Tree, top: str, year: str) -> tuple[dict[str, _Part], list[str]
         for split, parts in found.items()
         if len(parts) > 1
     ]
-    return {split: parts[0][1] for split, parts in found.items() if parts}, remarks
+    return _divided({split: parts[0][1] for split, parts in found.items() if parts}), remarks
+
+
+def _divided(parts: dict[str, _Part]) -> dict[str, _Part]:
+    """The parts, of which no folder leads into another one's by a link."""
+    folders = [part.folder for part in parts.values() if part.folder]
+    return {
+        split: replace(part, tree=part.tree.divided(folders)) if part.folder else part
+        for split, part in parts.items()
+    }
 
 
 def _differences(kit: Devkit, parts: dict[str, _Part]) -> list[str]:
@@ -184,7 +194,8 @@ def _by_name(found: Iterator[Found | Skipped]) -> Iterator[Found | Skipped]:
     So an archive gives the order of the folder that is made of it.
     """
     for _, folder in itertools.groupby(found, key=_group):
-        yield from sorted(folder, key=lambda item: item.name)
+        while some_of_it := list(itertools.islice(folder, SORTED)):
+            yield from sorted(some_of_it, key=lambda item: item.name)
 
 
 def _group(item: Found | Skipped) -> tuple[str, object]:

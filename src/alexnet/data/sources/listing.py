@@ -1,17 +1,15 @@
 """Lists of images as a source: each line has a path and a class, and perhaps a split."""
 
-from array import array
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
-
 from alexnet.data.sources.entry import UNLABELED, Entry, Skipped, Source
 from alexnet.data.sources.folders import SPLIT_NAMES
-from alexnet.data.sources.holdout import HoldOut
+from alexnet.data.sources.holdout import Division, HoldOut
 from alexnet.data.sources.names import WORDNET_ID, class_remarks, some
+from alexnet.data.sources.repeats import NameBudget, NameCounter, Repeated
 from alexnet.data.sources.table import BadLine, Row, rows
 
 _SPLITS = {"": "train"} | {name: split for split, names in SPLIT_NAMES.items() for name in names}
@@ -20,11 +18,10 @@ _SPLITS = {"": "train"} | {name: split for split, names in SPLIT_NAMES.items() f
 def open_list(path: Path, hold_out: HoldOut) -> Source:
     """A CSV or JSONL file as a source; its paths are relative to its own folder."""
     survey = _Survey.of(path)
-    divide, remarks = survey.division(hold_out)
     classes = survey.classes()
-    splits = {divide.rename.get(split, split) for split in survey.labels}
-    splits |= set(divide.hold_out.splits) if divide.hold_out else set()
+    splitting, remarks = survey.splitting(hold_out, classes)
     remarks += survey.differences(classes) + class_remarks(classes)
+    splits = splitting.splits(survey.labels)
     return Source(
         kind="list",
         path=path,
@@ -33,22 +30,33 @@ def open_list(path: Path, hold_out: HoldOut) -> Source:
         splits=tuple(split for split in SPLIT_NAMES if split in splits),
         remarks=tuple(remarks),
         native_size=None,
-        stream=_List(path, classes, divide, survey.repeated).entries,
+        stream=_List(path, classes, splitting, survey.repeated).entries,
+        division=splitting.division.facts() if splitting.division else None,
     )
 
 
 @dataclass(frozen=True)
-class _Division:
+class _Splitting:
     """Which split a line belongs to: that which it names, renamed, or where it is held out."""
 
     rename: dict[str, str] = field(default_factory=dict)
-    hold_out: HoldOut | None = None
+    division: Division | None = None
 
     def split(self, row: Row) -> str:
         named = _split(row)
-        if self.hold_out and named == "train":
-            return self.hold_out.split(row.label, row.path)
+        if self.division and named == "train":
+            return self.division.split(row.label, row.path)
         return self.rename.get(named, named)
+
+    def splits(self, named: Iterable[str]) -> set[str]:
+        """The splits there are when lines name these."""
+        own = {self.rename.get(split, split) for split in named}
+        return own if self.division is None else own - {"train"} | set(self.division.splits)
+
+    @property
+    def first(self) -> str:
+        """The split in which lines that name no image are named."""
+        return self.division.first if self.division else "train"
 
 
 @dataclass(frozen=True)
@@ -57,18 +65,22 @@ class _Survey:
 
     path: Path
     labels: dict[str, set[str]]  # of each split
-    repeated: frozenset[int]  # hashes of paths in more than one line
+    repeated: Repeated  # paths in more than one line
+    has_splits: bool  # whether any line names its split
 
     @classmethod
     def of(cls, path: Path) -> "_Survey":
         labels: dict[str, set[str]] = defaultdict(set)
-        hashes = array("q")  # eight bytes a line: a list of a million images stays small
+        budget, paths, has_splits = NameBudget(path), NameCounter(path), False
         for row in rows(path):
             if isinstance(row, Row):
-                labels[_known_split(path, row)].add(row.label)
-                hashes.append(hash(row.path))
-        values, counts = np.unique(np.array(hashes, np.int64), return_counts=True)
-        return cls(path, dict(labels), frozenset(values[counts > 1].tolist()))
+                known = labels[_known_split(path, row)]
+                if row.label not in known:
+                    budget.spend(row.label)
+                    known.add(row.label)
+                has_splits = has_splits or bool(row.split)
+                paths.add(row.path)
+        return cls(path, dict(labels), paths.repeated(), has_splits)
 
     def classes(self) -> tuple[str, ...]:
         """The classes of the training split, or of all splits where there is none."""
@@ -80,17 +92,33 @@ class _Survey:
             )
         return tuple(sorted(found - {""}))
 
-    def division(self, hold_out: HoldOut) -> tuple[_Division, list[str]]:
+    def splitting(
+        self, hold_out: HoldOut, classes: tuple[str, ...]
+    ) -> tuple[_Splitting, list[str]]:
         """Measure on val; else on a test split with labels; else on images that are held out."""
         if "train" not in self.labels:
-            return _Division(), ["There is no training split."]
+            return _Splitting(), ["There is no training split."]
         if "val" in self.labels:
             held_out = "It has a validation split, so none of the training images is held out."
-            return _Division(), [held_out] if hold_out.fraction else []
-        if self.labels.get("test", set()) - {""} and not hold_out.fraction:
+            return _Splitting(), [held_out] if hold_out.fraction else []
+        tested = self.labels.get("test", set()) - {""} and hold_out.measured != "test"
+        if tested and not hold_out.fraction:
             renamed = "Its test split is used for validation, under the name 'val'."
-            return _Division({"test": "val"}), [renamed]
-        return _Division(hold_out=hold_out), [hold_out.remark]
+            return _Splitting({"test": "val"}), [renamed]
+        if hold_out.measured and self.has_splits:
+            return _Splitting(), []
+        division = hold_out.divide(self._training_images(set(classes)))
+        return _Splitting(division=division), division.remarks
+
+    def _training_images(self, classes: set[str]) -> Iterator[tuple[str, str]]:
+        """Class and path of each training image that is there, from its first line."""
+        repeated = self.repeated.anew()
+        for row in rows(self.path):
+            if isinstance(row, BadLine) or repeated.see(row.path)[0] > 1:
+                continue
+            is_wanted = _split(row) == "train" and row.label in classes
+            if is_wanted and _refusal(self.path.parent / row.path) is None:
+                yield row.label, row.path
 
     def differences(self, classes: tuple[str, ...]) -> list[str]:
         remarks = []
@@ -101,7 +129,7 @@ class _Survey:
                 )
             if labels - {""} and (missing := set(classes) - labels):
                 remarks.append(f"In train but not in {split}: {some(sorted(missing))}.")
-        if self.repeated:
+        if len(self.repeated):
             remarks.append(f"Files listed more than once: {len(self.repeated):,}.")
         return remarks
 
@@ -112,22 +140,20 @@ class _List:
 
     path: Path
     classes: tuple[str, ...]
-    division: _Division
-    repeated: frozenset[int]
+    splitting: _Splitting
+    repeated: Repeated
 
     def entries(self, split: str) -> Iterator[Entry | Skipped]:
         labels = {name: label for label, name in enumerate(self.classes)}
-        seen: set[int] = set()
+        repeated = self.repeated.anew()
         for row in rows(self.path):
             if isinstance(row, BadLine):
-                if split == "train":  # name it once, not once a split
+                if split == self.splitting.first:  # name it once, not once a split
                     yield Skipped(split, f"line {row.line}", "bad_line", row.problem)
                 continue
-            again = hash(row.path) in seen
-            if hash(row.path) in self.repeated:
-                seen.add(hash(row.path))
-            if self.division.split(row) == split:
-                yield self._repeat(split, row) if again else self._entry(split, row, labels)
+            times, _ = repeated.see(row.path)
+            if self.splitting.split(row) == split:
+                yield self._repeat(split, row) if times > 1 else self._entry(split, row, labels)
 
     def _repeat(self, split: str, row: Row) -> Skipped:
         return Skipped(split, _name(row), "listed_twice", f"line {row.line} names it again")

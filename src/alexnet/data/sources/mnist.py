@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from alexnet.data.sources.entry import Entry, Skipped, Source
 from alexnet.data.sources.reader import DamagedError, Reader
-from alexnet.data.sources.records import integers, records
+from alexnet.data.sources.records import check_size, integers, records, table
 from alexnet.data.sources.tree import Tree, join
 
 FASHION = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker",
@@ -56,15 +56,14 @@ class _Idx:
 
     def size(self, split: str) -> tuple[int, int]:
         with self._open(split, "images") as reader:
-            return self._header(reader, split, "images")[1:3]  # type: ignore[return-value]
+            _, height, width = self._header(reader, split, "images")
+        check_size(height * width, self.files[split, "images"])
+        return height, width
 
     def labels(self, split: str) -> bytes:
         with self._open(split, "labels") as reader:
             (count,) = self._header(reader, split, "labels")
-            try:
-                return reader.read(count)
-            except DamagedError:
-                return b""
+            return table(reader, count, self.files[split, "labels"])
 
     def entries(self, split: str) -> Iterator[Entry | Skipped]:
         labels, file = self.labels(split), self.files[split, "images"]

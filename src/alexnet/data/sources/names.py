@@ -6,10 +6,14 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from pathlib import PurePosixPath
 
+from alexnet.data.sources.limits import LONGEST_NAME
+from alexnet.terminal import printable
+
 WORDNET_ID = re.compile(r"n\d{8}")
 ARCHIVE = re.compile(r"\.(tar|tgz|tbz2?|txz|tar\.(gz|bz2|xz))$", re.IGNORECASE)
 
 _HIDDEN = frozenset({"__macosx", "thumbs.db", "ehthumbs.db", "desktop.ini", "lost+found"})
+_IMAGES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp")
 _SIDECARS = (".txt", ".csv", ".tsv", ".json", ".jsonl", ".md", ".xml", ".mat")
 
 
@@ -32,8 +36,18 @@ def is_sidecar(name: str) -> bool:
     return name.lower().endswith(_SIDECARS)
 
 
+def is_called_an_image(name: str) -> bool:
+    """Whether a file has the ending of a picture; many images have none."""
+    return name.lower().endswith(_IMAGES)
+
+
 def safe_name(name: str) -> str | None:
-    """A member's name without leading `./`, or None where it points out of its archive."""
+    """A member's name without leading `./`, or None where it leads out of its archive.
+
+    None also for names that are longer than those of any file.
+    """
+    if len(name) > LONGEST_NAME:
+        return None
     parts = [part for part in name.split("/") if part not in ("", ".")]
     if name.startswith("/") or ".." in parts or not parts:
         return None
@@ -43,12 +57,6 @@ def safe_name(name: str) -> str | None:
 def stem(name: str) -> str:
     """The last part of a name without its ending."""
     return PurePosixPath(name).stem
-
-
-def printable(name: str) -> str:
-    """A name fit for a sentence: what is no character, or controls a terminal, is escaped."""
-    encoded = name.encode("utf-8", "backslashreplace").decode("utf-8")
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in encoded)
 
 
 def some(names: Iterable[str], limit: int = 5) -> str:

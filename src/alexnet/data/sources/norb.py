@@ -8,7 +8,7 @@ import numpy as np
 
 from alexnet.data.sources.entry import Entry, Skipped, Source
 from alexnet.data.sources.reader import DamagedError, Reader
-from alexnet.data.sources.records import integers, records
+from alexnet.data.sources.records import check_size, integers, records, table
 from alexnet.data.sources.tree import Tree, join
 
 CLASSES = ("animal", "human", "airplane", "truck", "car")
@@ -53,7 +53,9 @@ class _Norb:
 
     def side(self, split: str) -> int:
         with self._open(split, "dat") as reader:
-            return self._shape(reader, split)[-1]
+            _, cameras, height, width = self._shape(reader, split)
+        check_size(cameras * height * width, self.files[split, "dat"])
+        return height
 
     def entries(self, split: str) -> Iterator[Entry | Skipped]:
         labels = self._labels(split)
@@ -82,10 +84,7 @@ class _Norb:
     def _labels(self, split: str) -> np.ndarray:
         with self._open(split, "cat") as reader:
             (count, *_) = self._dimensions(reader, split, "cat", INTEGERS)
-            try:
-                content = reader.read(4 * count)
-            except DamagedError:
-                content = b""
+            content = table(reader, 4 * count, self.files[split, "cat"])
         return np.frombuffer(content[: len(content) // 4 * 4], "<i4")
 
     def _shape(self, reader: Reader, split: str) -> tuple[int, ...]:

@@ -1,5 +1,6 @@
 """Finding out what a path holds."""
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -23,18 +24,25 @@ LOOKED_FOR = """\
   * smallnorb-…-training-dat.mat and smallnorb-…-training-cat.mat
   * the word "digits": the scans that come with scikit-learn"""
 
+WRAPPINGS = 32  # folders in folders that hold nothing else; more are no one's intention
+
 _DATA_SETS = (cifar, mnist, norb, ilsvrc)
 _CALTECH = ("101_ObjectCategories", "256_ObjectCategories")
 _ARCHIVES = ("cifar-10-binary", "cifar-100-binary", *_CALTECH)
 
 
-def open_source(path: str | Path, *, val_fraction: float | None = None, seed: int = 0) -> Source:
+def open_source(
+    path: str | Path, *, val_fraction: float | None = None, seed: int = 0, measured: str = ""
+) -> Source:
     """Find labeled images at `path`, of whichever kind; "digits" are those of scikit-learn.
 
-    Where the source has no validation split, `val_fraction` of its images (one tenth unless given)
-    are held out by `seed`. Raises FileNotFoundError, or ValueError with what was looked for.
+    Where the source has no validation split, `val_fraction` of each class (one tenth unless given)
+    is held out by `seed`; choosing takes one more pass over the names, for which a compressed
+    archive is decompressed once more. `measured` says that the images are there to be measured:
+    then nothing is held out, and where there are no splits, all images are in the one of this
+    name. Raises FileNotFoundError, or ValueError with what was looked for.
     """
-    hold_out = HoldOut(val_fraction, seed)
+    hold_out = HoldOut(val_fraction, seed, measured)
     if str(path) == digits.NAME:
         return digits.open_digits(hold_out)
     path = Path(path)
@@ -70,7 +78,7 @@ def _is_tar(path: Path) -> bool:
 def _open_tree(tree: Tree, hold_out: HoldOut) -> Source:
     if "pack.json" in tree.files(""):
         raise ValueError(f"{tree.path} is a pack already: use it where a pack is wanted")
-    tops = list(_tops(tree))
+    tops = list(itertools.islice(_tops(tree), WRAPPINGS))
     for top in tops:
         for data_set in _DATA_SETS:
             if source := data_set.recognize(tree, top):

@@ -4,17 +4,17 @@ import bz2
 import gzip
 import io
 import lzma
+import os
 import zlib
-from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Protocol, Self
 
 from alexnet.data.sources.entry import Span
+from alexnet.data.sources.limits import LARGEST_DICTIONARY
+from alexnet.data.sources.regular import open_descriptor
 
-_DECOMPRESSORS: dict[bytes, Callable[[Path], "Readable"]] = {
-    b"\x1f\x8b": gzip.GzipFile, b"BZh": bz2.BZ2File, b"\xfd7zXZ": lzma.LZMAFile,
-}  # fmt: skip
+_GZIP, _BZIP2, _XZ = b"\x1f\x8b", b"BZh", b"\xfd7zXZ\0"
 _STEP = 1 << 20
 
 
@@ -39,8 +39,11 @@ class Reader:
     over and be pointed into.
     """
 
-    def __init__(self, file: Readable, end: int | None = None) -> None:
+    def __init__(
+        self, file: Readable, end: int | None = None, below: Readable | None = None
+    ) -> None:
         self._file = file
+        self._below = below
         self._end = end
         self.position = 0
 
@@ -77,6 +80,8 @@ class Reader:
     def close(self) -> None:
         """Close the file at the bottom; for a part, that closes the whole."""
         self._file.close()
+        if self._below is not None:
+            self._below.close()
 
     def __enter__(self) -> Self:
         return self
@@ -90,15 +95,15 @@ class Reader:
         self.close()
 
     def _read_through(self, size: int) -> bytes:
-        pieces = []
+        content = io.BytesIO()  # gives its bytes away without a second copy of them
         try:
             while size > 0 and (piece := self._file.read(min(size, _STEP))):
-                pieces.append(piece)
+                content.write(piece)
                 size -= len(piece)
         except (EOFError, OSError, zlib.error, lzma.LZMAError) as error:
-            if not pieces:
+            if not content.tell():
                 raise DamagedError(f"cut off or damaged: {error}") from error
-        return b"".join(pieces)
+        return content.getvalue()
 
 
 class PlainReader(Reader):
@@ -140,27 +145,68 @@ class PlainReader(Reader):
 
 
 def open_reader(path: Path) -> Reader:
-    """Open a file for reading through, decompressing it where its first bytes ask for that."""
-    with open(path, "rb") as file:
-        magic = file.read(6)
-    for known, decompress in _DECOMPRESSORS.items():
-        if magic.startswith(known):
-            return Reader(decompress(path))
+    """Open a file for reading through, decompressing it where its first bytes ask for that.
+
+    Raises OSError for what is no file.
+    """
+    file = io.FileIO(open_descriptor(path))
+    magic = file.read(6)
+    file.seek(0)
+    if magic.startswith((_GZIP, _BZIP2, _XZ)):
+        compressed = io.BufferedReader(file, _STEP)
+        return Reader(_decompressed(compressed, magic), below=compressed)
     # unbuffered: tar headers are 512 bytes each and far apart
-    return PlainReader(open(path, "rb", buffering=0), path, 0, path.stat().st_size)
+    return PlainReader(file, path, 0, os.fstat(file.fileno()).st_size)
 
 
-class Gunzip(gzip.GzipFile):
-    """What a gzip file inside an archive holds."""
+def _decompressed(file: BinaryIO, magic: bytes) -> Readable:
+    if magic.startswith(_GZIP):
+        return gzip.GzipFile(fileobj=file, mode="rb")
+    return bz2.BZ2File(file) if magic.startswith(_BZIP2) else Unxz(file)
 
-    def __init__(self, compressed: Reader) -> None:
-        self._compressed = compressed
-        super().__init__(fileobj=_Raw(compressed), mode="rb")
+
+def gunzip(compressed: Reader) -> Reader:
+    """What a gzip file inside an archive holds; closing it closes the archive."""
+    return Reader(gzip.GzipFile(fileobj=_Raw(compressed), mode="rb"), below=compressed)
+
+
+class Unxz:
+    """What an xz file holds. Python's own would give it as much memory as its header asks for."""
+
+    def __init__(self, file: Readable) -> None:
+        self._file = file
+        self._stream = _xz_stream()
+        self._ahead = b""
+
+    def read(self, size: int) -> bytes:
+        """At most `size` bytes; none at the end. Raises LZMAError or EOFError."""
+        while not self._stream.eof or self._begin_next():
+            more = self._ahead
+            if self._stream.needs_input and not more:
+                more = self._file.read(_STEP)
+                if not more:
+                    raise EOFError("the compressed data end before their last block")
+            self._ahead = b""
+            if content := self._stream.decompress(more, size):
+                return content
+        return b""
 
     def close(self) -> None:
-        """Close the archive too."""
-        super().close()
-        self._compressed.close()
+        """Nothing: the file belongs to who opened it."""
+
+    def _begin_next(self) -> bool:
+        """Go on with the next of several streams in one file; whether there is one."""
+        rest = self._stream.unused_data.lstrip(b"\0")
+        if len(rest) < len(_XZ):
+            rest = (rest + self._file.read(_STEP)).lstrip(b"\0")
+        if not rest.startswith(_XZ):
+            return False  # what follows a whole stream is none of ours
+        self._stream, self._ahead = _xz_stream(), rest
+        return True
+
+
+def _xz_stream() -> lzma.LZMADecompressor:
+    return lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=LARGEST_DICTIONARY)
 
 
 class _Raw(io.RawIOBase):

@@ -17,6 +17,7 @@ _LONG_NAME, _LONG_LINK, _OLD_SPARSE = b"L", b"K", b"S"
 _PAX, _PAX_GLOBAL, _PAX_SOLARIS = b"x", b"g", b"X"
 _EXTENSIONS = (_LONG_NAME, _LONG_LINK, _PAX, _PAX_GLOBAL, _PAX_SOLARIS)
 _LONGEST_EXTENSION = 1 << 20
+_KEYS, _SPARSE = (b"path", b"size"), b"GNU.sparse"
 _KINDS = {
     b"1": "a hard link", b"2": "a symbolic link",
     b"3": "a device", b"4": "a device", b"6": "a pipe",
@@ -82,7 +83,8 @@ def _size(header: tarfile.TarInfo, extension: dict[str, str]) -> int:
     ):
         return 0  # links, devices and folders have no content, whatever their headers say
     text = extension.get("size", "")
-    size = int(text) if text.isdecimal() and header.type not in _EXTENSIONS else header.size
+    stated = text.isdecimal() and len(text) < 20 and header.type not in _EXTENSIONS
+    size = int(text) if stated else header.size
     if size < 0:
         raise DamagedError(f"a member says that it has {size:,} bytes")
     return size
@@ -92,7 +94,7 @@ def _member(
     header: tarfile.TarInfo, extension: dict[str, str], size: int, reader: Reader
 ) -> Member:
     name = extension.get("path", header.name)
-    sparse = header.type == _OLD_SPARSE or any(key.startswith("GNU.sparse") for key in extension)
+    sparse = header.type == _OLD_SPARSE or _SPARSE.decode() in extension
     if sparse:
         return Member(name, "a sparse file", size, reader)
     if header.isreg():
@@ -116,16 +118,17 @@ def _extension(kind: bytes, reader: Reader, size: int) -> dict[str, str]:
 
 
 def _pax_records(content: bytes) -> dict[str, str]:
-    """`LENGTH KEY=VALUE\\n`, again and again; what does not fit that is left out."""
-    records = {}
-    while content:
-        digits, _, rest = content.partition(b" ")
+    """`LENGTH KEY=VALUE\\n`, again and again, as far as it is used; the rest is left out."""
+    records, at = {}, 0
+    while at < len(content):
+        digits = content[at : at + 9].partition(b" ")[0]
         length = int(digits) if digits.isdigit() and len(digits) < 9 else 0
         if length <= len(digits) + 1:
             break
-        key, _, value = rest[: length - len(digits) - 2].partition(b"=")
-        records[_text(key)] = _text(value)
-        content = content[length:]
+        key, _, value = content[at + len(digits) + 1 : at + length - 1].partition(b"=")
+        if key in _KEYS or key.startswith(_SPARSE):  # others would only fill the memory
+            records[_text(key) if key in _KEYS else _SPARSE.decode()] = _text(value)
+        at += length
     return records
 
 

@@ -1,6 +1,6 @@
 """One way to look at a folder and at an archive of a folder."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -29,10 +29,16 @@ class Tree(Protocol):
         """Names of the folders directly in `folder`, sorted."""
 
     def files(self, folder: str) -> list[str]:
-        """Names of the files directly in `folder`, sorted (of an archive, the first thousand)."""
+        """Names of the files directly in `folder`, sorted (of an archive, only the first)."""
 
     def hidden(self, folder: str) -> list[str]:
         """Hidden names directly in `folder`, sorted."""
+
+    def refused_links(self, folder: str) -> list[str]:
+        """Links directly in `folder` that are not followed, each with where it leads."""
+
+    def divided(self, folders: Iterable[str]) -> "Tree":
+        """The same tree; of these folders, its splits, none leads into another by a link."""
 
     def open(self, name: str) -> Reader:
         """A file for reading through; FileNotFoundError where there is none."""

@@ -1,0 +1,82 @@
+"""A few images of a pack kept in the run that was trained on it.
+
+So that what was trained can be tried on real images where the pack is not: an exported file is
+compared with its network on them. One safetensors file: records, labels, and the rest as JSON.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save
+
+from alexnet.data.dataset import Pack, escape
+from alexnet.data.journal import write_whole
+from alexnet.data.pixels import Format, record_shape
+
+NAME = "samples.safetensors"
+KEPT = 32
+"""Images that a run keeps: 6 MB of 256×256 pixels."""
+
+
+@dataclass(frozen=True, eq=False)
+class Samples:
+    """Images evenly spread over a split, their labels and their names."""
+
+    split: str
+    size: int
+    pixels: Format
+    pack_checksum: str
+    names: tuple[str, ...]
+    labels: NDArray[np.int64]
+    """N indices into the classes of the pack."""
+    records: NDArray[np.uint8]
+    """N record…"""
+
+
+def spread(number: int, images: int) -> NDArray[np.int64]:
+    """So many places, evenly spread over those of so many images; all if there are fewer."""
+    return np.linspace(0, images - 1, min(number, images)).astype(np.int64)
+
+
+def write_samples(pack: Pack, folder: Path) -> None:
+    """Keep a few validation images, or what there is, of `pack` in `folder`."""
+    name = "val" if "val" in pack.splits and len(pack.splits["val"]) else next(iter(pack.splits))
+    split = pack.splits[name]
+    places = spread(KEPT, len(split))
+    about: dict[str, object] = {
+        "split": name,
+        "size": pack.size,
+        "pixels": pack.pixels,
+        "pack_checksum": pack.checksum,
+        "names": [escape(split.name(place)) for place in places.tolist()],
+    }
+    arrays: dict[str, NDArray[Any]] = {"records": split.gather(places), "labels": split.labels[places]}
+    write_whole(folder / NAME, save(arrays, {"alexnet": json.dumps(about)}))
+
+
+def read_samples(folder: Path) -> Samples | None:
+    """The images that a run's folder keeps, if it does. Raises ValueError for a damaged file."""
+    path = folder / NAME
+    if not path.is_file():
+        return None
+    try:
+        with safe_open(path, "np") as file:
+            about: dict[str, Any] = json.loads((file.metadata() or {})["alexnet"])
+            records, labels = file.get_tensor("records"), file.get_tensor("labels")
+        found = Samples(**{**about, "names": tuple(about["names"])}, labels=labels, records=records)
+        shape = (len(labels), *record_shape(found.size, found.pixels))
+        if records.shape != shape or records.dtype != np.uint8 or len(found.names) != len(labels):
+            raise ValueError(f"records of {records.dtype} {records.shape}, wanted uint8 {shape}")
+        return found
+    except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
+        raise ValueError(
+            f"{path} is damaged ({error}). Delete it: without it, an exported file is compared "
+            "with its network on the pack (--pack PACK) or on noise"
+        ) from error

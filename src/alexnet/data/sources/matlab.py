@@ -1,0 +1,191 @@
+"""Tables in MATLAB's level-5 files: one struct array of numbers and strings, read with bounds.
+
+Written for `meta.mat` of the ILSVRC development kits. An element is a tag (type, length) and its
+data, padded to eight bytes. An array is an element that holds elements: its flags, its sizes, its
+name, and then, for a struct, the names of its fields and one array for each field of each place.
+Every length is compared with what is there before it is used, so that no file, however damaged,
+costs more than `MOST_BYTES` or ends in anything but ValueError.
+"""
+
+import math
+import struct
+import zlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+MOST_BYTES = 1 << 26
+"""Of a file when it is decompressed; the published ones have about a million."""
+MOST_VALUES = 1 << 20
+"""In one table; the published ones have 15,000."""
+
+_HEADER = 128
+_MATRIX, _COMPRESSED = 14, 15
+_STRUCT, _CHARACTERS = 2, 4
+_NUMBERS = {1: "b", 2: "B", 3: "h", 4: "H", 5: "i", 6: "I", 7: "f", 9: "d", 12: "q", 13: "Q"}
+_TEXTS = {1: "latin-1", 2: "latin-1", 4: "utf-16", 16: "utf-8", 17: "utf-16", 18: "utf-32"}
+Value = str | float | None
+
+
+def read_table(content: bytes, name: str, fields: Sequence[str | int]) -> list[tuple[Value, ...]]:
+    """The struct array `name` of a file: for each place, the values of the wanted fields.
+
+    A field is wanted by its name or by its number. A value is a string, a number, or None for
+    what is neither or is not there. Raises ValueError if the file holds no such table.
+    """
+    if len(content) <= _HEADER or content[126:128] not in (b"IM", b"MI"):
+        raise ValueError("it is no MATLAB file of level 5")
+    order = "<" if content[126:128] == b"IM" else ">"
+    for matrix in _matrices(_Elements(content[_HEADER:], order)):
+        array = _Array.read(matrix)
+        if array.name == name:
+            if array.kind != _STRUCT:
+                raise ValueError(f"its {name!r} is no table")
+            return _rows(array, fields)
+    raise ValueError(f"it has no table {name!r}")
+
+
+class _Elements:
+    """The elements in some bytes, one after the other."""
+
+    def __init__(self, content: bytes | memoryview, order: str) -> None:
+        self._content, self.order = memoryview(content), order
+        self._at = 0
+
+    def __bool__(self) -> bool:
+        return self._at < len(self._content)
+
+    def next(self) -> tuple[int, memoryview]:
+        """The type and the data of the next element."""
+        kind, length = struct.unpack(self.order + "II", self._take(8))
+        if kind >> 16:  # the short form: both in the first four bytes, the data in the others
+            kind, length = kind & 0xFFFF, kind >> 16
+            if length > 4:
+                raise ValueError(f"a short element of {length} bytes")
+            return kind, self._content[self._at - 4 : self._at - 4 + length]
+        data = self._take(length)
+        if kind != _COMPRESSED:
+            self._at = min(self._at + -length % 8, len(self._content))
+        return kind, data
+
+    def inside(self, wanted: int) -> "_Elements":
+        """The elements that the next element, of the wanted type, consists of."""
+        return _Elements(self.expect(wanted), self.order)
+
+    def expect(self, wanted: int) -> memoryview:
+        """The data of the next element, of the wanted type."""
+        kind, data = self.next()
+        if kind != wanted:
+            raise ValueError(f"an element of type {kind} where {wanted} is due")
+        return data
+
+    def integers(self) -> tuple[int, ...]:
+        """The next element as 32-bit integers."""
+        kind, data = self.next()
+        if kind not in (5, 6) or len(data) % 4:
+            raise ValueError(f"an element of type {kind} and {len(data)} bytes: no integers")
+        return struct.unpack(f"{self.order}{len(data) // 4}{_NUMBERS[kind]}", data)
+
+    def _take(self, size: int) -> memoryview:
+        if size > len(self._content) - self._at:
+            raise ValueError(
+                f"{size:,} bytes are due at byte {self._at:,}, {len(self._content):,} are there"
+            )
+        self._at += size
+        return self._content[self._at - size : self._at]
+
+
+def _matrices(elements: _Elements) -> Iterator[_Elements]:
+    """The arrays of a file, decompressed."""
+    while elements:
+        kind, data = elements.next()
+        if kind == _COMPRESSED:
+            yield _Elements(_decompressed(data), elements.order).inside(_MATRIX)
+        elif kind == _MATRIX:
+            yield _Elements(data, elements.order)
+
+
+def _decompressed(data: memoryview) -> bytes:
+    stream = zlib.decompressobj()
+    try:
+        content = stream.decompress(data, MOST_BYTES)
+    except zlib.error as error:
+        raise ValueError(f"its compressed part is damaged: {error}") from error
+    if not stream.eof:
+        raise ValueError(f"its compressed part is cut off or has more than {MOST_BYTES:,} bytes")
+    return content
+
+
+@dataclass(frozen=True)
+class _Array:
+    """What an array says of itself, and its elements from there on."""
+
+    kind: int
+    sizes: tuple[int, ...]
+    name: str
+    rest: _Elements
+
+    @classmethod
+    def read(cls, elements: _Elements) -> "_Array":
+        flags, sizes = elements.integers(), elements.integers()
+        if len(flags) != 2 or not 2 <= len(sizes) <= 8 or min(sizes) < 0:
+            raise ValueError(f"an array with the sizes {sizes[:8]}")
+        return cls(flags[0] & 0xFF, sizes, str(elements.expect(1), "latin-1"), elements)
+
+    @property
+    def count(self) -> int:
+        return math.prod(self.sizes)
+
+
+def _rows(table: _Array, fields: Sequence[str | int]) -> list[tuple[Value, ...]]:
+    names = _field_names(table.rest)
+    if table.count * len(names) > MOST_VALUES:
+        raise ValueError(f"a table of {table.count:,} times {len(names):,} values")
+    places = [_place(field, names) for field in fields]
+    rows = []
+    for _ in range(table.count):
+        row = [table.rest.inside(_MATRIX) for _ in names]
+        rows.append(tuple(_value(row[at]) if at is not None else None for at in places))
+    return rows
+
+
+def _place(field: str | int, names: list[str]) -> int | None:
+    """Where a field is among the names, if it is there."""
+    if isinstance(field, str):
+        return names.index(field) if field in names else None
+    return field if field < len(names) else None
+
+
+def _field_names(elements: _Elements) -> list[str]:
+    (length, *more), names = elements.integers() or (0,), elements.expect(1)
+    if more or length < 1 or not len(names) or len(names) % length:
+        raise ValueError(f"names of {length} bytes in {len(names)}")
+    starts = range(0, len(names), length)
+    return [str(names[at : at + length], "latin-1").split("\0")[0] for at in starts]
+
+
+def _value(elements: _Elements) -> Value:
+    """The string or the number that an array is; None for any other."""
+    if not elements:
+        return None
+    array = _Array.read(elements)
+    if array.kind == _CHARACTERS:
+        return _text(array)
+    if array.count != 1 or not 6 <= array.kind <= 15:
+        return None
+    kind, data = array.rest.next()
+    code = array.rest.order + _NUMBERS.get(kind, "d")
+    if len(data) != struct.calcsize(code):
+        raise ValueError(f"a number of type {kind} in {len(data)} bytes")
+    return struct.unpack(code, data)[0]
+
+
+def _text(array: _Array) -> str:
+    if array.count == 0:
+        return ""
+    kind, data = array.rest.next()
+    if kind not in _TEXTS or array.sizes[0] != 1:
+        raise ValueError(f"characters of type {kind} in an array of {array.sizes}")
+    encoding = _TEXTS[kind]
+    if encoding.startswith(("utf-16", "utf-32")):
+        encoding += "-le" if array.rest.order == "<" else "-be"
+    return str(data, encoding, "replace")

@@ -1,0 +1,365 @@
+"""Folders of images, tiny and lopsided ones too, from the first command to the last."""
+
+import dataclasses
+import json
+import os
+
+import pytest
+from PIL import Image
+
+import alexnet
+from alexnet.cli import main
+from alexnet.data.beside import pack_beside
+from alexnet.data.pack import pack, pack_images
+from alexnet.data.sources import Entry, Source, open_source
+from alexnet.learn import checkpoint
+from alexnet.learn.train import check_folder, train
+from alexnet.learn.transfer import packing_like
+from alexnet.measure.evaluate import Counts
+from alexnet.measure.images import is_run, trained_on
+from alexnet.measure.scores import measure, relabeling
+from alexnet.recipe import RECIPES, packed_side
+from tests.conftest import CLASSES, picture, pictures
+from tests.learn.conftest import QUICK
+
+QUICKLY = ["--recipe", "cifar", "--epochs", "1", "--device", "cpu"]
+
+
+def photos(folder, counts, side=40, first=0):
+    """So many PNG files of each class; the folder."""
+    for label, (name, images) in enumerate(counts.items()):
+        (folder / name).mkdir(parents=True)
+        for number in range(images):
+            image = Image.fromarray(picture(label % 3, first + 1000 * label + number, side))
+            image.save(folder / name / f"{number}.png")
+    return folder
+
+
+def command(*words):
+    """Run a command in this process; its exit status."""
+    with pytest.raises(SystemExit) as end:
+        main([str(word) for word in words])
+    return end.value.code
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A run on 32×32 pixels, padded, of three classes: its folder and that of its images."""
+    place = tmp_path_factory.mktemp("folders")
+    images = photos(place / "photos", dict.fromkeys(CLASSES, 8))
+    made = pack_images(images, place / "photos.pack", size=32, fit="pad", processes=1)
+    recipe = dataclasses.replace(QUICK, epochs=1)
+    return train(made, place / "runs" / "first", recipe, device="cpu").run, images
+
+
+@pytest.mark.parametrize(
+    ("counts", "held_out"),
+    [
+        ({"a": 2, "b": 1}, {"a": 1, "b": 0}),
+        ({"a": 1, "b": 60}, {"a": 0, "b": 6}),
+        ({"a": 3, "b": 3, "nothing": 0}, {"a": 1, "b": 1, "nothing": 0}),
+        ({"car": 4, "train": 4}, {"car": 1, "train": 1}),
+        ({f"c{i}": 10 for i in range(10)}, {f"c{i}": 1 for i in range(10)}),
+        ({"a": 1, "b": 1}, {}),
+    ],
+)
+def test_tiny_and_lopsided_sets_are_trained_measured_and_predicted(
+    tmp_path, capsys, counts, held_out
+):
+    images, run = photos(tmp_path / "images", counts), tmp_path / "runs" / "run"
+    assert command("train", images, run, *QUICKLY) == 0
+    made = alexnet.open_pack(tmp_path / "runs" / "images.pack")
+    assert made.classes == tuple(sorted(counts))
+    assert (made.size, made.facts["fit"]) == (36, "crop")
+    empty = [line for line in (made.path / "skipped.jsonl").read_text().splitlines() if line]
+    assert len(empty) == list(counts.values()).count(0)
+    status = command("evaluate", run, "--per-class", "--json", "--device", "cpu")
+    out, err = capsys.readouterr()
+    if held_out:
+        assert status == 0
+        seen = {
+            name: row["seen"]
+            for name, row in json.loads(out[out.index("{") :])["per_class"].items()
+        }
+        assert seen == held_out
+        assert command("evaluate", run, "--per-class", "--device", "cpu") == 0
+        table = capsys.readouterr().out.splitlines()
+        assert [line.split()[-1] for line in table[-len(counts) :]] == sorted(counts)
+    else:
+        assert status == 1
+        assert "has no val images; it has train" in err
+        assert "no class has a second image" in err
+    assert command("predict", run, images, "--device", "cpu") == 0
+    assert "Traceback" not in err
+
+
+@pytest.mark.parametrize("counts", [{"only": 5}, {"only": 5, "nothing": 0}])
+def test_one_class_is_refused_in_training_and_says_what_to_do(tmp_path, capsys, counts):
+    images = photos(tmp_path / "images", counts)
+    assert command("train", images, tmp_path / "run", *QUICKLY) == 1
+    assert "another class" in (told := capsys.readouterr().err) or "in a folder of its own" in told
+    assert "'only'" in told
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_new_pack_takes_size_and_fit_of_the_network_that_training_begins_with(
+    trained, tmp_path, capsys
+):
+    run, images = trained
+    options = ["--init", run, "--epochs", 1, "--device", "cpu"]
+    assert command("train", images, tmp_path / "run", *options) == 0
+    made = alexnet.open_pack(tmp_path / "photos.pack")
+    assert (made.size, made.facts["fit"], made.pixels) == (32, "pad", "rgb")
+    assert f"32×32 (fit: pad), as the network of {run}" in capsys.readouterr().err
+
+
+def test_a_pack_of_another_size_than_the_first_networks_is_remarked_upon(trained, tmp_path, capsys):
+    run, images = trained
+    made = pack_images(images, tmp_path / "large.pack", size=48, processes=1)
+    options = ["--init", run, "--epochs", 1, "--device", "cpu"]
+    assert command("train", made.path, tmp_path / "run", *options) == 0
+    told = capsys.readouterr().err
+    assert "trained on images of 32×32 pixels, and those of" in told
+    assert "--size 32" in told
+
+
+@pytest.mark.parametrize(
+    ("options", "size"),
+    [
+        (["--network", "cifar"], 36),
+        (["--network", "cifar-13pct"], 27),
+        (["--recipe", "digits"], 32),
+        (["--recipe", "cifar", "--crop", "28"], 32),
+        (["--network", "cifar", "--crop", "42"], 48),
+    ],
+)
+def test_the_crop_that_a_recipe_wants_decides_the_size(tmp_path, options, size):
+    images = photos(tmp_path / "images", {"a": 2, "b": 2})
+    words = [*options, "--epochs", 1, "--device", "cpu"]
+    assert command("train", images, tmp_path / "run", *words) == 0
+    assert alexnet.open_pack(tmp_path / "images.pack").size == size
+    kept = json.loads((tmp_path / "run" / "recipe.json").read_text())
+    assert packed_side(kept["crop"]) == size
+
+
+def test_photographs_are_packed_as_in_the_paper():
+    assert packed_side(RECIPES["paper"].crop) == 256
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (["--crop", "300"], "cuts 300×300 pixels out of images, which would be packed 32×32"),
+        (["--network", "nothing"], "no network is called 'nothing'"),
+        (["--recipe", "nothing"], "no recipe is called 'nothing'"),
+        (["--variations", "unit=foo"], "unit is 'foo'"),
+    ],
+)
+def test_what_cannot_be_trained_is_refused_before_it_is_packed(
+    trained, tmp_path, capsys, options, told
+):
+    run, images = trained
+    assert command("train", images, tmp_path / "new" / "run", "--init", run, *options) == 1
+    assert told in capsys.readouterr().err
+    assert not (tmp_path / "new").exists()
+
+
+def test_no_run_is_written_into_a_folder_of_images(trained, tmp_path, capsys, monkeypatch):
+    _, images = trained
+    made = images.with_name("photos.pack")
+    others = photos(tmp_path / "others", {"a": 1, "b": 1})
+    monkeypatch.chdir(images)
+    for words in (
+        (made, others),
+        (others, others),
+        (images, images / "run"),
+        (made, images / "run"),
+        (made, others / "a" / "0.png"),
+        (".",),
+    ):
+        assert command("train", *words, *QUICKLY) == 1
+        assert "for the run" in capsys.readouterr().err
+    assert command("evaluate", others) == 1
+    assert f"alexnet train IMAGES {others}" not in capsys.readouterr().err
+    assert command("pack", images, others) == 1
+    assert "is not empty and not a pack" in capsys.readouterr().err
+    assert sorted(path.name for path in images.iterdir()) == sorted(CLASSES)
+    assert sorted(path.name for path in others.iterdir()) == ["a", "b"]
+
+
+def test_an_empty_folder_and_a_begun_run_take_a_training(tmp_path):
+    nowhere = tmp_path / "images"
+    check_folder(tmp_path / "new", nowhere)
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "empty" / ".DS_Store").touch()
+    check_folder(tmp_path / "empty", nowhere)
+    (tmp_path / "empty" / "recipe.json").touch()
+    check_folder(tmp_path / "empty", nowhere)
+
+
+@pytest.fixture
+def unseen(tmp_path):
+    """Images that nobody was trained on, classes directly inside."""
+    return photos(tmp_path / "photos_test", dict.fromkeys(CLASSES, 3), first=500)
+
+
+def test_a_folder_is_measured_whole_as_the_network_wants_it(trained, unseen, capsys):
+    run, _ = trained
+    assert command("evaluate", run, unseen, "--json", "--device", "cpu") == 0
+    out, err = capsys.readouterr()
+    found = json.loads(out)
+    assert (found["seen"], found["split"]) == (9, "val")
+    made = alexnet.open_pack(found["pack"]["path"])
+    assert made.path == run.parent / "photos_test.pack"
+    assert (made.size, made.facts["fit"]) == (32, "pad")
+    assert "all its images are measured" in err
+    assert measure(run, unseen, device="cpu").counts.seen == 9
+    assert alexnet.evaluate(run, str(unseen), device="cpu").pack == made.path
+    assert sorted(path.name for path in unseen.iterdir()) == sorted(CLASSES)
+
+
+def test_lists_and_archives_are_measured_as_folders_are(trained, unseen, tmp_path, capsys):
+    import tarfile
+
+    run, _ = trained
+    lines = [f"{p.relative_to(tmp_path)},{p.parent.name}" for p in unseen.rglob("*.png")]
+    (tmp_path / "list.csv").write_text("\n".join(lines))
+    with tarfile.open(tmp_path / "archive.tar.gz", "w:gz") as archive:
+        archive.add(unseen, "archive")
+    wrong = set()
+    for images in (unseen, tmp_path / "list.csv", tmp_path / "archive.tar.gz"):
+        assert command("evaluate", run, images, "--json", "--device", "cpu") == 0
+        found = json.loads(capsys.readouterr().out)
+        wrong.add((found["seen"], found["wrong1"], found["loss"]))
+    assert len(wrong) == 1
+
+
+def test_splits_of_a_measured_folder_are_kept_apart(trained, tmp_path, capsys):
+    run, _ = trained
+    images = tmp_path / "divided"
+    photos(images / "train", dict.fromkeys(CLASSES, 2))
+    photos(images / "val", dict.fromkeys(CLASSES, 1))
+    counted = {}
+    for split in ("val", "train"):
+        words = ["evaluate", run, images, "--split", split, "--json", "--device", "cpu"]
+        assert command(*words) == 0
+        counted[split] = json.loads(capsys.readouterr().out)["seen"]
+    assert counted == {"val": 3, "train": 6}
+    assert command("evaluate", run, images, "--split", "test") == 1
+    assert "has no test images; it has train, val" in capsys.readouterr().err
+
+
+def test_the_images_of_the_training_are_not_measured_whole(trained, capsys):
+    run, images = trained
+    assert command("evaluate", run, images, "--json", "--device", "cpu") == 0
+    out, err = capsys.readouterr()
+    assert json.loads(out)["seen"] == 3
+    assert f"was trained on {images}: measured as in {images}.pack" in err
+    assert measure(run, images, device="cpu").counts.seen == 3
+    assert trained_on(run, images.parent) is None
+
+
+def test_a_relative_path_of_an_earlier_version_counts_only_where_it_is_checked(
+    trained, tmp_path, monkeypatch
+):
+    _, images = trained
+    facts = json.loads(images.with_name("photos.pack").joinpath("pack.json").read_text())
+    facts["source"]["path"] = "photos"
+    copy = tmp_path / "copy.pack"
+    copy.mkdir()
+    for path in images.with_name("photos.pack").iterdir():
+        os.symlink(path, copy / path.name)
+    (copy / "pack.json").unlink()
+    (copy / "pack.json").write_text(json.dumps(facts))
+    (tmp_path / "run").mkdir()
+    environment = {"pack": {"path": str(copy), "checksum": facts["checksum"]}}
+    (tmp_path / "run" / "environment.json").write_text(json.dumps(environment))
+    monkeypatch.chdir(images.parent)
+    assert trained_on(tmp_path / "run", "photos") is None
+    again = trained_on(tmp_path / "run", "photos", may_be_relative=True)
+    assert again is not None
+    assert again.path == copy
+
+
+def test_classes_that_the_network_does_not_know_are_refused_before_packing(
+    trained, tmp_path, capsys
+):
+    run, _ = trained
+    images = photos(tmp_path / "pets", {"cat": 1, "dog": 1})
+    assert command("evaluate", run, images) == 1
+    assert "knows none of the classes of" in capsys.readouterr().err
+    assert not (run.parent / "pets.pack").exists()
+
+
+def test_classes_are_the_same_by_wordnet_id_too(trained, tmp_path):
+    run, _ = trained
+    ids = ("n00000003", "n00000001", "n00000002")
+    known = dataclasses.replace(checkpoint.load(checkpoint.find(run)), wordnet_ids=ids)
+    images = photos(tmp_path / "images", dict.fromkeys(sorted(ids), 1))
+    made = pack(open_source(images, measured="val"), tmp_path / "pack", size=32, processes=1)
+    assert relabeling(known, made, "val", False).tolist() == [1, 2, 0]
+
+
+def test_runs_packs_and_images_are_told_apart(trained, tmp_path, capsys):
+    run, images = trained
+    assert is_run(run)
+    assert is_run(run / "last.safetensors")
+    assert not is_run(images)
+    assert not is_run(images.with_name("photos.pack"))
+    assert command("evaluate", run, tmp_path / "typo") == 1
+    assert "no run, no pack and no images" in capsys.readouterr().err
+    both = ["evaluate", run, run, images.with_name("photos.pack"), "--device", "cpu"]
+    assert command(*both) == 0
+    assert "2 networks averaged" in capsys.readouterr().out
+
+
+def test_a_resumed_training_finds_its_pack_again(tmp_path, capsys):
+    images, run = photos(tmp_path / "images", {"a": 3, "b": 3}), tmp_path / "runs" / "run"
+    assert command("train", images, run, *QUICKLY) == 0
+    photos(images / "more", {"c": 1})  # what came since belongs to another pack
+    assert command("train", images, "--resume", run, "--epochs", 2, "--device", "cpu") == 0
+    assert "epoch 2/2" in capsys.readouterr().err
+    assert sorted(path.name for path in run.parent.iterdir()) == ["images.pack", "run"]
+
+
+def test_a_validation_split_without_one_usable_image_is_none(tmp_path):
+    whole = pictures(train=10, val=0)
+    broken = Entry("val", "val/broken.png", 0, b"no image")
+
+    def stream(split):
+        yield from [broken] if split == "val" else whole.entries("train")
+
+    source = Source("x", whole.path, CLASSES, None, ("train", "val"), (), 32, stream)
+    made = pack(source, tmp_path / "pack", processes=1)
+    assert len(made.splits["val"]) == 0
+    recipe = dataclasses.replace(QUICK, epochs=1, schedule="cosine")
+    run = train(made, tmp_path / "run", recipe, device="cpu").run
+    with pytest.raises(ValueError, match="has no val images; it has train"):
+        measure(run, device="cpu")
+    with pytest.raises(ValueError, match="has no validation images"):
+        train(made, tmp_path / "other", dataclasses.replace(recipe, schedule="plateau"))
+
+
+def test_without_images_there_is_no_error_to_tell():
+    for name in ("top1", "top5", "loss"):
+        with pytest.raises(ValueError, match="not one image was measured"):
+            getattr(Counts(3), name)
+
+
+def test_a_pack_for_a_network_has_its_settings(trained):
+    settings = packing_like(checkpoint.load(checkpoint.find(trained[0])))
+    assert {"size": 32, "fit": "pad", "pixels": "rgb"}.items() <= settings.items()
+
+
+def test_packs_go_elsewhere_where_the_runs_folder_cannot_be_written(
+    trained, unseen, monkeypatch, tmp_path
+):
+    from alexnet.data import beside
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(beside, "_can_be_written", lambda folder: False)
+    source = open_source(unseen, measured="val")
+    assert pack_beside(source, trained[0], "x", size=8, processes=1).path.parts == (
+        "packs",
+        "x.pack",
+    )
