@@ -6,10 +6,10 @@
 
 A good file is changed in one to four places and read. The reader has to return, or to raise what
 the command line tells in a line (`judge`). Anything else is a finding: another exception, a crash,
-no answer in 20 seconds, more memory than --memory. Findings are told apart by reader, exception and
-place; the first input of each is kept in a folder. Inputs follow from the seed and their number, so
-that a run can be continued (the same --json again) and an input repeated. Exit status 1 if a
-finding breaks a promise.
+no answer in 20 seconds, more memory than is promised. Findings are told apart by reader, exception
+and place; the first input of each is kept in a folder. Inputs follow from the seed and their
+number, so that a run can be continued (the same --json again) and an input repeated. Exit status 1
+if a finding breaks a promise.
 """
 
 from __future__ import annotations
@@ -97,6 +97,8 @@ class Record:
     refused: int = 0
     """Inputs that ended in an error as it should be."""
     seconds: float = 0.0
+    memory: int = 0
+    """Bytes that no input may take."""
     peak_bytes: int = 0
     """Memory that one process took at most beyond what it began with."""
     findings: list[Finding] = field(default_factory=list)
@@ -229,7 +231,7 @@ class Fuzzer:
                 out.send(finding)
                 finding.count = 0
             board["peak"] = max(board["peak"], _peak() - base)
-            if board["peak"] > self.options.memory:
+            if board["peak"] > self.reader.memory:
                 os._exit(77)
         for finding in found.values():
             if finding.count:
@@ -302,7 +304,7 @@ class Fuzzer:
     def _broken(self, number: int, kind: str, end: int, stack: str) -> Finding:
         """The finding of an input that ended its process."""
         case = self._case(number)
-        types = {"hang": "no answer", "memory": f"over {self.options.memory >> 20} MiB"}
+        types = {"hang": "no answer", "memory": f"over {self.reader.memory >> 20} MiB"}
         words = types.get(kind, f"exit status {end}")
         if self.reader.guarded:
             kind = "guarded"
@@ -388,7 +390,6 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--inputs", type=int, default=10_000, help="in all")
     parser.add_argument("--seconds", type=float, default=math.inf, help="at most, in all")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--memory", type=int, default=1 << 30, help="bytes an input may take")
     parser.add_argument("--json", type=Path, help="the record; an earlier one is continued")
     corpus = Path(tempfile.gettempdir(), "alexnet-findings")
     parser.add_argument("--corpus", type=Path, default=corpus, help=f"findings, {corpus}")
@@ -418,7 +419,7 @@ def save(records: dict[str, Record], options: argparse.Namespace) -> None:
     """Write the record."""
     if options.json is None:
         return
-    facts = {"kind": "fuzz", **describe(), "memory": options.memory}
+    facts = {"kind": "fuzz", **describe()}
     rows = [asdict(record) for record in records.values()]
     for row in rows:
         for finding in row["findings"]:
@@ -458,6 +459,7 @@ def main(arguments: list[str] | None = None) -> int:
         options.folder = folder
         for name in names:
             record = records.setdefault(name, Record(name, options.seed))
+            record.memory = READERS[name].memory
             fuzzer = Fuzzer(READERS[name], options, record)
             if options.only is not None:
                 fuzzer.repeat(options.only)

@@ -25,6 +25,8 @@ def judge(error: BaseException) -> str | None:
     """The kind of finding that an exception is; None for an error as it should be."""
     if isinstance(error, Wrong):
         return "wrong"
+    if isinstance(error, MemoryError):
+        return None if _is_raised_by_us(error.__traceback__) else "memory"
     if isinstance(error, UnicodeError) and isinstance(error, FAILURES):
         return "unclear"
     if not isinstance(error, FAILURES) or isinstance(error, NEVER):

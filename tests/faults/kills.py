@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import io
 import json
 import math
 import random
@@ -80,8 +79,7 @@ class Loop:
 
     def prepare(self) -> None:
         """Warm this process up, and make what the ends are compared with."""
-        quiet = contextlib.redirect_stderr(io.StringIO()), contextlib.redirect_stdout(io.StringIO())
-        with quiet[0], quiet[1], contextlib.suppress(SystemExit):
+        with lives.silence(), contextlib.suppress(SystemExit):
             self.subject.work(self.folder / "warm", 0)()
         whole = self.folder / "undisturbed"
         life = lives.live(self.subject.work(whole, 0), Death())

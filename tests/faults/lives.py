@@ -25,7 +25,7 @@ import sys  # noqa: E402
 import tempfile  # noqa: E402
 import time  # noqa: E402
 import traceback  # noqa: E402
-from collections.abc import Callable  # noqa: E402
+from collections.abc import Callable, Iterator  # noqa: E402
 from dataclasses import dataclass  # noqa: E402
 from pathlib import Path  # noqa: E402
 from typing import Any  # noqa: E402
@@ -33,6 +33,7 @@ from typing import Any  # noqa: E402
 ROOT = Path(__file__).parents[2]
 TOUCHES = "os.rename", "os.remove", "os.link", "os.truncate", "os.mkdir", "os.rmdir"
 """Audit events at which a process changes a file system, beside opening a file for writing."""
+SIGNALS = signal.SIGINT, signal.SIGTERM, signal.SIGHUP
 PATIENCE = 120.0
 """Seconds that a life may take before it counts as hanging."""
 
@@ -121,21 +122,48 @@ def ask(question: Callable[[], Any]) -> Any:
         return pickle.load(answer)  # our own
 
 
+@contextlib.contextmanager
+def silence() -> Iterator[None]:
+    """Let this process say nothing, whatever is done with its streams meanwhile."""
+    streams, handlers = (sys.stdout, sys.stderr), [signal.getsignal(x) for x in SIGNALS]
+    kept, null = [os.dup(number) for number in (1, 2)], os.open(os.devnull, os.O_WRONLY)
+    try:
+        for number in 1, 2:
+            os.dup2(null, number)
+        yield
+    finally:
+        for stream in sys.stdout, sys.stderr:
+            stream.flush()
+        sys.stdout, sys.stderr = streams
+        for number, file in zip((1, 2), kept, strict=True):
+            os.dup2(file, number)
+        for file in (*kept, null):
+            os.close(file)
+        for signal_number, handler in zip(SIGNALS, handlers, strict=True):
+            signal.signal(signal_number, handler)
+
+
 def _be_born(work: Callable[[], object], death: Death, log: int, touches: mmap.mmap) -> None:
     """The whole life of a forked process; it never returns."""
     status = 70
     try:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+        for number in SIGNALS:
+            signal.signal(number, signal.SIG_DFL)
         _redirect(log, death.deaf)
         if death.file_bytes is not None:
             resource.setrlimit(resource.RLIMIT_FSIZE, (death.file_bytes, resource.RLIM_INFINITY))
         _count_touches(touches, death.touch)
         if "torch" in sys.modules:
             sys.modules["torch"].set_num_threads(THREADS)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         work()
         status = 0
     except SystemExit as end:
         status = end.code if isinstance(end.code, int) else int(end.code is not None)
+    except KeyboardInterrupt:
+        status = 128 + signal.SIGINT
+        if "/alexnet/" in traceback.format_exc():  # else it came before any line of the program
+            traceback.print_exc()
     except BaseException:  # noqa: BLE001 - whatever it is, the parent shall read it
         traceback.print_exc()
     finally:

@@ -9,28 +9,18 @@ import time
 from importlib.metadata import version
 from pathlib import Path
 
-VARIABLES = (
-    "ATEN_CPU_CAPABILITY",
-    "ONEDNN_MAX_CPU_ISA",
-    "MKL_CBWR",
-    "NUMBA_CPU_NAME",
-    "NUMBA_DISABLE_JIT",
-    "ALEXNET_NUMBA",
-    "PYTHONHASHSEED",
-)
-"""What makes another environment of this machine."""
+NAME = "FAULTS_ENVIRONMENT"
+"""Variable that holds the name of an environment of tests/matrix.py."""
 
 
 def describe() -> dict[str, object]:
-    """Machine, versions, commit, date, and the variables that make another environment."""
-    set_here = {name: os.environ[name] for name in VARIABLES if name in os.environ}
-    threads = os.environ.get("OMP_NUM_THREADS")
+    """Machine, versions, commit, date and environment."""
     libraries = "torch", "numpy", "numba", "pillow", "simplejpeg", "safetensors"
     return {
         "machine": _processor(),
         "python": platform.python_version(),
         "versions": {name: version(name) for name in libraries},
-        "environment": set_here | ({"OMP_NUM_THREADS": threads} if threads else {}),
+        "environment": os.environ.get(NAME, "as it is"),
         "commit": _commit(),
         "date": time.strftime("%Y-%m-%d"),
     }

@@ -22,12 +22,17 @@ from tests.faults import commands, examples, folders
 from tests.faults.examples import Files
 from tests.faults.judge import Wrong, judge
 
-from alexnet.data.decode import NotAnImage, decode
+from alexnet.data.decode import BYTES_A_PIXEL, NotAnImage, decode
 from alexnet.data.prepare import Options, prepare
 from alexnet.data.sources import Entry, Skipped, Source, open_source
+from alexnet.data.sources.limits import PACKING_MEMORY
 
-OPTIONS = Options(16)
+MOST_PIXELS = 1 << 22
+"""The limit that images are decoded with. The memory that is promised follows from it."""
+OPTIONS = Options(16, max_pixels=MOST_PIXELS)
 RECORD = np.zeros(OPTIONS.record_bytes, np.uint8)
+OWN_NEEDS = 64 << 20
+"""Bytes beyond that for the tables of the decoders."""
 MOST_ITEMS = 20_000
 
 
@@ -46,6 +51,8 @@ class Reader:
     """Endings of the files that are changed."""
     guarded: bool = False
     """Whether the product does this in a process that may crash and hang."""
+    memory: int = 1 << 30
+    """Bytes that no input may take."""
     make: Callable[[random.Random], Files] | None = None
     """Makes inputs of its own instead of changing examples."""
 
@@ -71,7 +78,7 @@ def read_image(folder: Path, name: str) -> None:
         prepare(Entry("train", name, 0, content), OPTIONS, RECORD)
         return
     try:
-        pixels = decode(content, upright=True, reduce_to=16).pixels
+        pixels = decode(content, upright=True, reduce_to=16, max_pixels=MOST_PIXELS).pixels
     except NotAnImage:
         return
     if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3 or not pixels.size:
@@ -197,14 +204,7 @@ def read_run(folder: Path, name: str) -> None:
     content = environment.read_bytes()
     environment.write_bytes(content.replace(examples.HERE, str(folder).encode()))
 
-    def rewind() -> None:
-        log = RunLog(run, Screen())
-        try:
-            log.rewind(1, 0)
-        finally:
-            log.close()
-
-    each(lambda: opened(run, None, "val"), rewind)
+    each(lambda: opened(run, None, "val"), lambda: RunLog(run, Screen()).rewind(1, 0))
 
 
 def read_results(folder: Path, name: str) -> None:
@@ -289,7 +289,9 @@ def card_files() -> list[Files]:
     with examples.tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "last.safetensors")
         path.write_bytes(examples.trained()["run/last.safetensors"])
-        return [{"card.json": Card.of(checkpoint.load(path), "float32").to_text().encode()}]
+        return [
+            {"card.json": Card.of(checkpoint.load(path), "float32", "records").to_text().encode()}
+        ]
 
 
 def dump_files() -> list[Files]:
@@ -328,6 +330,7 @@ READERS: dict[str, Reader] = {
                 read_image,
                 share=2.0,
                 guarded=True,
+                memory=BYTES_A_PIXEL * MOST_PIXELS + OWN_NEEDS,
             )
             for name in examples.IMAGES
         ),
@@ -343,14 +346,15 @@ READERS: dict[str, Reader] = {
                 functools.partial(lambda ending: [examples.photo_tar(ending)], ending),
                 read_file,
                 share=4.0 if ending == "tar" else 1.0,
+                memory=PACKING_MEMORY,
             )
             for ending in ARCHIVES
         ),
         Reader("lists", examples.lists, read_file, 6.0, (".csv", ".tsv", ".jsonl")),
-        Reader("mnist", examples.mnist, read_source, 5.0),
-        Reader("cifar", examples.cifar, read_source, 3.0),
-        Reader("norb", examples.norb, read_source, 4.0),
-        Reader("ilsvrc", examples.ilsvrc, read_source, 2.0),
+        Reader("mnist", examples.mnist, read_source, 5.0, memory=PACKING_MEMORY),
+        Reader("cifar", examples.cifar, read_source, 3.0, memory=PACKING_MEMORY),
+        Reader("norb", examples.norb, read_source, 4.0, memory=PACKING_MEMORY),
+        Reader("ilsvrc", examples.ilsvrc, read_source, 2.0, memory=PACKING_MEMORY),
         Reader("folders", list, folders.read, 1.0, make=folders.make),
         Reader(
             "packs",

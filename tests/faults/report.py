@@ -42,7 +42,7 @@ def kill_rows(facts: dict[str, Any]) -> Iterator[list[str]]:
             x["what"],
             *(f"{x[name]:,}" for name in counts),
             f"{problems:,}",
-            environment(facts),
+            facts["environment"],
         ]
 
 
@@ -58,14 +58,8 @@ def input_rows(facts: dict[str, Any]) -> Iterator[list[str]]:
             *(f"{x[name]:,}" for name in ("inputs", "returned", "refused")),
             *(f"{kinds[name]:,}" for name in ("guarded", "unclear", "broken")),
             f"{x['peak_bytes'] / 1e6:,.0f}",
-            environment(facts),
+            facts["environment"],
         ]
-
-
-def environment(facts: dict[str, Any]) -> str:
-    """What was set; "as it is" where nothing was."""
-    set_there = facts["environment"].items()
-    return ", ".join(f"{name}={value}" for name, value in set_there) or "as it is"
 
 
 def table(heads: Iterable[str], rows: list[list[str]]) -> str:
