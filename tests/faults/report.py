@@ -1,18 +1,20 @@
 """The records of kills and fuzzed inputs as the tables of docs/faults.md.
 
 python -m tests.faults.report benchmarks/results/faults/*.json
+python -m tests.faults.report benchmarks/results/faults/*.json --page docs/faults.md
 """
 
 from __future__ import annotations
 
+import argparse
 import json
-import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 from tests.faults.judge import FAILING
 
+HEADING = "## What came of it\n"
 KILLS = (
     *("killed", "kills", "of them just before the disk was touched", "of real programs"),
     *(
@@ -92,5 +94,27 @@ def report(paths: Iterable[Path]) -> str:
     return "\n\n".join([*found, f"Made on {'; '.join(made)}."])
 
 
+def write_into(page: Path, text: str) -> None:
+    """Put the tables under the last heading of the page, in place of what is there."""
+    before, heading, _ = page.read_text("utf-8").partition(HEADING)
+    if not heading:
+        raise ValueError(f"{page} has no heading {HEADING.strip()!r}")
+    page.write_text(f"{before}{heading}\n{text}\n", "utf-8")
+
+
+def main() -> None:
+    """Print the tables, or put them into a page."""
+    parser = argparse.ArgumentParser("python -m tests.faults.report", description=__doc__)
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.add_argument("records", nargs="+", type=Path)
+    parser.add_argument("--page", type=Path, help="write the tables into this page")
+    options = parser.parse_args()
+    text = report(options.records)
+    if options.page is None:
+        print(text)
+    else:
+        write_into(options.page, text)
+
+
 if __name__ == "__main__":
-    print(report(map(Path, sys.argv[1:])))
+    main()
