@@ -8,14 +8,24 @@ from tests.faults.report import HEADING, report, write_into
 
 FACTS = {"machine": "a processor", "date": "2026-11-25", "commit": "abc", "environment": "as it is"}
 KILLED = {
-    **{"what": "pack", "kills": 1200, "kills_before_a_touch": 600, "kills_of_real_programs": 50},
-    **{"other_signals": 9, "full_disks": 8, "unread_terminals": 7, "compared": 300},
+    "what": "pack",
+    "kills": 1200,
+    "kills_before_a_touch": 600,
+    "kills_of_real_programs": 50,
+    "other_signals": 9,
+    "full_disks": 8,
+    "unread_terminals": 7,
+    "compared": 300,
     "problems": {"a traceback: KeyError": 2},
 }
 FINDINGS = [{"kind": kind, "count": 3} for kind in ("traceback", "unclear", "guarded", "hang")]
 READ = {
-    **{"reader": "packs", "inputs": 5000, "returned": 900, "refused": 4088},
-    **{"peak_bytes": 12_000_000, "findings": FINDINGS},
+    "reader": "packs",
+    "inputs": 5000,
+    "returned": 900,
+    "refused": 4088,
+    "peak_bytes": 12_000_000,
+    "findings": FINDINGS,
 }
 
 
