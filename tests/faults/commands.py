@@ -88,9 +88,7 @@ def read(folder: Path, name: str) -> None:
     """Run the command line in the folder; it has to end with a status that the help names."""
     from alexnet import cli
 
-    words = [text.replace("\0", "") for text in json.loads((folder / name).read_bytes())]
-    words = [text.encode("utf-8", "surrogateescape" if _lone(text) else "strict").decode(
-        "utf-8", "surrogateescape") for text in words]  # fmt: skip
+    words = [_argument(text) for text in json.loads((folder / name).read_bytes())]
     before, place = os.getcwd(), folder / "all" / "there is"
     shutil.rmtree(folder / "all", ignore_errors=True)
     shutil.copytree(folder, place, ignore=shutil.ignore_patterns("all", name))
@@ -109,8 +107,10 @@ def read(folder: Path, name: str) -> None:
         raise Wrong(f"exit status {status}")
 
 
-def _lone(text: str) -> bool:
-    return any(0xD800 <= ord(c) < 0xE000 for c in text)
+def _argument(text: str) -> str:
+    """The text as a process would be given it: bytes without zeros, whatever they are."""
+    content = text.replace("\0", "").encode("utf-8", "surrogatepass")
+    return content.decode("utf-8", "surrogateescape")
 
 
 @contextlib.contextmanager

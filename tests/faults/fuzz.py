@@ -245,7 +245,7 @@ class Fuzzer:
         null = os.open(os.devnull, os.O_RDWR)
         for stream in range(3):
             os.dup2(null, stream)
-        sys.stderr = open(2, "w", closefd=False)  # noqa: SIM115
+        sys.stderr = open(2, "w", errors="backslashreplace", closefd=False)  # noqa: SIM115
         faulthandler.enable(stacks)
         faulthandler.register(signal.SIGUSR1, stacks)
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
