@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test lint setup clean
+.PHONY: demo test matrix lint setup clean
 
 setup: .venv/ready
 
@@ -18,6 +18,10 @@ demo: setup
 
 test: setup
 	$(BIN)/python -m pytest -n 2
+
+# The tests that compute, again with other instructions, other numbers of threads, and without Numba.
+matrix: setup
+	$(BIN)/python tests/matrix.py
 
 lint: setup
 	$(BIN)/ruff check

@@ -21,7 +21,7 @@ BEFORE = {
         "for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):"
         "signal.signal(number, signal.SIG_DFL)"
     ),
-    "full disk": "resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))",
+    "full disk": "resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))",
     "nohup": "signal.signal(signal.SIGHUP, signal.SIG_IGN)",
 }
 """What a process is told before it becomes the command."""
@@ -100,6 +100,7 @@ def test_a_run_finds_its_pack_from_another_folder_and_after_a_copy_of_both(run, 
 def test_scores_that_cannot_be_written_are_printed_all_the_same(run, tmp_path):
     copy = tmp_path / "run"
     shutil.copytree(run, copy)
+    (copy / "scores.json").unlink(missing_ok=True)
     (copy / "scores.json" / "in the way").mkdir(parents=True)
     done = alexnet("evaluate", copy, "--device", "cpu")
     assert done.returncode == 0, done.stderr

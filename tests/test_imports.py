@@ -19,6 +19,7 @@ ROWS = [
         "learn.devices",
         "learn.processor",
         "terminal",
+        "validate",
     ],
     [
         "learn.interrupt",

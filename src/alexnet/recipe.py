@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
 from alexnet import lab_notes
+from alexnet.validate import check
 
 Schedule = Literal["plateau", "steps", "discrete", "exponential", "cosine", "constant"]
 Initialization = Literal["printed", "variance"]
@@ -127,6 +128,8 @@ class Recipe:
             _require(0 <= getattr(self, name) < 1, name, getattr(self, name), "in [0, 1)")
         for name in ("patience", "chunk"):
             _require(getattr(self, name) >= 1, name, getattr(self, name), "1 or more")
+        for name, most in MOST.items():
+            _require(getattr(self, name) <= most, name, getattr(self, name), f"{most} or less")
         self._check_texts()
 
     def _check_texts(self) -> None:
@@ -152,11 +155,8 @@ class Recipe:
             raise ValueError(
                 f"a recipe has no {', '.join(unknown)}; it has {', '.join(sorted(known))}"
             )
-        given: dict[str, Any] = {
-            name: tuple(value) if isinstance(value, list) else value  # JSON has no tuples
-            for name, value in fields.items()
-        }
-        return cls(**given)
+        found: Recipe = check(fields, cls, "recipe")
+        return found
 
     def noise_in(self, epoch: int) -> float:
         """The color noise of an epoch, from 0."""
@@ -171,6 +171,8 @@ class Recipe:
 
 POSITIVE = "epochs", "batch_size", "crop", "learning_rate", "pixel_scale", "drop_factor"
 NOT_NEGATIVE = "weight_decay", "color_noise", "warmup_epochs", "drops", "bias_rate", "seed"
+
+MOST = {"epochs": 1 << 20, "batch_size": 1 << 20, "crop": 1 << 14, "drops": 1000, "seed": 2**63 - 1}
 
 
 def _require(holds: object, name: str, value: object, wanted: str) -> None:

@@ -112,8 +112,8 @@ def test_an_environment_says_what_was_set(monkeypatch):
     ("units", "words"),
     [
         ("AMX", "more than twice as fast"),
-        ("AVX512-BF16", "networks faster,"),
-        ("Arm BF16", "faster,"),
+        ("AVX512-BF16", "may train large networks faster,"),
+        ("Arm BF16", "may train"),
     ],
 )
 def test_bf16_is_advised_where_there_are_units_for_it(units, words, monkeypatch):

@@ -8,7 +8,7 @@ import sys
 import pytest
 import torch
 import torch.nn.functional as F
-from tests.learn.test_train import same
+from tests.learn.test_train import Listener, same
 
 from alexnet.kernels import convolve, norm_pool, relu_pool
 from alexnet.kernels.map_norm import map_norm
@@ -99,3 +99,17 @@ def test_another_process_goes_on_to_the_same_bits(
     words = str(tiny_pack.path), str(run), json.dumps(recipe.to_dict()), precision
     subprocess.run([sys.executable, "-c", AGAIN, *words], check=True, timeout=120)
     same(run / "last.safetensors", straight / "last.safetensors")
+
+
+def test_a_resumed_training_says_what_is_not_as_before(tiny_pack, quick, tmp_path):
+    half = dataclasses.replace(quick, epochs=1)
+    run = train(tiny_pack, tmp_path / "run", half, device="cpu").run
+    path, said = run / "environment.json", []
+    for changes in {}, {"threads": 99}:
+        path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+        listener, half = Listener(), dataclasses.replace(half, epochs=half.epochs + 1)
+        train(tiny_pack, run, half, device="cpu", resume=run, screen=listener)
+        said.append([text for text in listener.said if "Not as before" in text])
+    assert said[0] == []
+    assert len(said[1]) == 1
+    assert "threads 99 → " in said[1][0]

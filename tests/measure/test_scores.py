@@ -1,12 +1,14 @@
 """Measuring a run, on its own pack and on another."""
 
 import json
+import os
+import shutil
 
 import pytest
 from tests.conftest import pictures
 
 from alexnet.data.pack import pack
-from alexnet.measure.scores import measure, write
+from alexnet.measure.scores import default_path, measure, write
 
 
 def test_scores_are_those_of_the_last_validation(run, tiny_pack):
@@ -59,3 +61,27 @@ def test_a_pack_of_another_size_is_refused(run, tmp_path):
 def test_a_missing_split_names_those_there_are(run):
     with pytest.raises(ValueError, match="no test images; it has train, val"):
         measure(run, split="test", device="cpu")
+
+
+def test_every_measurement_has_a_file_of_its_own(run, tiny_pack, tmp_path):
+    def name(**options):
+        return default_path(measure(run, device="cpu", **options)).name
+
+    again = pack(pictures(train=1, val=1), tmp_path / "my pack", processes=1)
+    names = [name(), name(views=10), name(split="train"), name(pack=again.path)]
+    other = f"scores-my_pack-{again.checksum[:8]}-val.json"
+    assert names == ["scores.json", "scores-val-10-views.json", "scores-train.json", other]
+    last = default_path(measure(run / "last.safetensors", device="cpu"))
+    assert last == run / "scores-last.json"
+
+
+def test_a_run_of_before_with_a_relative_path_still_finds_its_pack(run, tiny_pack, tmp_path):
+    copy = tmp_path / "run"
+    shutil.copytree(run, copy)
+    pack = {"path": os.path.relpath(tiny_pack.path), "checksum": tiny_pack.checksum}
+    (copy / "environment.json").write_text(json.dumps({"pack": pack}))
+    assert measure(copy, device="cpu").pack_checksum == tiny_pack.checksum
+    for broken in ("", "[]", '{"pack": 7}', '{"pack": {"path": ["x"]}}'):
+        (copy / "environment.json").write_text(broken)
+        with pytest.raises(FileNotFoundError, match=r"does not say what .* was trained on"):
+            measure(copy, device="cpu")

@@ -221,7 +221,7 @@ def test_a_file_that_says_it_takes_records_and_does_not_is_refused(run, tmp_path
 def test_a_run_keeps_images_to_compare_with_where_its_pack_is_not(run, tiny_pack, tmp_path):
     shutil.copytree(run, tmp_path / "run")
     facts = json.loads((tmp_path / "run" / "environment.json").read_text())
-    facts["pack"]["path"] = str(tmp_path / "gone")
+    facts["pack"] = {"path": str(tmp_path / "gone"), "checksum": tiny_pack.checksum}
     (tmp_path / "run" / "environment.json").write_text(json.dumps(facts))
     kept = read_samples(tmp_path / "run")
     assert (kept.split, len(kept.records), len(kept.names)) == ("val", 32, 32)

@@ -48,7 +48,7 @@ class Claims:
     folder: Path = Path("claims")
     """Where trainings (runs/) and results (results/) are kept."""
     device: str = "auto"
-    """auto, cpu or cuda."""
+    """auto, cpu, cuda, or cuda:1 for the second GPU."""
     precision: Literal["auto", "float32", "tf32", "bf16"] = "auto"
     """Of the trainings' products, as in alexnet train."""
     markdown: bool = False

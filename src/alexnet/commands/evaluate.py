@@ -46,7 +46,7 @@ class Evaluate:
     ignore_unknown: bool = False
     """Leave out images of classes that the network was not trained on."""
     device: str = "auto"
-    """auto, cpu or cuda."""
+    """auto, cpu, cuda, or cuda:1 for the second GPU."""
     out: Path | None = None
     """Where the scores are written. By default in the folder of a single run: scores.json for the
     center view of val of its own pack, else a file named after what was measured, as

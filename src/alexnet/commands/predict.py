@@ -42,7 +42,7 @@ class Predict:
     figure: Path | None = None
     """Also draw the first images with their labels into this PNG file."""
     device: str = "auto"
-    """auto, cpu or cuda."""
+    """auto, cpu, cuda, or cuda:1 for the second GPU."""
     max_pixels: int = 178_956_970
     """Images of more pixels than this are not read, nor those that take more than 12 times as many
     bytes to decode."""
@@ -54,7 +54,7 @@ class Predict:
         from alexnet.measure.predict import load
 
         classifier = load(self.run_folder, self.device, max_pixels=self.max_pixels)
-        found = Found()
+        found = ImageFiles()
         stream = classifier.stream(found.files(self.images), top=self.top, views=self.views)
         bad = 0
         drawn: list[Prediction] = []
@@ -71,7 +71,7 @@ class Predict:
         return int(bad > 0)
 
 
-class Found:
+class ImageFiles:
     """The files that are named and those in named folders, found as `alexnet pack` finds them."""
 
     def __init__(self) -> None:

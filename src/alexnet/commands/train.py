@@ -67,7 +67,7 @@ class Train:
     reset: tuple[str, ...] = ()
     """Take all but these."""
     device: str = "auto"
-    """auto, cpu or cuda."""
+    """auto, cpu, cuda, or cuda:1 for the second GPU."""
     precision: Literal["auto", "float32", "tf32", "bf16"] = "auto"
     """Of products; weights are float32 always. auto: bf16 on a GPU that has it, else float32."""
     resident: Literal["auto", "yes", "no"] = "auto"

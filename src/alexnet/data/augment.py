@@ -7,8 +7,8 @@ happens to the image at a position depends on nothing else: not on workers, devi
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import Annotated, Any
 
 import numpy as np
 import torch
@@ -19,8 +19,11 @@ from alexnet.data.dataset import Pack
 from alexnet.data.pixels import Fit, Format
 from alexnet.kernels import crop as cut
 from alexnet.recipe import MeanAt, Recipe
+from alexnet.validate import Range, check
 
 VIEWS = 1, 5, 10
+LARGEST_SIDE = 1 << 14
+"""Pixels a side of a packed image, at most."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,12 +83,26 @@ class Preprocessing:
 
     def to(self, device: torch.device) -> Preprocessing:
         """The same with its tensors on `device`."""
-        return self.restore(self.settings(), {k: v.to(device) for k, v in self.tensors().items()})
+        moved: dict[str, Any] = {k: v.to(device) for k, v in self.tensors().items()}
+        return replace(self, **moved)
 
     @classmethod
-    def restore(cls, settings: dict[str, Any], tensors: dict[str, Tensor]) -> Preprocessing:
-        """What `settings` and `tensors` were taken from."""
-        fields: dict[str, Any] = {**settings, **tensors}
+    def restore(
+        cls, settings: dict[str, Any], tensors: dict[str, Tensor], place: str = "preprocessing"
+    ) -> Preprocessing:
+        """Rebuild it from the results of `settings()` and `tensors()`, which may come from a file.
+
+        Raises ValueError, naming `place`, for values that cannot be.
+        """
+        kept: _Settings = check(settings, _Settings, place)
+        shapes = {"mean": (kept.side, kept.side, 3), "components": (3, 3), "deviations": (3,)}
+        found = {name: (tuple(x.shape), x.dtype) for name, x in tensors.items()}
+        wanted = {name: (shape, torch.float32) for name, shape in shapes.items()}
+        if found != wanted:
+            raise ValueError(f"{place} holds the tensors {found}, not {wanted}")
+        if not all(bool(x.isfinite().all()) for x in tensors.values()):
+            raise ValueError(f"{place} holds numbers that are not finite")
+        fields: dict[str, Any] = {**vars(kept), **tensors}
         return cls(**fields)
 
     def settings(self) -> dict[str, Any]:
@@ -95,6 +112,23 @@ class Preprocessing:
     def tensors(self) -> dict[str, Tensor]:
         """The fields that are."""
         return {k: v for k, v in vars(self).items() if isinstance(v, Tensor)}
+
+
+@dataclass(frozen=True)
+class _Settings:
+    """The fields of a Preprocessing that are not tensors, with their limits."""
+
+    side: Annotated[int, Range(1, LARGEST_SIDE)]
+    crop: Annotated[int, Range(1, LARGEST_SIDE)]
+    fit: Fit
+    pixels: Format
+    pixel_scale: float
+    mean_at: MeanAt = "pixel"
+    upright: bool = False
+
+    def __post_init__(self) -> None:
+        if self.crop > self.side:
+            raise ValueError(f"crops of {self.crop} pixels a side out of images of {self.side}")
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,7 +1,8 @@
 """Arithmetic on the pixels of one image: to a square, to a record and back, and exact sums.
 
 Everything is integer arithmetic after the filter's weights, so a pack is the same bytes on every
-machine. The loops are compiled by Numba at first use and kept on disk.
+machine. The loops are compiled by Numba at first use and kept on disk; where Numba cannot be
+imported, their references in NumPy compute the same bytes, more slowly.
 """
 
 from __future__ import annotations
@@ -60,7 +61,7 @@ def _resized(pixels: Image, rows: tuple[int, int], columns: tuple[int, int], siz
         return pixels
     down, across = _triangle(*rows, size), _spread(*columns, size)
     out = np.empty((len(down.first), len(across.places)), np.uint8)
-    compiled(_resize)(np.ascontiguousarray(pixels), down, across, out)
+    compiled(_resize, resize_reference)(np.ascontiguousarray(pixels), down, across, out)
     return out.reshape(len(out), -1, 3)
 
 
@@ -140,6 +141,21 @@ def _resize(source, down, across, out):  # type: ignore[no-untyped-def]
             out[y, i] = sums[i] >> 22
 
 
+def resize_reference(source: Image, down: Taps, across: Spread, out: Image) -> None:
+    """`_resize` in NumPy: uint8 H W 3 → the filtered bytes, uint8 kept 3·kept, into `out`."""
+    start, length = across.start, across.length
+    rows = source.reshape(len(source), -1)[:, start : start + length].astype(np.int32)
+    lines = np.zeros((len(out), length + 3 * len(across.weights)), np.int32)
+    lines[:, :length] = 32
+    for tap, weights in enumerate(down.weights.T):  # 0 for taps that are not used
+        lines[:, :length] += weights[:, None] * rows[np.minimum(down.first + tap, len(rows) - 1)]
+    lines >>= 6
+    sums = np.full(out.shape, 1 << 21, np.int32)
+    for tap, weights in enumerate(across.weights):
+        sums += weights * lines[:, 3 * tap + across.places]
+    out[:] = sums >> 22
+
+
 def record_shape(size: int, pixels: Format) -> tuple[int, ...]:
     """Shape of one packed image: (size, size, 3), or (size · size · 3 / 2,) for yuv420.
 
@@ -159,7 +175,7 @@ def write_record(image: Image, pixels: Format, record: Image) -> None:
     if pixels == "rgb":
         record[:] = image.reshape(-1)
     else:
-        compiled(_to_yuv420)(np.ascontiguousarray(image), record)
+        compiled(_to_yuv420, to_yuv420_reference)(np.ascontiguousarray(image), record)
 
 
 def rgb(records: NDArray[Any], size: int, pixels: Format) -> NDArray[Any]:
@@ -204,12 +220,23 @@ def _to_yuv420(image, record):  # type: ignore[no-untyped-def]
             record[at + half * half] = v + 128
 
 
+def to_yuv420_reference(image: Image, record: Image) -> None:
+    """`_to_yuv420` in NumPy: uint8 size size 3 → uint8 size · size · 3 / 2, into `record`."""
+    half = len(image) // 2
+    red, green, blue = np.moveaxis(image.astype(np.int32), 2, 0)
+    y = (19595 * red + 38470 * green + 7471 * blue + 32768) >> 16
+    red, green, blue = (x.reshape(half, 2, half, 2).sum((1, 3)) for x in (red, green, blue))
+    u = (-11059 * red - 21709 * green + 32768 * blue + (1 << 17) - 1) >> 18
+    v = (32768 * red - 27439 * green - 5329 * blue + (1 << 17) - 1) >> 18
+    record[:] = np.concatenate([y.ravel(), u.ravel() + 128, v.ravel() + 128])
+
+
 def moments(image: Image) -> NDArray[np.int64]:
     """The exact sums (r, g, b, rr, rg, rb, gg, gb, bb) over the pixels of uint8 H W 3."""
     rows = np.ascontiguousarray(image).reshape(len(image), -1)
     found = np.zeros(9, np.int64)
     for top in range(0, len(rows), ROWS):
-        compiled(_moments)(rows[top : top + ROWS], found)
+        compiled(_moments, moments_reference)(rows[top : top + ROWS], found)
     return found
 
 
@@ -244,11 +271,20 @@ def _moments(rows, found):  # type: ignore[no-untyped-def]
         found[8] += square[b]
 
 
-@functools.cache
-def compiled(loop: Callable[..., Any]) -> Callable[..., Any]:
-    """The loop compiled by Numba; kept on disk where a place for it can be written."""
-    import numba
+def moments_reference(rows: Image, found: NDArray[np.int64]) -> None:
+    """`_moments` in NumPy: rows of interleaved colors, uint8 H 3·W, added to the nine sums."""
+    red, green, blue = np.moveaxis(rows.reshape(len(rows), -1, 3).astype(np.int64), 2, 0)
+    pairs = (red, red), (red, green), (red, blue), (green, green), (green, blue), (blue, blue)
+    found += [red.sum(), green.sum(), blue.sum(), *((x * y).sum() for x, y in pairs)]
 
+
+@functools.cache
+def compiled(loop: Callable[..., Any], reference: Callable[..., Any]) -> Callable[..., Any]:
+    """The loop compiled by Numba, kept on disk where that can be written; else its reference."""
+    try:
+        import numba
+    except ImportError:
+        return reference
     try:
         return numba.njit(cache=True, nogil=True)(loop)
     except RuntimeError:  # no writable place beside the package nor in the user's cache

@@ -57,7 +57,10 @@ def write_samples(pack: Pack, folder: Path) -> None:
         "pack_checksum": pack.checksum,
         "names": [escape(split.name(place)) for place in places.tolist()],
     }
-    arrays: dict[str, NDArray[Any]] = {"records": split.gather(places), "labels": split.labels[places]}
+    arrays: dict[str, NDArray[Any]] = {
+        "records": split.gather(places),
+        "labels": split.labels[places],
+    }
     write_whole(folder / NAME, save(arrays, {"alexnet": json.dumps(about)}))
 
 

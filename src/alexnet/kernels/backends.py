@@ -3,15 +3,15 @@
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib.util import find_spec
+from importlib import import_module
 
 import torch
 
 COMPILERS = {"cpu": "numba", "cuda": "triton"}
-INSTALLED = {name: find_spec(name) is not None for name in COMPILERS.values()}
 
 _formulas_only = False
 _said: set[str] = set()
+_missing: dict[str, str] = {}
 
 
 def has_kernel(device: torch.device, dtype: torch.dtype) -> bool:
@@ -22,9 +22,23 @@ def has_kernel(device: torch.device, dtype: torch.dtype) -> bool:
     compiler = COMPILERS.get(device.type)
     if _formulas_only or compiler is None or (compiler == "triton" and dtype == torch.float64):
         return False
-    if not INSTALLED[compiler]:
-        _say_once(compiler)
-    return INSTALLED[compiler]
+    if why := why_missing(compiler):
+        _say_once(compiler, why)
+    return not why
+
+
+def why_missing(compiler: str) -> str:
+    """Why a compiler cannot be imported; empty where it can.
+
+    One that is there may refuse, as Numba does with a NumPy that is newer than it knows.
+    """
+    if compiler not in _missing:  # a dictionary, because torch.compile follows this function
+        try:
+            import_module(compiler)
+            _missing[compiler] = ""
+        except ImportError as error:
+            _missing[compiler] = str(error)
+    return _missing[compiler]
 
 
 @contextmanager
@@ -38,12 +52,12 @@ def formulas_only() -> Iterator[None]:
         _formulas_only = before
 
 
-def _say_once(compiler: str) -> None:
+def _say_once(compiler: str, why: str) -> None:
     if compiler not in _said:
         _said.add(compiler)
         warnings.warn(
-            f"{compiler} is not installed: plain PyTorch computes norms, pooling, crops and "
-            f"convolutions, which is several times slower. Install it: pip install {compiler}",
+            f"{compiler} cannot be imported ({why}): plain PyTorch computes norms, pooling, crops "
+            f"and convolutions, which is several times slower. pip install --upgrade {compiler}",
             RuntimeWarning,
             stacklevel=4,
         )

@@ -1,7 +1,8 @@
 """One training at one moment, as one safetensors file that reopens by itself.
 
 Weights under their bare names; momenta as `momentum/…`; mean and color components as
-`preprocessing/…`; everything else as JSON in the file's metadata. No pickle.
+`preprocessing/…`; everything else as JSON in the file's metadata, where the CRC-32 of that JSON
+and of the tensors stand as well. No pickle.
 """
 
 from __future__ import annotations
@@ -11,11 +12,12 @@ import json
 import os
 import re
 import shutil
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -26,26 +28,42 @@ from alexnet.data.augment import Preprocessing
 from alexnet.data.dataset import Pack
 from alexnet.nets.variations import network_of
 from alexnet.recipe import Recipe
+from alexnet.validate import NOT_FINITE, Range, check, parse_json
 
 FORMAT = 1
+Measured = int | Annotated[float, NOT_FINITE]
+Count = Annotated[int, Range(0)]
+Number = Annotated[float, Range(0)]
 
 
 @dataclass(frozen=True)
 class Position:
     """Where a training stands, and what it has measured on the way."""
 
-    epoch: int = 0
+    epoch: Count = 0
     """The epoch under way, from 0."""
-    step: int = 0
+    step: Count = 0
     """Steps of it that are done."""
-    rate: float = 0.0
+    rate: Number = 0.0
     """Learning rate of the last step."""
-    rates: dict[str, float] = field(default_factory=dict)
+    rates: dict[str, Number] = field(default_factory=dict)
     """Of every group of weights or biases, the rate of the last step that moved it."""
     loss_sum: float = 0.0
     """Sum of the losses of the images of this epoch so far."""
-    history: tuple[dict[str, Any], ...] = ()
+    history: tuple[dict[str, Measured], ...] = ()
     """What was measured after each finished epoch: train_loss, val_loss, val_top1, val_top5, …"""
+
+    def __post_init__(self) -> None:
+        """Raise ValueError where the history does not go with the epoch."""
+        if len(self.history) != self.epoch:
+            raise ValueError(f"{len(self.history)} epochs were measured, and {self.epoch} are done")
+        for i, measured in enumerate(self.history):
+            wanted = {"train_loss"} | (MEASURED if MEASURED & measured.keys() else set())
+            if missing := sorted(wanted - measured.keys()):
+                raise ValueError(f"history[{i}] lacks {', '.join(missing)}")
+
+
+MEASURED = {"val_loss", "val_top1", "val_top5"}
 
 
 @dataclass(frozen=True)
@@ -93,7 +111,9 @@ def save(checkpoint: Checkpoint, path: Path) -> None:
         **{f"preprocessing/{k}": v for k, v in checkpoint.preprocessing.tensors().items()},
     }
     tensors = {k: v.detach().cpu().contiguous() for k, v in tensors.items()}
-    replace_file(path, lambda beside: save_file(tensors, beside, _metadata(checkpoint)))
+    text = _metadata(checkpoint)
+    metadata = {META: text, META_CRC: _crc32(text.encode()), TENSORS_CRC: _crc32_of(tensors)}
+    replace_file(path, lambda beside: save_file(tensors, beside, metadata))
 
 
 def replace_file(path: Path, write: Callable[[Path], object]) -> None:
@@ -127,24 +147,29 @@ def keep_as(path: Path, other: Path) -> None:
 
 
 def load(path: Path) -> Checkpoint:
-    """Read a checkpoint file. Raises ValueError for a file that is none, or is not whole."""
-    try:
-        with _readable(path) as readable, safe_open(readable, "pt") as file:
-            meta = _meta_of(file, path)
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, json.JSONDecodeError) as error:
-        raise ValueError(f"{path} is not a whole safetensors file: {error}") from error
+    """Read a checkpoint file and compare it with its checksums.
+
+    Raises ValueError for a file that is none, that is damaged, or whose parts do not go together.
+    """
+    with _opened(path) as file:
+        meta, about = _meta_of(file, path), file.metadata() or {}
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    if (wanted := about.get(TENSORS_CRC)) is not None:
+        _compare(wanted, _crc32_of(tensors), f"the tensors of {path}")
     parts: dict[str, dict[str, Tensor]] = {"": {}, "momentum": {}, "preprocessing": {}}
     for name, tensor in tensors.items():
         kind, _, rest = name.rpartition("/")
+        if kind not in parts:
+            raise ValueError(f"{path} holds {name!r}, which is no part of a checkpoint")
         parts[kind][rest] = tensor
+    place = f"{path}: preprocessing"
     checkpoint = Checkpoint(
-        recipe=Recipe.from_dict(meta["recipe"]),
-        classes=tuple(meta["classes"]),
-        wordnet_ids=tuple(meta["wordnet_ids"]) if meta["wordnet_ids"] else None,
-        pack_checksum=meta["pack_checksum"],
-        preprocessing=Preprocessing.restore(meta["preprocessing"], parts["preprocessing"]),
-        position=Position(**{**meta["position"], "history": tuple(meta["position"]["history"])}),
+        recipe=meta.recipe,
+        classes=meta.classes,
+        wordnet_ids=meta.wordnet_ids or None,
+        pack_checksum=meta.pack_checksum,
+        preprocessing=Preprocessing.restore(meta.preprocessing, parts["preprocessing"], place),
+        position=meta.position,
         weights=parts[""],
         momenta=parts["momentum"],
     )
@@ -154,11 +179,28 @@ def load(path: Path) -> Checkpoint:
 
 def load_recipe(path: Path) -> Recipe:
     """The recipe of a checkpoint file, without reading its weights. Raises ValueError as `load`."""
-    try:
-        with _readable(path) as readable, safe_open(readable, "pt") as file:
-            return Recipe.from_dict(_meta_of(file, path)["recipe"])
-    except (SafetensorError, json.JSONDecodeError) as error:
-        raise ValueError(f"{path} is not a whole safetensors file: {error}") from error
+    with _opened(path) as file:
+        return _meta_of(file, path).recipe
+
+
+@dataclass(frozen=True)
+class Metadata:
+    """What a checkpoint file holds as JSON."""
+
+    recipe: Recipe
+    classes: tuple[str, ...]
+    wordnet_ids: tuple[str, ...] | None
+    pack_checksum: str
+    preprocessing: dict[str, Any]
+    position: Position
+    format: int = FORMAT
+
+    def __post_init__(self) -> None:
+        """Raise ValueError for classes that cannot be told apart."""
+        if len(set(self.classes)) != len(self.classes) or not self.classes:
+            raise ValueError(f"{len(self.classes)} classes have {len(set(self.classes))} names")
+        if self.wordnet_ids and len(self.wordnet_ids) != len(self.classes):
+            raise ValueError(f"{len(self.wordnet_ids)} WordNet ids for {len(self.classes)} classes")
 
 
 def find(run: str | Path, prefer: tuple[str, ...] = ("best", "last")) -> Path:
@@ -188,17 +230,36 @@ def _readable(path: Path) -> Iterator[Path]:
         yield Path(f"/dev/fd/{file.fileno()}")
 
 
-def _meta_of(file: Any, path: Path) -> dict[str, Any]:
-    meta = json.loads((file.metadata() or {}).get("alexnet", "null"))
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    """The safetensors file at `path`; whatever is wrong with it is a ValueError."""
+    try:
+        with _readable(path) as readable, safe_open(readable, "pt") as file:
+            yield file
+    except SafetensorError as error:
+        raise ValueError(f"{path} is not a whole safetensors file: {error}") from error
+
+
+META, META_CRC, TENSORS_CRC = "alexnet", "alexnet_crc32", "tensors_crc32"
+"""Keys of a file's metadata. Checkpoints of earlier versions have the first alone."""
+
+
+def _meta_of(file: Any, path: Path) -> Metadata:
+    about: dict[str, str] = file.metadata() or {}
+    text = about.get(META, "null")
+    if (wanted := about.get(META_CRC)) is not None:
+        _compare(wanted, _crc32(text.encode()), f"the metadata of {path}")
+    meta = parse_json(text, f"the metadata of {path}")
     if not isinstance(meta, dict) or meta.get("format") != FORMAT:
         raise ValueError(
             f"{path} is not a checkpoint of this program: its metadata has no `alexnet` entry of "
             f"format {FORMAT}. Train one: alexnet train PACK"
         )
-    return meta
+    found: Metadata = check(meta, Metadata, str(path))
+    return found
 
 
-def _metadata(checkpoint: Checkpoint) -> dict[str, str]:
+def _metadata(checkpoint: Checkpoint) -> str:
     meta = {
         "format": FORMAT,
         "recipe": checkpoint.recipe.to_dict(),
@@ -208,19 +269,62 @@ def _metadata(checkpoint: Checkpoint) -> dict[str, str]:
         "preprocessing": checkpoint.preprocessing.settings(),
         "position": asdict(checkpoint.position),
     }
-    return {"alexnet": json.dumps(meta)}
+    return json.dumps(meta)
+
+
+def _crc32(content: Any) -> str:
+    return f"{zlib.crc32(content):08x}"
+
+
+def _crc32_of(tensors: dict[str, Tensor]) -> str:
+    """One CRC-32 over the names, dtypes, shapes and bytes of all tensors, in the order of names."""
+    crc = 0
+    for name, tensor in sorted(tensors.items()):
+        crc = zlib.crc32(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode(), crc)
+        content: Any = tensor.contiguous().reshape(-1).view(torch.uint8).numpy()
+        crc = zlib.crc32(content, crc)
+    return f"{crc:08x}"
+
+
+def _compare(wanted: str, found: str, what: str) -> None:
+    if wanted != found:
+        raise ValueError(
+            f"{what} are damaged: their checksum is {found}, and was {wanted} when they were "
+            "written. Use the run's other checkpoint (best.safetensors or last.safetensors), or a "
+            "copy"
+        )
 
 
 def _check_shapes(checkpoint: Checkpoint, path: Path) -> None:
-    with torch.device("meta"):
-        network = network_of(checkpoint.recipe, len(checkpoint.classes))
-    wanted = {name: tuple(p.shape) for name, p in network.state_dict().items()}
-    found = {name: tuple(w.shape) for name, w in checkpoint.weights.items()}
+    """Raise ValueError unless weights and momenta are those of the recipe's network."""
+    try:
+        with torch.device("meta"):
+            network = network_of(checkpoint.recipe, len(checkpoint.classes))
+    except (ValueError, RuntimeError, OverflowError) as error:
+        raise ValueError(f"{path} describes a network that cannot be: {error}") from error
+    name = f"network {checkpoint.recipe.network!r}"
+    _compare_shapes(checkpoint.weights, network.state_dict(), f"{path} does not fit {name}")
+    moving = dict(network.named_parameters())
+    _compare_shapes(checkpoint.momenta, moving, f"the momenta of {path} do not fit {name}")
+
+
+def _compare_shapes(tensors: dict[str, Tensor], like: dict[str, Any], what: str) -> None:
+    wanted = {name: (tuple(x.shape), torch.float32) for name, x in like.items()}
+    found = {name: (tuple(x.shape), x.dtype) for name, x in tensors.items()}
     if wanted != found:
         wrong = sorted(k for k in wanted.keys() | found.keys() if wanted.get(k) != found.get(k))
-        lines = [f"{k}: {found.get(k, 'missing')}, wanted {wanted.get(k, 'none')}" for k in wrong]
-        name = checkpoint.recipe.network
-        raise ValueError(f"{path} does not fit network {name!r}: {'; '.join(lines)}")
+        lines = [
+            f"{k}: {_shape(found, k, 'missing')}, wanted {_shape(wanted, k, 'none')}" for k in wrong
+        ]
+        more = f"; and {len(lines) - 20} more" if len(lines) > 20 else ""
+        raise ValueError(f"{what}: {'; '.join(lines[:20])}{more}")
+
+
+def _shape(shapes: dict[str, Any], name: str, otherwise: str) -> str:
+    if name not in shapes:
+        return otherwise
+    shape, dtype = shapes[name]
+    return f"{shape}" if dtype == torch.float32 else f"{shape} of {dtype}"
 
 
 def _flush(path: Path) -> None:

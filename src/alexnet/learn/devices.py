@@ -149,8 +149,8 @@ def check_compiler(device: torch.device) -> None:
         )
 
 
-FASTER: dict[Bf16Units, str] = {"AMX": "more than twice as fast"}
-"""How much bf16 gains where it has been measured (`benchmarks/train_step.py`)."""
+FASTER: dict[Bf16Units, str] = {"AMX": "trains large networks more than twice as fast"}
+"""What bf16 gains in a training step, where that has been measured (`benchmarks/train_step.py`)."""
 
 
 def advice(machine: Machine) -> str | None:
@@ -160,9 +160,10 @@ def advice(machine: Machine) -> str | None:
     units = bf16_units()
     if units is None:
         return None
+    gain = FASTER.get(units, "may train large networks faster")
     return (
-        f"This processor multiplies bf16 in hardware ({units}): --precision bf16 trains large "
-        f"networks {FASTER.get(units, 'faster')}, with products of 8 significant bits."
+        f"This processor multiplies bf16 in hardware ({units}): --precision bf16 {gain}, with "
+        "products of 8 significant bits."
     )
 
 

@@ -1,8 +1,9 @@
 """Training: one straight step, and around it what makes a long run safe.
 
-A run's folder holds `recipe.json`, `environment.json`, `log.jsonl`, `last.safetensors` and
-`best.safetensors`. Killed at any instant, it goes on from `last` as if nothing had happened: bit
-for bit, on the same device. Before the first `last` it begins again, as it began.
+A run's folder holds `recipe.json`, `environment.json`, `log.jsonl`, `last.safetensors`,
+`best.safetensors` and, for trying it where the pack is not, `samples.safetensors`. Killed at any
+instant, it goes on from `last` as if nothing had happened: bit for bit, on the same device. Before
+the first `last` it begins again, as it began.
 """
 
 from __future__ import annotations
@@ -284,7 +285,7 @@ class Training:
             place = "Make room on that disk" if error.errno in FULL else "See to that folder"
             self.screen.say(
                 f"No {what} could be written to {self.run}: {error.strerror}. Training goes "
-                f"on, the one before is untouched, the next will be tried. {place}."
+                f"on; what was saved before is untouched, the next will be tried. {place}."
             )
             return False
         return True

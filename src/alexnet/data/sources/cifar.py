@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from alexnet.data.sources.entry import Entry, Skipped, Source
+from alexnet.data.sources.reader import DamagedError
 from alexnet.data.sources.records import records
 from alexnet.data.sources.tree import Tree, join
 
@@ -77,7 +78,10 @@ class _Cifar:
         names: list[str] = []
         if self.form.class_names in files:
             with self.tree.open(join(self.top, self.form.class_names)) as reader:
-                names = reader.read(1 << 20).decode("utf-8", "replace").split()
+                try:
+                    names = reader.read(1 << 20).decode("utf-8", "replace").split()
+                except DamagedError:
+                    names = []  # as many as a file of names that is not there
         if len(names) == self.form.classes:
             return tuple(names), []
         remark = (

@@ -9,6 +9,7 @@ from alexnet.data.sources.entry import UNLABELED
 from alexnet.data.sources.limits import LARGEST_TEXT
 from alexnet.data.sources.matlab import Value, read_table
 from alexnet.data.sources.names import ARCHIVE, WORDNET_ID
+from alexnet.data.sources.reader import DamagedError
 from alexnet.data.sources.tarball import Tarball
 from alexnet.data.sources.tree import Tree, join
 
@@ -83,7 +84,10 @@ def _read(tree: Tree, folder: str, top: str, beside: tuple[Tree, str] | None = N
 
 def _content(tree: Tree, name: str) -> bytes:
     with tree.open(name) as reader:
-        content = reader.read(LARGEST_TEXT + 1)
+        try:
+            content = reader.read(LARGEST_TEXT + 1)
+        except DamagedError as damage:
+            raise ValueError(f"{tree.path / name} is {damage}") from damage
     if len(content) > LARGEST_TEXT:
         raise ValueError(
             f"{tree.path / name} has more than {LARGEST_TEXT:,} bytes: it is no file of ILSVRC"

@@ -18,7 +18,7 @@ _GZIP, _BZIP2, _XZ = b"\x1f\x8b", b"BZh", b"\xfd7zXZ\0"
 _STEP = 1 << 20
 
 
-class DamagedError(Exception):
+class DamagedError(ValueError):
     """Bytes end, or stop making sense, before they should."""
 
 

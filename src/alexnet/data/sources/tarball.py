@@ -62,9 +62,13 @@ class Tarball:
     def open(self, name: str) -> Reader:
         """A member for reading through, decompressed if its name ends in .gz."""
         reader = open_reader(self.path)
-        for member in members(reader):
-            if member.kind == "file" and safe_name(member.name) == name:
-                return gunzip(member.open()) if name.endswith(".gz") else member.open()
+        try:
+            for member in members(reader):
+                if member.kind == "file" and safe_name(member.name) == name:
+                    return gunzip(member.open()) if name.endswith(".gz") else member.open()
+        except DamagedError as damage:
+            reader.close()
+            raise ValueError(f"{self.path}, before {name}, is {damage}") from damage
         reader.close()
         raise FileNotFoundError(f"no {name} in {self.path}")
 

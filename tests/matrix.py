@@ -1,0 +1,104 @@
+"""The tests that depend on the processor, again in other environments, one after the other.
+
+python tests/matrix.py             # all of them: about ten minutes on two cores
+python tests/matrix.py avx2 1-thread
+python tests/matrix.py --list
+
+`make test` has run everything once as it is. Here torch, oneDNN, MKL and Numba are told to leave
+instructions of this processor alone, the number of threads changes, and Numba is not there; every
+environment has another seed of Python's hashes. What fails is named at the end, with the command
+that repeats it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shlex
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+NUMERIC = (
+    "tests/kernels",
+    "tests/nets",
+    "tests/learn",
+    "tests/measure",
+    *("tests/data/test_augment.py", "tests/data/test_batches.py", "tests/data/test_pixels.py"),
+    *("tests/data/test_decode.py", "tests/data/test_direct.py", "tests/data/test_without_numba.py"),
+)
+"""Where numbers are computed; the other tests read files, and do so alike everywhere."""
+
+
+@dataclass(frozen=True)
+class Environment:
+    """What is set while the tests run."""
+
+    name: str
+    settings: dict[str, str]
+    options: tuple[str, ...] = field(default=())
+    """For pytest."""
+
+
+ENVIRONMENTS = [
+    Environment("aten-default", {"ATEN_CPU_CAPABILITY": "default"}),
+    Environment("avx2", {"ONEDNN_MAX_CPU_ISA": "AVX2"}),
+    Environment("mkl-compatible", {"MKL_CBWR": "COMPATIBLE"}),
+    Environment("numba-generic", {"NUMBA_CPU_NAME": "generic"}),
+    Environment("1-thread", {"OMP_NUM_THREADS": "1"}),
+    Environment("3-threads", {"OMP_NUM_THREADS": "3"}),
+    Environment(
+        "without-numba",
+        {"PYTHONPATH": str(ROOT / "tests" / "without_numba")},
+        ("-W", "ignore:numba cannot be imported:RuntimeWarning"),
+    ),
+]
+
+
+def run(environment: Environment, seed: int, workers: str) -> bool:
+    """Run the tests in one environment; whether they passed."""
+    settings = {**environment.settings, "PYTHONHASHSEED": str(seed)}
+    if path := os.environ.get("PYTHONPATH"):
+        settings["PYTHONPATH"] = os.pathsep.join(filter(None, [settings.get("PYTHONPATH"), path]))
+    words = ["-m", "pytest", "-q", "-m", "not slow", "-n", workers, *environment.options, *NUMERIC]
+    shown = [f"{name}={shlex.quote(value)}" for name, value in settings.items()]
+    print(f"== {environment.name}: {' '.join(shown)} python {shlex.join(words)}", flush=True)
+    began = time.monotonic()
+    done = subprocess.run([sys.executable, *words], cwd=ROOT, env={**os.environ, **settings})
+    verdict = "passed" if done.returncode == 0 else f"FAILED ({done.returncode})"
+    print(f"== {environment.name}: {verdict} in {time.monotonic() - began:.0f} s", flush=True)
+    return done.returncode == 0
+
+
+def main() -> None:
+    """Run the environments asked for."""
+    names = [environment.name for environment in ENVIRONMENTS]
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("names", nargs="*", metavar="ENVIRONMENT", help=", ".join(names))
+    parser.add_argument("--list", action="store_true", help="name the environments, run nothing")
+    parser.add_argument("-n", dest="workers", default="2", help="processes of pytest (default: 2)")
+    asked = parser.parse_args()
+    if unknown := set(asked.names) - set(names):
+        parser.error(f"no environment is called {', '.join(unknown)}; there are {', '.join(names)}")
+    if asked.list:
+        print("\n".join(names))
+        return
+    failed = [
+        environment.name
+        for seed, environment in enumerate(ENVIRONMENTS)
+        if (not asked.names or environment.name in asked.names)
+        and not run(environment, seed, asked.workers)
+    ]
+    if failed:
+        sys.exit(
+            f"failed in: {', '.join(failed)}. Repeat: python tests/matrix.py {' '.join(failed)}"
+        )
+
+
+if __name__ == "__main__":
+    main()
