@@ -37,6 +37,7 @@ NPY_KINDS = (
     *("|u1", "<i8", "<f4", "|O", "<U9", "|S0", "<M8[s]", ">i8", "|b1", "<f2", "<c16", "|V8"),
     *("<U1000000000", "[('a', '<i4')]", "|u1' + 'x", "nonsense"),
 )
+META_CRC = "alexnet_crc32"
 SOF = tuple(range(0xC0, 0xD0))
 
 
@@ -102,6 +103,8 @@ def change_safetensors(chance: random.Random, content: bytes) -> Mutated:
             meta = header["__metadata__"]
             text, what = change_json(chance, meta["alexnet"].encode())
             meta["alexnet"] = text.decode("utf-8", "replace")
+            if chance.random() < 0.8:  # so that the checksum is not all that is tried
+                meta[META_CRC] = f"{zlib.crc32(meta['alexnet'].encode()):08x}"
             changed = json.dumps(header).encode()
         else:
             changed, what = change_json(chance, content[8 : 8 + size])
