@@ -81,13 +81,6 @@ def test_yuv420_packs_half_the_bytes_and_nearly_the_same_mean(photos, tmp_path):
     assert np.array_equal(rgb.components, yuv.components)
 
 
-def test_killed_whenever_it_touches_the_disk_it_ends_byte_for_byte_the_same(tmp_path):
-    program = [sys.executable, "-m", "tests.data.killed_packing", str(tmp_path)]
-    done = subprocess.run(program, cwd=ROOT, capture_output=True, text=True, timeout=60)
-    assert done.returncode == 0, done.stderr
-    assert int(done.stdout) > 30
-
-
 def test_killed_at_any_moment_with_two_processes_too(photos, tmp_path):
     code = (
         "import sys; from pathlib import Path; from alexnet.data.pack import pack;"

@@ -1,0 +1,386 @@
+"""Everything that reads what others made, with good examples and what it is asked to read.
+
+A reader is used as the commands use it, and what it returns is looked at: labels are in their
+range, names are strings, no image is there twice.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import random
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tests.conftest import picture, pictures
+from tests.faults import commands, examples, folders
+from tests.faults.examples import Files
+from tests.faults.judge import Wrong, judge
+
+from alexnet.data.decode import BYTES_A_PIXEL, NotAnImage, decode
+from alexnet.data.prepare import Options, prepare
+from alexnet.data.sources import Entry, Skipped, Source, open_source
+from alexnet.data.sources.limits import PACKING_MEMORY
+
+MOST_PIXELS = 1 << 22
+"""The limit that images are decoded with. The memory that is promised follows from it."""
+OPTIONS = Options(16, max_pixels=MOST_PIXELS)
+RECORD = np.zeros(OPTIONS.record_bytes, np.uint8)
+OWN_NEEDS = 64 << 20
+"""Bytes beyond that for the tables of the decoders."""
+MOST_ITEMS = 20_000
+
+
+@dataclass(frozen=True)
+class Reader:
+    """One reader."""
+
+    name: str
+    examples: Callable[[], list[Files]]
+    """Good folders of files. Made in a process of its own."""
+    read: Callable[[Path, str], object]
+    """Read the folder, in which the file of this name was changed."""
+    share: float = 1.0
+    """Of the inputs."""
+    targets: tuple[str, ...] = ("",)
+    """Endings of the files that are changed."""
+    guarded: bool = False
+    """Whether the product does this in a process that may crash and hang."""
+    memory: int = 1 << 30
+    """Bytes that no input may take."""
+    make: Callable[[random.Random], Files] | None = None
+    """Makes inputs of its own instead of changing examples."""
+
+
+def each(*steps: Callable[[], object]) -> None:
+    """Take every step, although an earlier one refused; then raise the first refusal."""
+    refusal = None
+    for step in steps:
+        try:
+            step()
+        except Exception as error:  # judged at once: a fault must not be hidden by a refusal
+            if judge(error) is not None:
+                raise
+            refusal = refusal or error
+    if refusal is not None:
+        raise refusal
+
+
+def read_image(folder: Path, name: str) -> None:
+    """An encoded image: as packing does, or as predicting does."""
+    content = (folder / name).read_bytes()
+    if zlib.crc32(content) & 1:
+        prepare(Entry("train", name, 0, content), OPTIONS, RECORD)
+        return
+    try:
+        pixels = decode(content, upright=True, reduce_to=16, max_pixels=MOST_PIXELS).pixels
+    except NotAnImage:
+        return
+    if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3 or not pixels.size:
+        raise Wrong(f"pixels {pixels.dtype} {pixels.shape}")
+
+
+@functools.cache
+def workers() -> Any:
+    """One decoding process, as packing has them, for all inputs of this process."""
+    from alexnet.data.workers import Workers
+
+    return Workers(OPTIONS, processes=1, timeout=10.0)
+
+
+def read_through_workers(folder: Path, name: str) -> None:
+    """An encoded image, decoded in another process: whatever happens there, there is an outcome."""
+    entries = [Entry("train", name, 0, content) for content in ((folder / name).read_bytes(),)]
+    ((item, outcome, _),) = workers().prepare(entries)
+    if item.name != name or outcome is None or not (outcome.reason or outcome.digest):
+        raise Wrong("an image that is neither used nor given up")
+
+
+def drain(source: Source) -> None:
+    """Everything in a source, looked at; the first images also prepared."""
+    for split in source.splits:
+        names: set[str] = set()
+        for count, item in enumerate(source.entries(split)):
+            if count > MOST_ITEMS:
+                raise Wrong(f"more than {MOST_ITEMS} items")
+            if isinstance(item, Skipped):
+                json.dumps([item.name, item.reason, item.detail])
+                continue
+            if not isinstance(item, Entry):
+                raise Wrong(f"{type(item).__name__} in a source")
+            if item.name in names:
+                raise Wrong("the same name twice")
+            names.add(item.name)
+            if not -1 <= item.label < len(source.classes):
+                raise Wrong(f"a label of {item.label} of {len(source.classes)} classes")
+            if count < 8:
+                prepare(item, OPTIONS, RECORD)
+
+
+def read_source(folder: Path, name: str) -> None:
+    """A folder, or the one file in it, as images."""
+    drain(open_source(folder))
+
+
+def read_file(folder: Path, name: str) -> None:
+    """A file as images."""
+    drain(open_source(folder / name))
+
+
+def read_pack(folder: Path, name: str) -> None:
+    """A pack, as commands use it."""
+    from alexnet.data.augment import Preprocessing
+    from alexnet.data.dataset import open_pack, verify
+    from alexnet.data.info import info
+    from alexnet.recipe import RECIPES, recommend
+
+    pack = open_pack(folder / "x.pack")
+
+    def look(split: str) -> None:
+        there = pack.splits[split]
+        labels, names = there.labels, there.names
+        if len(labels) != len(there) or len(names) != len(there):
+            raise Wrong("another number of labels or names than of images")
+        if len(labels) and not -1 <= labels.min() <= labels.max() < len(pack.classes):
+            raise Wrong(f"labels to {labels.max()} of {len(pack.classes)} classes")
+        if len(there):
+            there.gather([0, len(there) - 1])
+
+    each(
+        lambda: info(pack),
+        lambda: verify(pack),
+        lambda: recommend(pack.source["kind"], pack.size, 10, "val" in pack.splits),
+        lambda: Preprocessing.of(pack, replace(RECIPES["cifar"], crop=8)),
+        *(functools.partial(look, split) for split in pack.splits),
+    )
+
+
+def read_journal(folder: Path, name: str) -> None:
+    """Going on with a packing."""
+    from alexnet.data.pack import pack
+
+    pack(pictures(4, 2, 16), folder / "x.pack", processes=1, shard_images=7)
+
+
+def read_checkpoint(folder: Path, name: str) -> None:
+    """A checkpoint, as resuming, predicting and transferring use it."""
+    from alexnet.learn import checkpoint
+    from alexnet.learn.schedule import rates
+    from alexnet.learn.sgd import SGD
+    from alexnet.measure.predict import load
+    from alexnet.recipe import RECIPES
+
+    path = folder / "run" / "last.safetensors"
+
+    def resume() -> None:
+        found = checkpoint.load(path)
+        network = found.network()
+        sgd = SGD(network, found.recipe)
+        sgd.restore(found.momenta, found.position.rate, found.position.rates)
+        errors = [x["val_top1"] for x in found.position.history if "val_top1" in x]
+        rates(found.recipe, found.position.epoch, errors)
+        found.recipe.differences(RECIPES["cifar"])
+
+    def predict() -> None:
+        found = load(path, "cpu").predict(picture(0, 0))
+        if not all(0 <= p <= 1 for p in found.probabilities):  # type: ignore[union-attr]
+            raise Wrong("probabilities that are none")
+
+    each(lambda: checkpoint.load_recipe(path), resume, predict)
+
+
+def read_run(folder: Path, name: str) -> None:
+    """The texts in a run's folder."""
+    from alexnet.learn.log import RunLog, Screen
+    from alexnet.measure.scores import opened
+
+    run = folder / "run"
+    environment = run / "environment.json"
+    content = environment.read_bytes()
+    environment.write_bytes(content.replace(examples.HERE, str(folder).encode()))
+
+    each(lambda: opened(run, None, "val"), lambda: RunLog(run, Screen()).rewind(1, 0))
+
+
+def read_results(folder: Path, name: str) -> None:
+    """The results of a claim."""
+    from alexnet.claims.paper import find
+    from alexnet.claims.results import known
+    from alexnet.claims.table import rows
+
+    claim = name.removesuffix(".json")
+    rows(find(claim), known(claim, folder))
+
+
+def read_dump(folder: Path, name: str) -> None:
+    """Predictions: counted, averaged, searched and written as a submission."""
+    from alexnet.measure.ensemble import average, read, search
+    from alexnet.measure.submission import write
+
+    good, found = read(folder / "good.npz"), read(folder / "x.npz")
+    each(
+        lambda: found.scores().text(per_class=True),
+        lambda: json.dumps(found.scores().to_dict()),
+        lambda: average([good, found]).scores(),
+        lambda: search([good, found]),
+        lambda: write(found, folder / "submission.txt"),
+    )
+
+
+def read_card(folder: Path, name: str) -> None:
+    """What an exported file says of itself."""
+    from alexnet.portable.card import Card
+
+    text = (folder / name).read_text("utf-8", "replace")
+    card = Card.from_text(text, folder / name)
+    card.to_text()
+
+
+def read_portable(folder: Path, name: str) -> None:
+    """An exported file, asked about an image."""
+    from alexnet.measure.predict import load
+
+    load(folder / (name if name.endswith(".onnx") else "x.xml"), "cpu").predict(picture(0, 0))
+
+
+def read_recipe(folder: Path, name: str) -> None:
+    """A recipe of JSON, and the network and the rates of it."""
+    import torch
+
+    from alexnet.learn.schedule import rates
+    from alexnet.nets.variations import network_of
+    from alexnet.recipe import RECIPES, Recipe
+
+    try:
+        fields = json.loads((folder / name).read_bytes())
+    except (ValueError, RecursionError):
+        return  # whoever reads recipes has parsed them
+    if not isinstance(fields, dict):
+        return
+    recipe = Recipe.from_dict(fields)
+
+    def build() -> None:
+        with torch.device("meta"):
+            network_of(recipe, 10)
+
+    each(
+        build, lambda: rates(recipe, 1.5, [0.5, 0.4]), lambda: recipe.differences(RECIPES["paper"])
+    )
+
+
+def recipe_files() -> list[Files]:
+    """The named recipes as JSON."""
+    from alexnet.recipe import RECIPES
+
+    texts = {json.dumps(recipe.to_dict()) for recipe in RECIPES.values()}
+    return [{"recipe.json": text.encode()} for text in sorted(texts)[:8]]
+
+
+def card_files() -> list[Files]:
+    """The card of a run."""
+    from alexnet.learn import checkpoint
+    from alexnet.portable.card import Card
+
+    with examples.tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "last.safetensors")
+        path.write_bytes(examples.trained()["run/last.safetensors"])
+        return [
+            {"card.json": Card.of(checkpoint.load(path), "float32", "records").to_text().encode()}
+        ]
+
+
+def dump_files() -> list[Files]:
+    """Predictions, and the same again."""
+    content = examples.trained()["x.npz"]
+    return [{"good.npz": content, "x.npz": content}]
+
+
+def portable_files() -> list[Files]:
+    """The exported files, if they can be made here."""
+    files = examples.portable()
+    return [files] if files else []
+
+
+def result_files() -> list[Files]:
+    """The results that come with the package."""
+    from alexnet.claims.results import SHIPPED
+
+    paths = sorted(SHIPPED.glob("*.json"), key=os.path.getsize)[:4]
+    return [{path.name: path.read_bytes()} for path in paths]
+
+
+def image_examples(name: str) -> list[Files]:
+    """The pictures of a format, one a folder."""
+    return [{file: content} for file, content in examples.IMAGES[name]()]
+
+
+ARCHIVES = "tar", "tar.gz", "tar.bz2", "tar.xz"
+READERS: dict[str, Reader] = {
+    reader.name: reader
+    for reader in (
+        *(
+            Reader(
+                f"image-{name}",
+                functools.partial(image_examples, name),
+                read_image,
+                share=2.0,
+                guarded=True,
+                memory=BYTES_A_PIXEL * MOST_PIXELS + OWN_NEEDS,
+            )
+            for name in examples.IMAGES
+        ),
+        Reader(
+            "workers",
+            lambda: [x for name in examples.IMAGES for x in image_examples(name)],
+            read_through_workers,
+            2.0,
+        ),
+        *(
+            Reader(
+                ending,
+                functools.partial(lambda ending: [examples.photo_tar(ending)], ending),
+                read_file,
+                share=4.0 if ending == "tar" else 1.0,
+                memory=PACKING_MEMORY,
+            )
+            for ending in ARCHIVES
+        ),
+        Reader("lists", examples.lists, read_file, 6.0, (".csv", ".tsv", ".jsonl")),
+        Reader("mnist", examples.mnist, read_source, 5.0, memory=PACKING_MEMORY),
+        Reader("cifar", examples.cifar, read_source, 3.0, memory=PACKING_MEMORY),
+        Reader("norb", examples.norb, read_source, 4.0, memory=PACKING_MEMORY),
+        Reader("ilsvrc", examples.ilsvrc, read_source, 2.0, memory=PACKING_MEMORY),
+        Reader("folders", list, folders.read, 1.0, make=folders.make),
+        Reader(
+            "packs",
+            lambda: [examples.small_pack(), examples.small_pack(pixels="yuv420")],
+            read_pack,
+            4.0,
+        ),
+        Reader(
+            "journals", lambda: [examples.unfinished_pack()], read_journal, 0.4, ("packing.json",)
+        ),
+        Reader(
+            "checkpoints",
+            lambda: [examples.trained(2)],
+            read_checkpoint,
+            1.0,
+            ("last.safetensors",),
+        ),
+        Reader(
+            "runs", lambda: [examples.trained(2)], read_run, 0.5, ("environment.json", "log.jsonl")
+        ),
+        Reader("results", result_files, read_results, 1.0),
+        Reader("dumps", dump_files, read_dump, 1.0, ("x.npz",)),
+        Reader("cards", card_files, read_card, 3.0),
+        Reader("portable", portable_files, read_portable, 0.05, (".onnx", ".xml", ".bin")),
+        Reader("recipes", recipe_files, read_recipe, 3.0),
+        Reader("commands", lambda: [examples.trained(1)], commands.read, 0.05, make=commands.make),
+    )
+}
+"""All of them, by name."""
