@@ -47,7 +47,22 @@ def table(folder: Path) -> list[Row]:
 
 
 def rows(claim: Claim, measurements: Sequence[Measurement]) -> list[Row]:
-    """One row for the paper's own data, measured or not, and one for each other measurement."""
+    """One row for the paper's own data, measured or not, and one for each other measurement.
+
+    Raises ValueError for measurements that do not hold what the claim reads.
+    """
+    try:
+        return _rows(claim, measurements)
+    except (LookupError, TypeError, ValueError, ArithmeticError, AttributeError) as error:
+        raise ValueError(
+            f"the results of {claim.name} do not hold what this claim reads ({error!r}). Move "
+            f"their file away and measure again: alexnet claims run {claim.name}"
+        ) from error
+    except StopIteration:
+        raise ValueError(f"the results of {claim.name} hold a history without epochs") from None
+
+
+def _rows(claim: Claim, measurements: Sequence[Measurement]) -> list[Row]:
     proper = [m for m in measurements if m.is_the_papers(claim)]
     others = [m for m in measurements if not m.is_the_papers(claim)]
     section, paper = f"{claim.number} · {claim.section}", figures(claim)

@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from alexnet.validate import parse_json
+
 
 @dataclass(frozen=True)
 class Progress:
@@ -171,7 +173,7 @@ def _objects(path: Path) -> list[dict[str, Any]]:
     found = []
     for line in path.read_bytes().splitlines() if path.exists() else ():
         with suppress(ValueError):
-            found.append(json.loads(line))
+            found.append(parse_json(line, str(path)))
     return [line for line in found if _has_position(line)]
 
 

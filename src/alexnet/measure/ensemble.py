@@ -11,6 +11,7 @@ import zlib
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from tokenize import TokenError
 from typing import Annotated, Any
 
 import numpy as np
@@ -116,8 +117,8 @@ class _About:
 
 
 ARRAYS = "names", "labels", "probabilities"
-DAMAGE = zipfile.BadZipFile, EOFError, OverflowError, struct.error, zlib.error
-"""What zipfile raises at damaged files, besides the usual."""
+DAMAGE = (zipfile.BadZipFile, EOFError, OverflowError, struct.error, zlib.error, TokenError)
+"""What zipfile and NumPy raise at damaged files, besides the usual."""
 
 
 def _read_array(archive: zipfile.ZipFile, name: str) -> NDArray[Any]:
@@ -137,6 +138,8 @@ def _read_array(archive: zipfile.ZipFile, name: str) -> NDArray[Any]:
 
 def _check_arrays(found: Predictions) -> None:
     """Raise ValueError unless the arrays go together and are what they should be."""
+    if not found.members or not found.classes:
+        raise ValueError(f"{len(found.members)} networks and {len(found.classes)} classes")
     names, labels, likely = found.names, found.labels, found.probabilities
     if names.dtype.kind != "U" or names.ndim != 1 or len(np.unique(names)) != len(names):
         raise ValueError(f"names are {names.dtype} {names.shape}, not one text per image")

@@ -141,15 +141,28 @@ def find_kaggle_lists(tree: Tree, top: str) -> Devkit | None:
     files = tree.files(top)
     if "LOC_synset_mapping.txt" not in files:
         return None
-    lines = _content(tree, join(top, "LOC_synset_mapping.txt")).decode("utf-8", "replace")
-    synsets = sorted(line.split(" ", 1) for line in lines.splitlines() if " " in line)
-    wordnet_ids = tuple(wordnet_id for wordnet_id, _ in synsets)
+    synsets = _kaggle_synsets(tree, join(top, "LOC_synset_mapping.txt"))
+    wordnet_ids = tuple(synsets)
     truth = {}
     if "LOC_val_solution.csv" in files:
         solution = _content(tree, join(top, "LOC_val_solution.csv")).decode("ascii", "replace")
         truth["val"] = _solution(solution, wordnet_ids)
-    words = tuple(words.strip() for _, words in synsets)
-    return Devkit("2012", wordnet_ids, words, (0,) * len(synsets), truth)
+    return Devkit("2012", wordnet_ids, tuple(synsets.values()), (0,) * len(synsets), truth)
+
+
+def _kaggle_synsets(tree: Tree, name: str) -> dict[str, str]:
+    """The words of each WordNet id, in the order of the ids. Raises ValueError for another file."""
+    found: dict[str, str] = {}
+    lines = _content(tree, name).decode("utf-8", "replace").splitlines()
+    for number, line in enumerate(lines, 1):
+        wordnet_id, _, words = line.partition(" ")
+        if line and not (WORDNET_ID.fullmatch(wordnet_id) and words.strip()):
+            raise ValueError(f"line {number} of {tree.path / name} is no WordNet id and words")
+        if wordnet_id in found:
+            raise ValueError(f"line {number} of {tree.path / name} repeats {wordnet_id}")
+        if line:
+            found[wordnet_id] = words.strip()
+    return dict(sorted(found.items()))
 
 
 def _solution(text: str, wordnet_ids: tuple[str, ...]) -> tuple[int, ...]:
