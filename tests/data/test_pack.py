@@ -15,12 +15,13 @@ import pytest
 from tests.data.packing_sources import arrays, contents, files, pixels, png, source
 
 from alexnet.data.beside import pack_beside
-from alexnet.data.dataset import open_pack, verify
+from alexnet.data.dataset import open_pack
 from alexnet.data.info import contact_sheet, info, outcome
 from alexnet.data.pack import pack, pack_images
 from alexnet.data.packing import OtherPack, expected
 from alexnet.data.sources.entry import Entry, Source, Span
 from alexnet.data.sources.open import open_source
+from alexnet.data.verification import verify
 
 ROOT = Path(__file__).parents[2]
 
