@@ -121,9 +121,10 @@ def test_the_thread_reads_while_others_work(shards):
 
 def test_a_pack_that_disappears_is_told_of_and_ends_nothing(shards, recipe, tmp_path, monkeypatch):
     copy = open_pack(shutil.copytree(shards, tmp_path / "copy"))
+    assert len(copy.splits["val"].labels) == 15  # read before they disappear
 
     def disappear(check):
-        os.rename(copy.path / "val" / "names.txt", tmp_path / "names.txt")
+        os.rename(copy.path / "val" / "labels.npy", tmp_path / "labels.npy")
         check._run()
 
     monkeypatch.setattr("alexnet.data.shard_check._lower_priority", lambda: None)
