@@ -1,6 +1,6 @@
 """Packs, journals and samples that were changed: each gives its data or one clear error."""
 
-import contextlib
+import functools
 import json
 import math
 import random
@@ -44,14 +44,14 @@ def copy(original, tmp_path):
 def begun(tmp_path):
     """The folder of a packing that was interrupted after its first shards."""
 
-    class PowerCut(Exception):
+    class PowerCutError(Exception):
         pass
 
     def stop(progress):
         if progress.done > 10:
-            raise PowerCut
+            raise PowerCutError
 
-    with pytest.raises(PowerCut):
+    with pytest.raises(PowerCutError):
         pack(arrays(12), tmp_path / "begun", shard_images=4, processes=1, progress=stop)
     return tmp_path / "begun"
 
@@ -59,8 +59,8 @@ def begun(tmp_path):
 def places(value, path=()):
     """Every place in parsed JSON, as keys from the root."""
     yield path
-    items = value.items() if isinstance(value, dict) else enumerate(value)
     if isinstance(value, dict | list):
+        items = value.items() if isinstance(value, dict) else enumerate(value)
         for key, item in items:
             yield from places(item, (*path, key))
 
@@ -93,24 +93,29 @@ def mutate(text: str, chance: random.Random) -> bytes:
     return json.dumps(root[0]).encode()
 
 
+def attempt(read):
+    """What `read` returns, or the text of its ValueError; anything else fails the test."""
+    try:
+        return read(), ""
+    except ValueError as error:
+        return None, str(error)
+
+
 def test_any_description_gives_a_pack_or_an_error(copy):
     path = copy / "pack.json"
     text, chance, opened = path.read_text(), random.Random(1), 0
     for _ in range(3000):
         path.write_bytes(mutate(text, chance))
-        try:
-            found = open_pack(copy)
-        except ValueError as error:
-            assert str(copy) in str(error)
+        found, told = attempt(lambda: open_pack(copy))
+        if found is None:
+            assert str(copy) in told
             continue
         opened += 1
         for split in found.splits.values():
             assert len(split) == 12
         if opened % 8 == 0:  # all that commands read of it
-            with contextlib.suppress(ValueError):
-                info(found)
-            with contextlib.suppress(ValueError):
-                verify(found)
+            assert attempt(functools.partial(info, found)) != (None, "")
+            assert attempt(functools.partial(verify, found)) != (None, "")
     assert opened > 100
 
 
@@ -118,8 +123,15 @@ def test_any_description_gives_a_pack_or_an_error(copy):
     "file", ["train/images-00000.npy", "train/labels.npy", "train/names.txt", "mean.npy"]
 )
 def test_any_file_gives_data_or_an_error(copy, file):
+    def look():
+        found = open_pack(copy)
+        split = found.splits["train"]
+        assert set(split.labels) <= {-1, 0, 1}
+        assert (len(split.names), split.gather([0, 11]).shape) == (12, (2, 8, 8, 3))
+        assert np.isfinite(found.mean).all()
+
     whole, chance = (copy / file).read_bytes(), random.Random(2)
-    for _ in range(400):
+    for _ in range(300):
         content = bytearray(whole)
         for _ in range(chance.randint(1, 3)):
             at = chance.randrange(min(len(content), 256))
@@ -127,15 +139,8 @@ def test_any_file_gives_data_or_an_error(copy, file):
         if chance.random() < 0.2:
             content = content[: chance.randrange(len(content))]
         (copy / file).write_bytes(content)
-        try:
-            found = open_pack(copy)
-            split = found.splits["train"]
-            assert set(split.labels) <= {-1, 0, 1}
-            assert (len(split.names), split.gather([0, 11]).shape) == (12, (2, 8, 8, 3))
-            assert np.isfinite(found.mean).all()
-        except ValueError as error:
-            assert str(copy / file) in str(error)
-            assert "pack again" in str(error).lower()
+        _, told = attempt(look)
+        assert not told or (str(copy / file) in told and "pack again" in told.lower())
 
 
 @pytest.mark.parametrize(
@@ -249,7 +254,7 @@ def test_verify_finds_every_change_of_the_description(copy, original):
         (lambda f: f.update(checksum="0" * 64), "do not agree with its checksum"),
         (lambda f: f["deviations"].reverse(), "components and deviations are not those"),
         (lambda f: f["components"].reverse(), "components and deviations are not those"),
-        (lambda f: f.update(duplicates=7), r"duplicates\.jsonl has 12 lines, not 7"),
+        (lambda f: f.update(duplicates=7), r"duplicates\.jsonl has 0 lines, not 7"),
         (lambda f: f["splits"]["val"]["skipped"].update(x=1), r"skipped\.jsonl has 4 lines, not 5"),
         (lambda f: f["splits"]["val"].update(names_crc32="0" * 8), r"val/names\.txt"),
     ],
@@ -320,13 +325,9 @@ def test_any_journal_is_read_or_refused(begun):
     text, chance, read = path.read_text(), random.Random(3), 0
     for _ in range(3000):
         path.write_bytes(mutate(text, chance))
-        try:
-            journal = read_journal(begun)
-        except ValueError as error:
-            assert f"delete {begun} and pack again" in str(error)
-        else:
-            assert isinstance(journal, Journal)
-            read += 1
+        journal, told = attempt(lambda: read_journal(begun))
+        assert isinstance(journal, Journal) or f"delete {begun} and pack again" in told
+        read += not told
     assert read > 20
 
 
@@ -342,6 +343,7 @@ def test_journals_beyond_the_source_or_the_files_are_refused(begun):
     stored = json.loads(path.read_text())
     del stored["metadata_sha256"]  # as by an earlier version
     train = stored["splits"]["train"]
+    train["done"] = False
     train["position"] += 1 << 50
     train["skipped"] = {"hidden": train["skipped"].get("hidden", 0) + (1 << 50)}
     path.write_text(json.dumps(stored))
@@ -358,7 +360,7 @@ def test_sums_that_cannot_be_are_refused(begun):
     content = bytearray(sums.read_bytes())
     content[135] = 255
     sums.write_bytes(content)
-    with pytest.raises(ValueError, match="more than .* images can sum to"):
+    with pytest.raises(ValueError, match=r"more than .* images can sum to"):
         pack(arrays(12), begun, shard_images=4, processes=1)
 
 
@@ -368,18 +370,15 @@ def test_any_samples_are_read_or_refused(original, tmp_path):
     assert samples.read_samples(tmp_path).names[0] == samples.escape("val/ä\n1000")
     whole, chance = path.read_bytes(), random.Random(4)
     length = int.from_bytes(whole[:8], "little")
-    for _ in range(2000):
+    for _ in range(600):
         content = bytearray(whole)
         for _ in range(chance.randint(1, 3)):
             content[chance.randrange(8 + length)] ^= 1 << chance.randrange(8)
         if chance.random() < 0.2:
             content = content[: chance.randrange(len(content))]
         path.write_bytes(content)
-        try:
-            found = samples.read_samples(tmp_path)
-            assert len(found.records) == len(found.labels) == len(found.names) == 12
-        except ValueError as error:
-            assert f"{path} is damaged" in str(error)
+        found, told = attempt(lambda: samples.read_samples(tmp_path))
+        assert f"{path} is damaged" in told or found.records.shape == (12, 8, 8, 3)
 
 
 @pytest.mark.parametrize(
