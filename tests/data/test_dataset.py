@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.data.packing_sources import arrays
 
-from alexnet.data.dataset import escape, open_pack, unescape, verify
+from alexnet.data.dataset import escape, open_pack, unescape
 from alexnet.data.pack import pack
+from alexnet.data.verification import verify
 
 
 @pytest.fixture(scope="module")

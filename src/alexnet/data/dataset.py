@@ -9,7 +9,9 @@ training images.
 from __future__ import annotations
 
 import functools
-import json
+import io
+import itertools
+import math
 import re
 import zlib
 from collections.abc import Iterator, Sequence
@@ -20,11 +22,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from alexnet.data.description import LARGEST, check_description
 from alexnet.data.pixels import Format, record_shape
+from alexnet.validate import read_json
 
-FORMAT, VERSION = "alexnet pack", 1
 HEADER_BYTES = 128
 """What stands before the records in each of a pack's .npy files."""
+LONGEST_LINE = 1 << 20
+"""Bytes of a line of names.txt: no path has so many."""
 Records = NDArray[np.uint8]
 
 
@@ -38,6 +43,8 @@ class Split:
     files: tuple[str, ...]
     counts: tuple[int, ...]
     """Images in each file."""
+    classes: int
+    """Classes of the pack."""
 
     def __len__(self) -> int:
         return sum(self.counts)
@@ -46,22 +53,35 @@ class Split:
     def shards(self) -> list[Records]:
         """One read-only memory map a file: uint8 n record…"""
         return [
-            _array(self.folder / file, (count, *self.shape), np.uint8)
+            map_array(self.folder / file, (count, *self.shape), np.uint8)
             for file, count in zip(self.files, self.counts, strict=True)
         ]
 
     @functools.cached_property
     def labels(self) -> NDArray[np.int64]:
-        """N indices into the pack's classes; −1 for an unlabeled image."""
-        return np.array(_array(self.folder / "labels.npy", (len(self),), np.int64))
+        """N indices into the pack's classes; −1 for an unlabeled image.
+
+        Raises ValueError for any other number.
+        """
+        path = self.folder / "labels.npy"
+        labels = np.array(map_array(path, (len(self),), np.int64))
+        if len(labels) and not -1 <= labels.min() <= labels.max() < self.classes:
+            raise ValueError(
+                f"the pack is damaged: {path} has labels from {labels.min()} to {labels.max()}, "
+                f"and there are {self.classes} classes, from 0. Pack again"
+            )
+        return labels
 
     @functools.cached_property
     def names(self) -> Sequence[str]:
         """N names, as in the source, relative and separated by "/"."""
         path = self.folder / "names.txt"
-        names = list(read_names(path))
+        names = list(itertools.islice(read_names(path), len(self) + 1))
         if len(names) != len(self):
-            raise ValueError(f"{path} has {len(names)} names for {len(self)} images: pack again")
+            found = len(names) if len(names) < len(self) else f"more than {len(self)}"
+            raise ValueError(
+                f"the pack is damaged: {path} has {found} names for {len(self)} images. Pack again"
+            )
         return names
 
     def name(self, index: int) -> str:
@@ -111,12 +131,16 @@ class Pack:
     """Where the images came from: kind, path, splits."""
     splits: dict[str, Split]
     facts: dict[str, Any]
-    """pack.json as it stands."""
+    """What pack.json says, checked: see `description.PackFacts`."""
 
     @functools.cached_property
     def mean(self) -> NDArray[np.float32]:
         """size size 3: the mean of every pixel over the training images."""
-        return np.array(_array(self.path / "mean.npy", (self.size, self.size, 3), np.float32))
+        path = self.path / "mean.npy"
+        mean = np.array(map_array(path, (self.size, self.size, 3), np.float32))
+        if not np.isfinite(mean).all():
+            raise ValueError(f"the pack is damaged: {path} has numbers that are none. Pack again")
+        return mean
 
     def __reduce__(self) -> tuple[Any, ...]:
         return open_pack, (self.path,)  # another process maps the files, it is not sent them
@@ -129,109 +153,131 @@ def open_pack(path: str | Path) -> Pack:
     """
     path = Path(path)
     facts = _facts(path)
-    try:
-        size, pixels, names = facts["size"], facts["pixels"], facts["wordnet_ids"]
-        shape = record_shape(size, pixels)
-        splits = {name: _split(path / name, shape, is_) for name, is_ in facts["splits"].items()}
-        pack = Pack(
-            path,
-            size,
-            pixels,
-            classes=tuple(facts["classes"]),
-            wordnet_ids=None if names is None else tuple(names),
-            components=np.array(facts["components"], np.float64),
-            deviations=np.array(facts["deviations"], np.float64),
-            checksum=facts["checksum"],
-            source=facts["source"],
-            splits=splits,
-            facts=facts,
-        )
-        _check_sizes(pack)
-    except (KeyError, TypeError, AttributeError) as error:
-        raise ValueError(f"{path / 'pack.json'} is damaged ({error!r}): pack again") from error
+    names, classes = facts["wordnet_ids"], tuple(facts["classes"])
+    shape = record_shape(facts["size"], facts["pixels"])
+    pack = Pack(
+        path,
+        facts["size"],
+        facts["pixels"],
+        classes=classes,
+        wordnet_ids=None if names is None else tuple(names),
+        components=np.array(facts["components"], np.float64),
+        deviations=np.array(facts["deviations"], np.float64),
+        checksum=facts["checksum"],
+        source=facts["source"],
+        splits={
+            name: _split(path / name, shape, split, len(classes))
+            for name, split in facts["splits"].items()
+        },
+        facts=facts,
+    )
+    _check_files(pack)
     return pack
 
 
 def _facts(path: Path) -> dict[str, Any]:
     try:
-        facts = json.loads((path / "pack.json").read_text("utf-8"))
+        raw = read_json(path / "pack.json", LARGEST)
     except (FileNotFoundError, NotADirectoryError):
         begun = (path / "packing.json").exists()
         state = "its packing has not finished. Go on" if begun else "it has no pack.json. Make one"
         message = f"no pack at {path}: {state}: alexnet pack IMAGES {path}"
         raise FileNotFoundError(message) from None
     except ValueError as error:
-        raise ValueError(f"{path / 'pack.json'} is damaged ({error}): pack again") from error
-    if not isinstance(facts, dict) or facts.get("format") != FORMAT:
-        raise ValueError(f"{path / 'pack.json'} does not describe a pack: pack again")
-    if facts.get("version") != VERSION:
-        found = facts.get("version")
-        raise ValueError(f"{path} has version {found} of the format, this program reads {VERSION}")
-    return facts
+        raise ValueError(f"{error}. The file is damaged: pack again") from error
+    return check_description(raw, path / "pack.json")
 
 
-def _split(folder: Path, shape: tuple[int, ...], facts: dict[str, Any]) -> Split:
+def _split(folder: Path, shape: tuple[int, ...], facts: dict[str, Any], classes: int) -> Split:
     files = tuple(Path(shard["file"]).name for shard in facts["shards"])
-    return Split(folder, shape, files, tuple(shard["images"] for shard in facts["shards"]))
+    counts = tuple(shard["images"] for shard in facts["shards"])
+    return Split(folder, shape, files, counts, classes)
 
 
-def _check_sizes(pack: Pack) -> None:
-    """A missing or cut file is found now and not in the middle of a training."""
+def _check_files(pack: Pack) -> None:
+    """A missing, cut or exchanged file is found now and not in the middle of a training."""
     for split in pack.splits.values():
-        record = int(np.prod(split.shape))
         for file, count in zip(split.files, split.counts, strict=True):
-            _check_size(split.folder / file, HEADER_BYTES + count * record)
-        _check_size(split.folder / "labels.npy", HEADER_BYTES + 8 * len(split))
-        _check_size(split.folder / "names.txt", None)
-    _check_size(pack.path / "mean.npy", HEADER_BYTES + 12 * pack.size**2)
+            check_array(split.folder / file, (count, *split.shape), np.uint8)
+        check_array(split.folder / "labels.npy", (len(split),), np.int64)
+        _check_is_there(split.folder / "names.txt")
+    check_array(pack.path / "mean.npy", (pack.size, pack.size, 3), np.float32)
 
 
-def _check_size(path: Path, wanted: int | None) -> None:
+def _check_is_there(path: Path) -> None:
     if not path.is_file():
         raise ValueError(f"the pack is damaged: {path} is missing. Pack again")
-    found = path.stat().st_size
-    if wanted is not None and found != wanted:
-        raise ValueError(f"the pack is damaged: {path} has {found} bytes, not {wanted}. Pack again")
 
 
-def _array(path: Path, shape: tuple[int, ...], kind: type[np.generic]) -> NDArray[Any]:
-    """The array in a file, memory-mapped, if it is what it should be."""
-    try:
-        array = np.load(path, mmap_mode="r" if np.prod(shape) else None, allow_pickle=False)
-    except (OSError, ValueError) as error:
-        raise ValueError(f"the pack is damaged: {path}: {error}. Pack again") from error
-    if array.shape != shape or array.dtype != kind:
-        found, wanted = f"{array.dtype} {array.shape}", f"{np.dtype(kind)} {shape}"
-        raise ValueError(f"the pack is damaged: {path} holds {found}, not {wanted}. Pack again")
-    return array
+def check_array(path: Path, shape: tuple[int, ...], kind: type[np.generic]) -> None:
+    """Raise ValueError unless a file has the header and the bytes of such an array.
+
+    Nothing but its header is read, and no memory is taken.
+    """
+    _check_is_there(path)
+    with open(path, "rb") as file:
+        header = _HEADER.fullmatch(file.read(HEADER_BYTES))
+    found, wanted = path.stat().st_size, HEADER_BYTES + math.prod((np.dtype(kind).itemsize, *shape))
+    if header is None:
+        what = f"begins with no .npy header of {HEADER_BYTES} bytes, as a pack's files have"
+    elif (there := _described(header)) != (here := f"{np.dtype(kind)} {shape}"):
+        what = f"holds {there}, not {here}"
+    elif found != wanted:
+        what = f"has {found} bytes, not {wanted}"
+    else:
+        return
+    raise ValueError(f"the pack is damaged: {path} {what}. Pack again")
 
 
-def verify(pack: Pack) -> None:
-    """Read every byte and compare with the checksums; raises ValueError naming what differs."""
-    wrong = [
-        str(path.relative_to(pack.path)) for path, crc in _checksums(pack) if crc32(path) != crc
-    ]
-    if wrong:
-        raise ValueError(f"the pack at {pack.path} is damaged: {', '.join(wrong)}. Pack again")
+_HEADER = re.compile(
+    rb"\x93NUMPY\x01\x00v\x00\{'descr': '([^']{1,8})', 'fortran_order': (False|True), "
+    rb"'shape': \(([\d, ]*)\), *\} *\n"
+)
+_KINDS = {np.dtype(kind).str: kind for kind in ("uint8", "uint64", "int64", "float32")}
 
 
-def _checksums(pack: Pack) -> Iterator[tuple[Path, str]]:
-    for name, split in pack.facts["splits"].items():
-        for shard in split["shards"]:
-            yield pack.path / shard["file"], shard["crc32"]
-        yield pack.path / name / "labels.npy", split["labels_crc32"]
-        yield pack.path / name / "names.txt", split["names_crc32"]
-    yield pack.path / "mean.npy", pack.facts["mean_crc32"]
+def _described(header: re.Match[bytes]) -> str:
+    """The type and shape that a header tells, in words."""
+    kind, in_columns, shape = (group.decode("latin-1") for group in header.groups())
+    numbers = [number for number in re.split("[, ]+", shape) if number]
+    comma = "," if len(numbers) == 1 else ""
+    order = " in columns" if in_columns == "True" else ""
+    return f"{_KINDS.get(kind, repr(kind))} ({', '.join(numbers)}{comma}){order}"
+
+
+def map_array(path: Path, shape: tuple[int, ...], kind: type[np.generic]) -> NDArray[Any]:
+    """The array in a file, memory-mapped, if it is what it should be: see `check_array`."""
+    check_array(path, shape, kind)
+    if not math.prod(shape):
+        return np.empty(shape, kind)
+    return np.memmap(path, kind, "r", HEADER_BYTES, shape)
 
 
 def crc32(path: Path) -> str:
     """CRC-32 of a file in eight hexadecimal digits; of a .npy file, of what follows its header."""
     crc = 0
-    with open(path, "rb") as file:
-        file.seek(HEADER_BYTES if path.suffix == ".npy" else 0)
-        while block := file.read(1 << 20):
-            crc = zlib.crc32(block, crc)
+    for block in read_blocks(path, 1 << 20):
+        crc = zlib.crc32(block, crc)
     return f"{crc:08x}"
+
+
+def read_blocks(path: Path, size: int) -> Iterator[memoryview]:
+    """A file in blocks of so many bytes; of a .npy file, what follows its header.
+
+    Each is good until the next is asked for.
+    """
+    buffer = memoryview(bytearray(size))
+    with open(path, "rb", buffering=0) as file:
+        file.seek(HEADER_BYTES if path.suffix == ".npy" else 0)
+        while filled := _fill(file, buffer):
+            yield buffer[:filled]
+
+
+def _fill(file: io.FileIO, buffer: memoryview) -> int:
+    filled = 0
+    while filled < len(buffer) and (count := file.readinto(buffer[filled:])):
+        filled += count
+    return filled
 
 
 def escape(name: str) -> str:
@@ -247,7 +293,20 @@ def unescape(line: str) -> str:
 
 
 def read_names(path: Path) -> Iterator[str]:
-    """The names in a names.txt, one after the other."""
-    with open(path, encoding="utf-8", newline="\n") as lines:
-        for line in lines:
-            yield unescape(line.rstrip("\n"))
+    """The names in a names.txt, one after the other.
+
+    Raises ValueError for what is no line of UTF-8.
+    """
+    with open(path, "rb") as lines:
+        for number in itertools.count(1):
+            line = lines.readline(LONGEST_LINE)
+            if not line:
+                return
+            if not line.endswith(b"\n"):
+                what = "is cut off" if len(line) < LONGEST_LINE else "has no end"
+                raise ValueError(f"the pack is damaged: line {number} of {path} {what}. Pack again")
+            try:
+                yield unescape(line[:-1].decode())
+            except UnicodeDecodeError as error:
+                message = f"the pack is damaged: line {number} of {path} is no UTF-8 ({error})"
+                raise ValueError(f"{message}. Pack again") from error

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import functools
-import hashlib
 import itertools
 import json
 import shutil
@@ -15,7 +14,14 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from alexnet.data.dataset import FORMAT, VERSION, crc32
+from alexnet.data.dataset import check_array, crc32
+from alexnet.data.description import (
+    DIGEST,
+    FORMAT,
+    VERSION,
+    content_checksum,
+    metadata_digest,
+)
 from alexnet.data.duplicates import write_duplicates
 from alexnet.data.journal import NAME, Journal, SplitState, write_whole
 from alexnet.data.pixels import record_shape
@@ -48,6 +54,9 @@ class Packing:
         self.measured = "train" if "train" in source.splits else source.splits[0]
         """The split whose mean and components are the pack's."""
         self.sums = Sums(options.record_bytes)
+        for state in journal.splits.values():
+            for shard in state.shards:
+                check_array(out / shard["file"], (shard["images"], *self.shape), np.uint8)
         if journal.sums:
             self.sums.restore(out / journal.sums, journal.moments, journal.sums_images)
 
@@ -166,7 +175,8 @@ class Packing:
             "components": components.tolist(),
             "deviations": deviations.tolist(),
         }
-        return {**facts, "checksum": _checksum(facts)}
+        facts["checksum"] = content_checksum(facts)
+        return {**facts, DIGEST: metadata_digest(facts)}
 
 
 def clear_up(out: Path) -> None:
@@ -185,14 +195,6 @@ def _split_facts(state: SplitState) -> dict[str, Any]:
         "notes": dict(sorted(state.notes.items())),
         "chain": state.chain,
     }
-
-
-def _checksum(facts: dict[str, Any]) -> str:
-    """Of what a training depends on; not of where the images came from."""
-    content = ("images", "shards", "labels_crc32")
-    splits = {name: {key: is_[key] for key in content} for name, is_ in facts["splits"].items()}
-    matter = {key: facts[key] for key in ("size", "pixels", "classes", "mean_crc32")}
-    return hashlib.sha256(json.dumps([matter, splits], sort_keys=True).encode()).hexdigest()
 
 
 @functools.cache

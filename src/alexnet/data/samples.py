@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,7 @@ from safetensors.numpy import save
 from alexnet.data.dataset import Pack, escape
 from alexnet.data.journal import write_whole
 from alexnet.data.pixels import Format, record_shape
+from alexnet.validate import Range, check, parse_json
 
 NAME = "samples.safetensors"
 KEPT = 32
@@ -64,6 +65,17 @@ def write_samples(pack: Pack, folder: Path) -> None:
     write_whole(folder / NAME, save(arrays, {"alexnet": json.dumps(about)}))
 
 
+@dataclass(frozen=True)
+class About:
+    """What a file of samples holds as JSON."""
+
+    split: str
+    size: Annotated[int, Range(1, 1 << 20)]
+    pixels: Format
+    pack_checksum: str
+    names: tuple[str, ...]
+
+
 def read_samples(folder: Path) -> Samples | None:
     """The images that a run's folder keeps, if it does. Raises ValueError for a damaged file."""
     path = folder / NAME
@@ -71,15 +83,24 @@ def read_samples(folder: Path) -> Samples | None:
         return None
     try:
         with safe_open(path, "np") as file:
-            about: dict[str, Any] = json.loads((file.metadata() or {})["alexnet"])
-            records, labels = file.get_tensor("records"), file.get_tensor("labels")
-        found = Samples(**{**about, "names": tuple(about["names"])}, labels=labels, records=records)
-        shape = (len(labels), *record_shape(found.size, found.pixels))
-        if records.shape != shape or records.dtype != np.uint8 or len(found.names) != len(labels):
-            raise ValueError(f"records of {records.dtype} {records.shape}, wanted uint8 {shape}")
-        return found
-    except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
+            text = (file.metadata() or {}).get("alexnet", "null")
+            about: About = check(parse_json(text, "its metadata"), About, "its metadata")
+            shape = record_shape(about.size, about.pixels)
+            labels = _tensor(file, "labels", "I64", (len(about.names),))
+            records = _tensor(file, "records", "U8", (len(about.names), *shape))
+        if labels.min(initial=0) < -1:
+            raise ValueError(f"a label is {labels.min()}")
+    except (SafetensorError, ValueError) as error:
         raise ValueError(
             f"{path} is damaged ({error}). Delete it: without it, an exported file is compared "
             "with its network on the pack (--pack PACK) or on noise"
         ) from error
+    return Samples(**vars(about), labels=labels, records=records)
+
+
+def _tensor(file: Any, name: str, kind: str, shape: tuple[int, ...]) -> Any:
+    """A tensor of a safetensors file, if it is what it should be; nothing else is read."""
+    there = file.get_slice(name)
+    if (found := (there.get_dtype(), *there.get_shape())) != (kind, *shape):
+        raise ValueError(f"its {name} are {found}, wanted {(kind, *shape)}")
+    return file.get_tensor(name)

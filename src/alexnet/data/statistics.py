@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from alexnet.data.dataset import map_array
 from alexnet.data.pixels import Format, rgb
 
 FOLD = 257
@@ -20,7 +21,7 @@ class Sums:
     """Sums over the training images: every byte of a record, the colors and their products."""
 
     def __init__(self, record_bytes: int) -> None:
-        self.images = 0
+        self.images, self.record_bytes = 0, record_bytes
         self.moments = [0] * 9
         self._total = np.zeros(record_bytes, np.uint64)
         self._recent = np.zeros(record_bytes, np.uint16)
@@ -43,9 +44,21 @@ class Sums:
         self._fold()
         return self._total
 
+    def add_records(self, records: NDArray[np.uint8], pixels: Format) -> None:
+        """Count stored images, N flat records; of yuv420 records no moments, which are of RGB."""
+        self._total += records.sum(0, dtype=np.uint64)
+        self.images += len(records)
+        if pixels == "rgb":
+            colors = records.reshape(-1, 3).astype(np.float64)  # whole numbers below 2^53: exact
+            sums = (*colors.sum(0), *(colors.T @ colors)[np.triu_indices(3)])
+            self.moments = [old + int(new) for old, new in zip(self.moments, sums, strict=True)]
+
     def restore(self, total: Path, moments: list[int], images: int) -> None:
-        """Go on from sums that were saved."""
-        self._total[:] = np.load(total, allow_pickle=False)
+        """Go on from sums that were saved. Raises ValueError for sums that cannot be."""
+        found = map_array(total, self._total.shape, np.uint64)
+        if found.max(initial=0) > 255 * images:
+            raise ValueError(f"{total} is damaged: it has more than {images} images can sum to")
+        self._total[:] = found
         self.moments, self.images = moments, images
 
     def mean(self, size: int, pixels: Format) -> NDArray[np.float32]:
@@ -59,12 +72,12 @@ class Sums:
         3 3, one component a column, and 3, ascending. The largest element of each component is
         positive.
         """
-        variances, columns = np.linalg.eigh(self._covariance(size))
+        variances, columns = np.linalg.eigh(self.covariance(size))
         largest = columns[np.abs(columns).argmax(0), np.arange(3)]
         return columns * np.sign(largest), np.sqrt(np.maximum(variances, 0.0))
 
-    def _covariance(self, size: int) -> NDArray[np.float64]:
-        """3 3, rounded only at the end: (n Σxy − Σx Σy) / n²."""
+    def covariance(self, size: int) -> NDArray[np.float64]:
+        """The covariance of the colors, 3 3, rounded only at the end: (n Σxy − Σx Σy) / n²."""
         n = self.images * size * size
         color, products = self.moments[:3], iter(self.moments[3:])
         covariance = np.empty((3, 3))

@@ -25,6 +25,7 @@ from alexnet.data.augment import Preprocessing
 from alexnet.data.batches import Batches
 from alexnet.data.dataset import Pack
 from alexnet.data.samples import write_samples
+from alexnet.data.shard_check import ShardCheck
 from alexnet.data.sources.names import some
 from alexnet.learn import checkpoint as checkpoints
 from alexnet.learn import devices, runs
@@ -83,6 +84,7 @@ def train(
     Transfer that says which of its layers. Whatever is said or logged and cannot be written ends
     no training. Raises FileExistsError if `run` holds another training or what is no run,
     BlockingIOError if one is under way there, ValueError for a pack or a recipe that does not fit,
+    or whose files turn out to be damaged while it trains (a checkpoint is saved first),
     Diverged if the loss is no longer finite, MemoryError where a step does not fit into memory.
     What fails before its first step leaves no folder behind.
     """
@@ -117,6 +119,7 @@ def train(
         if init is not None and start is None:
             training.borrow(init)
         training.save_seconds, training.log_seconds = save_minutes * 60, log_seconds
+        training.shard_check.start()
         try:
             outcome = training.run_epochs()
         except (MemoryError, RuntimeError) as error:
@@ -124,6 +127,7 @@ def train(
                 raise MemoryError(out_of_memory(error, recipe, machine)) from error
             raise
         finally:
+            training.shard_check.stop()
             folder.used = start is not None or training.meter.steps > 0
     return replace(outcome, signal=interrupt.signal)
 
@@ -167,6 +171,7 @@ class Training:
         self.log = RunLog(run, screen, done=epoch * len(self.batches) + step)
         self.log.rewind(epoch, step)
         self.meter = Meter(self)
+        self.shard_check = ShardCheck(pack)
 
     def borrow(self, init: Transfer) -> None:
         """Begin with layers of an earlier training, and say with which."""
@@ -191,6 +196,8 @@ class Training:
                 self._tell(epoch, measured)
             if self.interrupt.signal is not None:
                 break
+            if self.shard_check.news:
+                self._heed_shard_check()
         return Outcome(self.run, self.position, self.interrupt.signal, saved)
 
     def _train_epoch(self, epoch: int) -> None:
@@ -206,11 +213,28 @@ class Training:
             meter.add(step, loss, len(batch.labels))
             if self.interrupt.signal is not None:
                 break
+            if self.shard_check.news:
+                self._heed_shard_check()
             if time.monotonic() - last_save > self.save_seconds:
                 meter.read()
                 self.save()
                 last_save = time.monotonic()
         meter.report()
+
+    def _heed_shard_check(self) -> None:
+        """Say that the pack's files are whole; save and raise ValueError where one is damaged."""
+        news = self.shard_check.take_news()
+        if not self.shard_check.is_damaged:
+            self.screen.say(news)
+            return
+        self.meter.read()
+        self.save()
+        raise ValueError(
+            f"{news} Training has stopped; {self.run / 'last.safetensors'} holds what it learned, "
+            f"from damaged images as well. Copy that file anew from a good copy, or delete "
+            f"{self.pack.path} and pack the same images again, which gives the same pack; then go "
+            f"on (--resume {self.run}) or train anew"
+        )
 
     def _freeze(self, epoch: int) -> bool:
         """Spare the gradients of layers that do not move in this epoch; whether that is new."""
