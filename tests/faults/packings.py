@@ -17,8 +17,9 @@ from tests.data.packing_sources import arrays, contents
 from tests.faults.lives import Life
 
 from alexnet import cli
-from alexnet.data.dataset import open_pack, verify
+from alexnet.data.dataset import open_pack
 from alexnet.data.pack import pack, pack_images
+from alexnet.data.verification import verify
 
 PHOTOS, CLASSES = 36, ("rings", "stripes", "spots")
 KINDS = {

@@ -135,8 +135,9 @@ def read_file(folder: Path, name: str) -> None:
 def read_pack(folder: Path, name: str) -> None:
     """A pack, as commands use it."""
     from alexnet.data.augment import Preprocessing
-    from alexnet.data.dataset import open_pack, verify
+    from alexnet.data.dataset import open_pack
     from alexnet.data.info import info
+    from alexnet.data.verification import verify
     from alexnet.recipe import RECIPES, recommend
 
     pack = open_pack(folder / "x.pack")

@@ -117,7 +117,7 @@ def load(name: str, folder: Path) -> list[Measurement]:
             for i, kept in enumerate(listed)
         ]
         for measurement in found:  # what every page shows of it
-            measurement.label(), measurement.key
+            measurement.label(), hash(measurement.key)
         return found
     except (ValueError, KeyError, TypeError, AttributeError, ZeroDivisionError) as error:
         raise ValueError(
