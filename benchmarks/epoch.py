@@ -16,25 +16,29 @@ import time
 
 import torch
 
-from alexnet.data.homes import ROOM_FOR_TRAINING
 from alexnet.data.pixels import record_shape
+from alexnet.learn import devices
+from alexnet.learn.memory import training_memory
+from alexnet.recipe import Recipe
 from interleave import Contestant, memory, options, report, table, verdict
-from made import Training, made_pack
+from made import Made, Training, made_pack
 
 IMAGENET, EPOCHS = 1_281_167, 90
 ON_CPU = 512
-NETWORK = 2 << 30
-"""Bytes for the weights, which are on the GPU before the records are."""
+CONTEXT = 1 << 30
+"""Bytes of a GPU that CUDA's libraries take when they are first used."""
 TARGET_MINUTES = 35.0
 
 
-def as_many_as_fit(device: str, pixels: str) -> int:
+def as_many_as_fit(device: str, pixels: str, batch: int) -> int:
     """All of ILSVRC-2012 where there is room, else what there is room for."""
     if not device.startswith("cuda"):
         return ON_CPU
+    precision = devices.machine(device).precision
+    taken = training_memory(Recipe(batch_size=batch), Made.classes, precision).whole + CONTEXT
     free, _ = torch.cuda.mem_get_info()
     (record,) = record_shape(256, "yuv420")
-    room = (free - ROOM_FOR_TRAINING - NETWORK) // (record if pixels == "yuv420" else 2 * record)
+    room = (free - taken) // (record if pixels == "yuv420" else 2 * record)
     return max(1, min(IMAGENET, room))
 
 
@@ -74,7 +78,7 @@ def main() -> None:
     parser = options(__doc__, batch=128, rounds=1, images=0)
     parser.add_argument("--pixels", choices=("yuv420", "rgb"), default="yuv420")
     args = parser.parse_args()
-    images = args.images or as_many_as_fit(args.device, args.pixels)
+    images = args.images or as_many_as_fit(args.device, args.pixels, args.batch)
     training = Training(args.device, args.batch, made_pack(images, pixels=args.pixels))
     steps = len(training.batches)
     seconds_of(training, 0, max(0, steps - 3))  # warms up, the short last batch too

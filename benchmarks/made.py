@@ -19,6 +19,7 @@ from alexnet.data.batches import Batches
 from alexnet.data.dataset import Pack, Split
 from alexnet.data.pixels import Format, record_shape
 from alexnet.learn import devices
+from alexnet.learn.memory import room_for_steps
 from alexnet.learn.sgd import SGD
 from alexnet.learn.step import stepper
 from alexnet.learn.train import fresh, step_seed
@@ -81,7 +82,8 @@ class Training:
         self.sgd = SGD(self.network, self.recipe)
         self.how = Preprocessing.of(pack, self.recipe).to(self.machine.device)
         began = time.perf_counter()
-        self.batches = Batches(pack.splits["train"], self.how, self.recipe, self.machine)
+        room = room_for_steps(self.recipe, len(pack.classes), self.machine)
+        self.batches = Batches(pack.splits["train"], self.how, self.recipe, self.machine, room)
         self.seconds_to_fill = time.perf_counter() - began
         shape = batch, 3, self.recipe.crop, self.recipe.crop
         self.step = stepper(self.network, self.machine, shape)
