@@ -20,7 +20,7 @@ from alexnet.data.pixels import record_shape
 from alexnet.learn import devices
 from alexnet.learn.memory import training_memory
 from alexnet.recipe import Recipe
-from interleave import Contestant, memory, options, report, table, verdict
+from interleave import Contestant, keeper, memory, options, report, table, verdict
 from made import Made, Training, made_pack
 
 IMAGENET, EPOCHS = 1_281_167, 90
@@ -52,6 +52,14 @@ def seconds_of(training: Training, epoch: int, start: int = 0) -> float:
     return seconds
 
 
+def memory_beside_records(training: Training, batch: int) -> dict[str, int]:
+    """Bytes of the GPU that training was counted to take, and what it took at most."""
+    counted = training_memory(Recipe(batch_size=batch), Made.classes, training.machine.precision)
+    records = getattr(training.batches.home, "records", None)
+    resident = records.nbytes if isinstance(records, torch.Tensor) else 0
+    return {"counted": counted.whole, "taken": torch.cuda.max_memory_reserved() - resident}
+
+
 def duration(seconds: float) -> str:
     """Seconds, minutes, hours or days: whatever is easily read."""
     for unit, size in ("days", 86400), ("hours", 3600), ("minutes", 60):
@@ -76,22 +84,32 @@ def told(found: Contestant, training: Training, images: int) -> list[str]:
 
 def main() -> None:
     parser = options(__doc__, batch=128, rounds=1, images=0)
+    parser.add_argument("--resident", choices=("auto", "yes", "no"), default="auto")
     parser.add_argument("--pixels", choices=("yuv420", "rgb"), default="yuv420")
     args = parser.parse_args()
     images = args.images or as_many_as_fit(args.device, args.pixels, args.batch)
-    training = Training(args.device, args.batch, made_pack(images, pixels=args.pixels))
+    pack = made_pack(images, pixels=args.pixels)
+    training = Training(args.device, args.batch, pack, args.resident)
     steps = len(training.batches)
     seconds_of(training, 0, max(0, steps - 3))  # warms up, the short last batch too
     found = Contestant(f"{training.recipe.network}, batch {args.batch}", Training)
+    facts = {"batch": args.batch, "images": images, "home": training.home}
+    facts |= {"seconds_to_fill": training.seconds_to_fill}
+    keep = keeper(args.json, args.device, [found], **facts)
     for number in range(args.rounds):
         found.rates.append(images / seconds_of(training, 1 + number))
+        keep()
     peaks = memory(args.device)
     found.peak_resident, found.peak_device = peaks["resident"], peaks["device"]
     lines = told(found, training, images)
     if args.device.startswith("cuda"):
         minutes = EPOCHS * IMAGENET / statistics.median(found.rates) / 60
         lines.append(verdict("35 minutes ÷ 90 epochs", TARGET_MINUTES / minutes, 1.0))
-    report(args.json, args.device, [found], lines, batch=args.batch, images=images)
+        facts |= memory_beside_records(training, args.batch)
+        lines.append(
+            "memory beside the records: counted {counted:,}, taken {taken:,}".format(**facts)
+        )
+    report(args.json, args.device, [found], lines, **facts)
 
 
 if __name__ == "__main__":

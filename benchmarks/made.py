@@ -19,6 +19,7 @@ from alexnet.data.batches import Batches
 from alexnet.data.dataset import Pack, Split
 from alexnet.data.pixels import Format, record_shape
 from alexnet.learn import devices
+from alexnet.learn.devices import Residence
 from alexnet.learn.memory import room_for_steps
 from alexnet.learn.sgd import SGD
 from alexnet.learn.step import stepper
@@ -73,8 +74,10 @@ def made_pack(images: int, size: int = 256, pixels: Format = "yuv420") -> Pack:
 class Training:
     """The product's own network, batches, step and update, without log, checkpoints, validation."""
 
-    def __init__(self, device: str, batch: int, pack: Pack, **changes: Any) -> None:
-        self.machine = devices.machine(device)
+    def __init__(
+        self, device: str, batch: int, pack: Pack, resident: Residence = "auto", **changes: Any
+    ) -> None:
+        self.machine = devices.machine(device, resident=resident)
         recipe = Recipe(batch_size=batch, initialization="variance", pixel_scale=1 / 64)
         self.recipe = replace(recipe, **changes)
         self.network = fresh(self.recipe, len(pack.classes)).train()
