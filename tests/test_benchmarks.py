@@ -173,6 +173,16 @@ def test_a_turn_is_repeated_until_it_is_long_enough(monkeypatch):
     assert seconds >= 0
 
 
+def test_a_pack_of_noise_can_be_trained_on_as_the_program_trains(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(BENCHMARKS)
+    checks, checkpoint = map(importlib.import_module, ("checks", "alexnet.learn.checkpoint"))
+    recipe = dataclasses.replace(
+        checks.SMALL, initialization="variance", schedule="constant", batch_size=2, epochs=1
+    )
+    checks.trained("cpu", recipe, tmp_path / "run")
+    assert checkpoint.load(tmp_path / "run" / "last.safetensors").position.epoch == 1
+
+
 def test_a_convolution_is_the_same_in_all_ways(tmp_path):
     _, found = run("layers", "--batch 1 --rounds 1", tmp_path / "out.json")
     ways = [(row["layer"], row["way"]) for row in found["rows"]]
