@@ -210,7 +210,7 @@ def test_predict_finds_what_pack_finds_and_names_the_rest(trained, tmp_path):
     done = alexnet(*arguments, "json")
     rows = [json.loads(line) for line in done.stdout.splitlines()]
     assert [(row["image"], row.get("error")) for row in rows] == [
-        (f"{tmp_path}/named.png", f"{tmp_path}/named.png is a pipe, not a file"),
+        (f"{tmp_path}/named.png", "not_a_file: a folder, a pipe, a socket or a device"),
         (f"{folder}/a/1\x1b[2J.png", None),
         (f"{folder}/a/pipe.png", "not_a_file: a pipe, a socket or a device"),
         (f"{folder}/b/1\x1b[2J.png", None),
