@@ -52,6 +52,10 @@ class Made(Split):
         """N classes, evenly drawn."""
         return np.random.default_rng(1).integers(0, self.classes, len(self))
 
+    def name(self, index: int) -> str:
+        """What the image would be called."""
+        return f"made-{index}"
+
     def gather(self, indices: Any, out: NDArray[np.uint8] | None = None) -> NDArray[np.uint8]:
         """Copy the records at these places: uint8 N record…"""
         return np.take(self.different, indices, axis=0, out=out, mode="wrap")
@@ -61,9 +65,9 @@ def made_pack(images: int, size: int = 256, pixels: Format = "yuv420") -> Pack:
     """A pack that is nowhere on disk, with 1000 classes."""
     split = Made(Path("made"), record_shape(size, pixels), ("made",), (images,))
     classes, axes = tuple(map(str, range(Made.classes))), (np.eye(3), np.full(3, 50.0))
-    facts = {"fit": "crop"}
+    facts, source = {"fit": "crop"}, {"kind": "made", "path": "made"}
     pack = Pack(
-        Path("made"), size, pixels, classes, None, *axes, "made", {}, {"train": split}, facts
+        Path("made"), size, pixels, classes, None, *axes, "made", source, {"train": split}, facts
     )
     pack.__dict__["mean"] = np.full((size, size, 3), 128, np.float32)  # which would be read
     return pack
