@@ -57,7 +57,7 @@ def straight(tiny_pack, quick, tmp_path):
 
 
 def test_a_small_network_learns_the_pictures(tiny_pack, quick, tmp_path):
-    recipe = dataclasses.replace(quick, epochs=12)
+    recipe = dataclasses.replace(quick, epochs=12, learning_rate=0.005)
     outcome = train(tiny_pack, tmp_path / "run", recipe, device="cpu")
     assert outcome.position.history[-1]["val_top1"] < 0.4
     assert outcome.position.history[-1]["seen"] == 60
