@@ -201,7 +201,7 @@ def test_a_convolution_is_the_same_in_all_ways(tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [1, 2])
 def test_both_calls_run_dry_on_a_cpu(number, gpu, tmp_path):
-    done = call(number, "", tmp_path, timeout=600)
+    done = call(number, "", tmp_path, timeout=1200)
     assert done.returncode == 0, done.stdout + done.stderr
     summary = json.loads((tmp_path / f"summary-{number}.json").read_text())
     assert [part["ended"] for part in summary.values()] == ["done"] * len(gpu.CALLS[number])
