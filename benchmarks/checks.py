@@ -168,7 +168,7 @@ class Stop(Screen):
 
 SMALL = Recipe(network="cifar", crop=28, pixel_scale=1 / 64, epochs=2)
 FULL = Recipe(pixel_scale=1 / 64, epochs=1)
-STOPPED_AT = 4
+STOPPED_AT = 2
 """The step after which a training is stopped, in the middle of an epoch."""
 
 
@@ -199,7 +199,7 @@ def trained(
 ) -> None:
     """Train on made-up records, as the program does it, until the step `stop`."""
     size = 32 if recipe.crop < 32 else 256
-    pack = made_pack((STOPPED_AT + 2) * recipe.batch_size + 1, size=size, pixels="rgb")
+    pack = made_pack((STOPPED_AT + 1) * recipe.batch_size + 1, size=size, pixels="rgb")
     screen = Stop(stop)
     train(pack, run, recipe, device=device, log_seconds=0, screen=screen, resume=resume)
 
