@@ -164,6 +164,7 @@ def test_any_file_gives_data_or_an_error(copy, file):
         ({"splits": {"../x": {}}}, "damaged"),
         ({"version": "x"}, "version is"),
         ({"version": 10**300}, "has version"),
+        ({"version": 10**400}, "has version"),
     ],
 )
 def test_the_error_names_the_field(copy, change, message):
@@ -172,6 +173,15 @@ def test_the_error_names_the_field(copy, change, message):
     with pytest.raises(ValueError, match=message) as caught:
         _ = open_pack(copy).splits["train"].labels
     assert "pack again" in str(caught.value).lower()
+
+
+def test_an_error_that_is_no_damage_is_not_called_damage(original, monkeypatch):
+    def half_imported(*arguments, **options):
+        raise AttributeError("partially initialized module 'numpy' has no attribute 'array'")
+
+    monkeypatch.setattr("alexnet.data.dataset.np.array", half_imported)  # as Ctrl-C leaves it
+    with pytest.raises(AttributeError):
+        open_pack(original.path)
 
 
 @pytest.mark.parametrize("file", ["train/../val/images-00000.npy", "/etc/passwd", "val/x.npy"])

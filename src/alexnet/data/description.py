@@ -157,8 +157,8 @@ def check_description(raw: Any, path: Path) -> dict[str, Any]:
         raise ValueError(f"{path} does not describe a pack: pack again")
     if (version := raw.get("version")) != VERSION and type(version) is int and version > 0:
         raise ValueError(
-            f"{path.parent} has version {version:.6g} of the format, this program reads {VERSION}: "
-            "pack again, or use the version of the program that made it"
+            f"{path.parent} has version {str(version)[:9]} of the format, this program reads "
+            f"{VERSION}: pack again, or use the version of the program that made it"
         )
     facts = _known(raw, PackFacts)
     if isinstance(facts.get("source"), dict):
