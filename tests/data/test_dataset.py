@@ -136,3 +136,12 @@ def test_any_name_survives_on_one_line(name):
     assert unescape(line) == name
     assert len(line.splitlines()) <= 1
     line.encode()
+
+
+def test_a_fault_of_the_program_is_not_called_damage(original, monkeypatch):
+    def half_imported(*arguments):
+        raise AttributeError("partially initialized module 'numpy' has no attribute 'array'")
+
+    monkeypatch.setattr("alexnet.data.dataset.np.array", half_imported)
+    with pytest.raises(AttributeError, match="partially initialized"):
+        open_pack(original.path)

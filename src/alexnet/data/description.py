@@ -155,10 +155,11 @@ def check_description(raw: Any, path: Path) -> dict[str, Any]:
     """
     if not isinstance(raw, dict) or raw.get("format") != FORMAT:
         raise ValueError(f"{path} does not describe a pack: pack again")
-    if (version := raw.get("version")) != VERSION and type(version) is int and version > 0:
+    version = raw.get("version")
+    if type(version) is int and VERSION < version < 1 << 53:
         raise ValueError(
-            f"{path.parent} has version {str(version)[:9]} of the format, this program reads "
-            f"{VERSION}: pack again, or use the version of the program that made it"
+            f"{path.parent} has version {version} of the format, this program reads {VERSION}: "
+            "pack again, or use the version of the program that made it"
         )
     facts = _known(raw, PackFacts)
     if isinstance(facts.get("source"), dict):

@@ -102,7 +102,7 @@ class Packing:
         items = iter(self.source.entries(split))
         for item in itertools.islice(items, state.position):
             seen.pass_by(*identity(item, None))
-        if seen.chain != state.chain:
+        if (seen.position, seen.chain) != (state.position, state.chain):
             raise OtherPack(changed(self.source, self.out), self.out)
         return items
 
