@@ -11,7 +11,6 @@ says nothing about a GPU.
 
 from __future__ import annotations
 
-import json
 import multiprocessing
 import os
 import signal
@@ -39,7 +38,7 @@ from alexnet.learn.step import Step, stepper
 from alexnet.learn.train import fresh, train
 from alexnet.nets.layers import set_key
 from alexnet.recipe import Recipe
-from interleave import machine, options
+from interleave import machine, options, write_json
 from made import made_pack
 
 Check = tuple[str, float, float]
@@ -208,26 +207,32 @@ def trained(
 CHECKS = {"kernels": kernels, "crops": crops, "steps": steps, "homes": homes, "resumed": resumed}
 
 
+def guarded(name: str, checks: Iterator[Check]) -> Iterator[Check]:
+    """The checks; one that raises an error is wrong, and the other groups still run."""
+    try:
+        yield from checks
+    except Exception as error:  # noqa: BLE001 - the other checks still have something to say
+        yield f"{name}: {type(error).__name__}: {error}"[:300], float("inf"), 0.0
+
+
 def main() -> None:
     parser = options(__doc__, images=16)
     args = parser.parse_args()
     rows, failed = [], 0
     for name, check in CHECKS.items():
         began = time.perf_counter()
-        try:
-            found = list(check(args.device, args.images))
-        except Exception as error:  # noqa: BLE001 - the other checks still have something to say
-            found = [(f"{name}: {type(error).__name__}: {error}"[:300], float("inf"), 0.0)]
-        for words, worst, allowed in found:
+        for words, worst, allowed in guarded(name, check(args.device, args.images)):
             good = worst <= allowed
             failed += not good
             print(f"{'right' if good else 'WRONG'}  {worst:9.1e} of {allowed:.0e}  {words}")
+            rows.append({"what": words, "difference": worst, "allowed": allowed})
+            if args.json:
+                finished = {"finished": False, "failed": failed, "rows": rows}
+                write_json(args.json, {**machine(args.device), **finished})
         print(f"  {name}: {time.perf_counter() - began:.1f} s", flush=True)
-        rows += [{"what": w, "difference": d, "allowed": a} for w, d, a in found]
     if args.json:
-        args.json.parent.mkdir(parents=True, exist_ok=True)
-        facts = {**machine(args.device), "failed": failed, "rows": rows}
-        args.json.write_text(json.dumps(facts, indent=1) + "\n")
+        facts = {"finished": True, "failed": failed, "rows": rows}
+        write_json(args.json, {**machine(args.device), **facts})
     sys.exit(f"{failed} of {len(rows)} checks failed" if failed else 0)
 
 

@@ -16,25 +16,29 @@ import time
 
 import torch
 
-from alexnet.data.homes import ROOM_FOR_TRAINING
 from alexnet.data.pixels import record_shape
-from interleave import Contestant, memory, options, report, table, verdict
-from made import Training, made_pack
+from alexnet.learn import devices
+from alexnet.learn.memory import training_memory
+from alexnet.recipe import Recipe
+from interleave import Contestant, keeper, memory, options, report, table, verdict
+from made import Made, Training, made_pack
 
 IMAGENET, EPOCHS = 1_281_167, 90
 ON_CPU = 512
-NETWORK = 2 << 30
-"""Bytes for the weights, which are on the GPU before the records are."""
+CONTEXT = 1 << 30
+"""Bytes of a GPU that CUDA's libraries take when they are first used."""
 TARGET_MINUTES = 35.0
 
 
-def as_many_as_fit(device: str, pixels: str) -> int:
+def as_many_as_fit(device: str, pixels: str, batch: int) -> int:
     """All of ILSVRC-2012 where there is room, else what there is room for."""
     if not device.startswith("cuda"):
         return ON_CPU
+    precision = devices.machine(device).precision
+    taken = training_memory(Recipe(batch_size=batch), Made.classes, precision).whole + CONTEXT
     free, _ = torch.cuda.mem_get_info()
     (record,) = record_shape(256, "yuv420")
-    room = (free - ROOM_FOR_TRAINING - NETWORK) // (record if pixels == "yuv420" else 2 * record)
+    room = (free - taken) // (record if pixels == "yuv420" else 2 * record)
     return max(1, min(IMAGENET, room))
 
 
@@ -46,6 +50,14 @@ def seconds_of(training: Training, epoch: int, start: int = 0) -> float:
     if not math.isfinite(last):
         raise RuntimeError(f"the loss became {last}: what was timed is no training")
     return seconds
+
+
+def memory_beside_records(training: Training, batch: int) -> dict[str, int]:
+    """Bytes of the GPU that training was counted to take, and what it took at most."""
+    counted = training_memory(Recipe(batch_size=batch), Made.classes, training.machine.precision)
+    records = getattr(training.batches.home, "records", None)
+    resident = records.nbytes if isinstance(records, torch.Tensor) else 0
+    return {"counted": counted.whole, "taken": torch.cuda.max_memory_reserved() - resident}
 
 
 def duration(seconds: float) -> str:
@@ -72,22 +84,32 @@ def told(found: Contestant, training: Training, images: int) -> list[str]:
 
 def main() -> None:
     parser = options(__doc__, batch=128, rounds=1, images=0)
+    parser.add_argument("--resident", choices=("auto", "yes", "no"), default="auto")
     parser.add_argument("--pixels", choices=("yuv420", "rgb"), default="yuv420")
     args = parser.parse_args()
-    images = args.images or as_many_as_fit(args.device, args.pixels)
-    training = Training(args.device, args.batch, made_pack(images, pixels=args.pixels))
+    images = args.images or as_many_as_fit(args.device, args.pixels, args.batch)
+    pack = made_pack(images, pixels=args.pixels)
+    training = Training(args.device, args.batch, pack, args.resident)
     steps = len(training.batches)
     seconds_of(training, 0, max(0, steps - 3))  # warms up, the short last batch too
     found = Contestant(f"{training.recipe.network}, batch {args.batch}", Training)
+    facts = {"batch": args.batch, "images": images, "home": training.home}
+    facts |= {"seconds_to_fill": training.seconds_to_fill}
+    keep = keeper(args.json, args.device, [found], **facts)
     for number in range(args.rounds):
         found.rates.append(images / seconds_of(training, 1 + number))
+        keep()
     peaks = memory(args.device)
     found.peak_resident, found.peak_device = peaks["resident"], peaks["device"]
     lines = told(found, training, images)
     if args.device.startswith("cuda"):
         minutes = EPOCHS * IMAGENET / statistics.median(found.rates) / 60
         lines.append(verdict("35 minutes ÷ 90 epochs", TARGET_MINUTES / minutes, 1.0))
-    report(args.json, args.device, [found], lines, batch=args.batch, images=images)
+        facts |= memory_beside_records(training, args.batch)
+        lines.append(
+            "memory beside the records: counted {counted:,}, taken {taken:,}".format(**facts)
+        )
+    report(args.json, args.device, [found], lines, **facts)
 
 
 if __name__ == "__main__":

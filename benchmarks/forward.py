@@ -10,7 +10,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from interleave import Contestant, Turn, contest, options, report, table
+from interleave import Contestant, Turn, contest, keeper, options, report, table
 from train_step import CLASSES, EagerPaper
 
 
@@ -49,7 +49,8 @@ def main() -> None:
     parser = options(__doc__, rounds=5, images=64)
     parser.add_argument("--batches", type=int, nargs="*", default=[1, 64])
     args = parser.parse_args()
-    everyone, lines = [], []
+    everyone: list[Contestant] = []
+    lines: list[str] = []
     for batch in args.batches:
         turns = {"batch": batch, "times": max(1, args.images // batch)}
         found = [
@@ -57,9 +58,9 @@ def main() -> None:
             Contestant(f"eager, tuned, batch {batch}", eager, {**turns, "tuned": True}),
             Contestant(f"ours, batch {batch}", ours, turns),
         ]
-        contest(found, args.rounds, args.device)
-        lines += [table(found, found[0]), ""]
         everyone += found
+        contest(found, args.rounds, args.device, keeper(args.json, args.device, everyone))
+        lines += [table(found, found[args.device != "cpu"]), ""]  # tuned is the reference on a GPU
     report(args.json, args.device, everyone, lines, batches=args.batches)
 
 

@@ -1,10 +1,14 @@
-"""Everything that has to be measured on a GPU, within ten minutes, from the source tree alone.
+"""Everything that has to be measured on a GPU, in two calls of less than ten minutes each.
 
-python benchmarks/gpu.py --out results      # on the machine with the GPU; nothing to install
-python benchmarks/gpu.py --dry --out tmp    # the same scripts on a CPU, with the tiniest sizes
+python benchmarks/gpu.py --call 1 --out results    # on the machine with the GPU
+python benchmarks/gpu.py --call 2 --out results
+python benchmarks/gpu.py --call 1 --dry --out tmp  # the same scripts on a CPU, with tiny sizes
 
-First the checks, then one benchmark after the other, each in a process with a time limit. Every
-one that finishes leaves a JSON file in the folder; `summary.json` says how each ended.
+Nothing has to be installed: the source tree is enough. The first call begins with the checks. Then
+come the benchmarks, each in a process with a time limit. Each writes what it measures as it goes,
+so a part that is stopped leaves the rows it has. A call leaves two files, written anew after every
+part: `summary-1.json` says how each part ended and what it printed, `results-1.tar.gz` holds the
+JSON files and the whole output of all parts.
 """
 
 from __future__ import annotations
@@ -13,8 +17,11 @@ import argparse
 import json
 import os
 import signal
+import statistics
 import subprocess
 import sys
+import tarfile
+import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +29,10 @@ from typing import Any
 
 HERE = Path(__file__).resolve().parent
 BATCHES = [128, 256, 512, 1024, 2048]
+MINUTES = 9.4
+"""Of a call: the most that a command may take is often ten minutes."""
+LINES = 60
+"""The last lines of a part's output that the summary has."""
 
 
 @dataclass(frozen=True)
@@ -35,86 +46,145 @@ class Part:
     seconds: float
 
 
-PARTS = [
-    Part("checks", "checks.py", "--images 16", "--images 2", 120),
-    Part(
-        "data",
-        "train_step.py",
-        f"--data --batch 128 --steps 64 --rounds 5 --batches {' '.join(map(str, BATCHES))}",
-        "--data --batch 2 --steps 1 --rounds 1 --batches 2",
-        170,
-    ),
-    Part("epoch", "epoch.py", "--batch {best}", "--batch {best} --images 5", 150),
-    Part("epoch-128", "epoch.py", "--batch 128 --images 200000", "--batch 2 --images 3", 80),
-    Part(
-        "train_step",
-        "train_step.py",
-        "--batch 128 --steps 20 --rounds 8 "
-        "--only eager compiled torchvision tuned ours ours-compiled product",
-        "--batch 2 --rounds 1 --only ours product",
-        140,
-    ),
-    Part("kernels", "kernels.py", "", "--batch 1 --rounds 1", 90),
-    Part("small", "small.py", "--steps 50", "--batch 2 --steps 1 --rounds 1", 80),
-    Part(
-        "forward",
-        "forward.py",
-        "--batches 64 1024 --images 4096",
-        "--batches 2 --images 2 --rounds 1",
-        100,
-    ),
-    Part(
-        "kernels-float32", "kernels.py", "--dtype float32 --batch 256", "--batch 1 --rounds 1", 60
-    ),
-]
+CALLS: dict[int, list[Part]] = {
+    1: [
+        Part("checks", "checks.py", "--images 16", "--images 2", 135),
+        Part(
+            "data",
+            "train_step.py",
+            f"--data --batch 128 --steps 64 --rounds 4 --batches {' '.join(map(str, BATCHES))}",
+            "--data --batch 2 --steps 1 --rounds 1 --batches 2",
+            175,
+        ),
+        Part("epoch", "epoch.py", "--batch {best}", "--batch {best} --images 5", 95),
+        Part("epoch-128", "epoch.py", "--batch 128 --images 200000", "--batch 2 --images 3", 45),
+        Part(
+            "streamed",
+            "epoch.py",
+            "--batch {best} --images 200000 --resident no",
+            "--batch 2 --images 3 --resident no",
+            45,
+        ),
+        Part(
+            "forward",
+            "forward.py",
+            "--batches 1024 --images 4096 --rounds 3",
+            "--batches 2 --images 2 --rounds 1",
+            60,
+        ),
+    ],
+    2: [
+        Part(
+            "train_step",
+            "train_step.py",
+            "--batch 128 --steps 20 --rounds 5 --only eager-bf16 ours eager tuned product",
+            "--batch 2 --rounds 1 --only ours product",
+            140,
+        ),
+        Part("layers", "layers.py", "--batch 128 --rounds 4", "--batch 1 --rounds 1", 75),
+        Part("kernels", "kernels.py", "--rounds 4", "--batch 1 --rounds 1", 65),
+        Part("small", "small.py", "--steps 50 --rounds 4", "--batch 2 --steps 1 --rounds 1", 70),
+        Part(
+            "compiled",
+            "train_step.py",
+            "--batch 128 --steps 20 --rounds 4 --only eager-bf16 compiled-bf16 ours-compiled",
+            "--batch 2 --rounds 1 --only ours",
+            160,
+        ),
+        Part(
+            "kernels-float32",
+            "kernels.py",
+            "--dtype float32 --batch 256 --rounds 4",
+            "--batch 1 --rounds 1",
+            45,
+        ),
+    ],
+}
 
 
 class Session:
-    """The parts that have run, and the time that is left."""
+    """The parts of a call that have run, and the time that is left."""
 
-    def __init__(self, out: Path, device: str, minutes: float) -> None:
-        self.out, self.device = out, device
+    def __init__(self, call: int, out: Path, parts: Path, device: str, minutes: float) -> None:
+        self.call, self.out, self.device = call, out, device
+        self.parts = parts
+        """Where the parts write, outside the folder of results: see `save`."""
         self.end = time.monotonic() + 60 * minutes
         self.ended: dict[str, dict[str, Any]] = {}
 
     def run(self, part: Part, dry: bool) -> None:
-        """Run a part to its end or to its limit, whichever comes first."""
+        """Run a part to its end or to its limit, whichever comes first, and save what is there."""
         options = (part.dry if dry else part.full).format(best=2 if dry else self.best())
-        common = f"--device {self.device} --json {self.out / part.name}.json"
+        common = f"--device {self.device} --json {self.parts / part.name}.json"
         left = min(part.seconds, self.end - time.monotonic())
         print(f"\n== {part.name}: {part.script} {options}", flush=True)
         began = time.monotonic()
         words = [*options.split(), *common.split()]
-        how = limited([sys.executable, str(HERE / part.script), *words], left)
-        seconds = time.monotonic() - began
-        self.ended[part.name] = {"ended": how, "seconds": round(seconds, 1), "options": options}
-        (self.out / "summary.json").write_text(json.dumps(self.ended, indent=1) + "\n")
+        log = self.parts / f"{part.name}.txt"
+        how = limited([sys.executable, str(HERE / part.script), *words], left, log)
+        printed = log.read_text(errors="replace") if log.exists() else ""
+        print(printed, end="")
+        self.ended[part.name] = {
+            "ended": how,
+            "seconds": round(time.monotonic() - began, 1),
+            "options": options,
+            "printed": printed.splitlines()[-LINES:],
+        }
+        self.save()
+
+    def save(self) -> None:
+        """Write the summary, and one archive of all results: two files, however many parts."""
+        summary = json.dumps(self.ended, indent=1, ensure_ascii=False)
+        replace_file(self.out / f"summary-{self.call}.json", summary.encode() + b"\n")
+        packed = self.parts / "all.tar.gz"
+        with tarfile.open(packed, "w:gz") as archive:
+            for path in sorted(self.parts.iterdir()):
+                if path.suffix in (".json", ".txt"):
+                    archive.add(path, f"call-{self.call}/{path.name}")
+        replace_file(self.out / f"results-{self.call}.tar.gz", packed.read_bytes())
 
     def best(self) -> int:
         """The best batch size that was found, or what usually is."""
         try:
-            rows = json.loads((self.out / "data.json").read_text())["median"]
+            rows = json.loads((self.parts / "data.json").read_text())["rows"]
         except (OSError, ValueError, KeyError):
             return BATCHES[-2]
-        mine = {name: rate for name, rate in rows.items() if name.startswith("ours")}
-        return int(max(mine, key=mine.__getitem__).split()[-1]) if mine else BATCHES[-2]
+        mine = {
+            int(row["name"].split()[-1]): statistics.median(row["images_per_second"])
+            for row in rows
+            if row["name"].startswith("ours") and row["images_per_second"]
+        }
+        return max(mine, key=mine.__getitem__) if mine else BATCHES[-2]
 
 
-def limited(command: list[str], seconds: float) -> str:
-    """How a command ended, together with all processes that it has started."""
+def replace_file(path: Path, content: bytes) -> None:
+    """Write a file in one piece even if the program is killed meanwhile."""
+    partial = path.with_name(f"{path.name}.partial")
+    partial.write_bytes(content)
+    partial.replace(path)
+
+
+def limited(command: list[str], seconds: float, log: Path) -> str:
+    """How a command ended, and with it all that it started. Its output goes into the file `log`."""
     if seconds <= 0:
         return "not started: no time left"
     source = str(HERE.parent / "src")
     path = os.pathsep.join(filter(None, [source, os.environ.get("PYTHONPATH")]))
-    process = subprocess.Popen(
-        command, env={**os.environ, "PYTHONPATH": path}, start_new_session=True
-    )
-    try:
-        code = process.wait(seconds)
-    except subprocess.TimeoutExpired:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-        return f"stopped after {seconds:.0f} s"
+    environment = {**os.environ, "PYTHONPATH": path, "PYTHONUNBUFFERED": "1"}
+    with open(log, "wb") as output:
+        process = subprocess.Popen(
+            command,
+            env=environment,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+        try:
+            code = process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+            return f"stopped after {seconds:.0f} s"
     return "done" if code == 0 else f"failed ({code})"
 
 
@@ -122,17 +192,21 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
+    parser.add_argument("--call", type=int, choices=CALLS, required=True)
     parser.add_argument("--out", type=Path, default=HERE / "results" / "gpu")
     parser.add_argument("--dry", action="store_true", help="on the CPU, with tiny sizes")
-    parser.add_argument("--only", nargs="*", choices=[part.name for part in PARTS])
-    parser.add_argument("--minutes", type=float, default=9.7)
+    names = [part.name for parts in CALLS.values() for part in parts]
+    parser.add_argument("--only", nargs="*", choices=names, help="these parts of the call")
+    parser.add_argument("--minutes", type=float, default=MINUTES, help="of the whole call")
     args = parser.parse_args()
     args.out = args.out.resolve()
     args.out.mkdir(parents=True, exist_ok=True)
-    session = Session(args.out, "cpu" if args.dry else "cuda", args.minutes)
-    for part in PARTS:
-        if part.name in (args.only or [part.name]):
-            session.run(part, args.dry)
+    device = "cpu" if args.dry else "cuda"
+    with tempfile.TemporaryDirectory() as parts:
+        session = Session(args.call, args.out, Path(parts), device, args.minutes)
+        for part in CALLS[args.call]:
+            if part.name in (args.only or [part.name]):
+                session.run(part, args.dry)
     print("\n== summary")
     for name, how in session.ended.items():
         print(f"{name:<18}{how['seconds']:>7.1f} s  {how['ended']}")

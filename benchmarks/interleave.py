@@ -1,13 +1,15 @@
 """Time contestants fairly on a machine that is not quiet.
 
 Every contestant lives in a process of its own, so that its memory and allocator are its own, and
-they take turns: A B C, A B C, … A round's ratio compares runs that stood next to each other.
+they take turns: A B C, A B C, … A round's ratio compares runs that stood next to each other. On a
+GPU a turn is repeated until it takes TURN_SECONDS, because clocks need a while to settle there.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import math
 import multiprocessing
 import os
 import resource
@@ -28,6 +30,8 @@ from alexnet.learn.devices import processor
 Turn = Callable[[], int]
 """Does some work and returns how many images it was. If it has a `ready`, that is called first,
 before the clock starts."""
+TURN_SECONDS = 3.0
+"""At least so long is a turn on a GPU; a turn on a CPU is as long as its options make it."""
 
 
 @dataclass
@@ -86,17 +90,31 @@ def _work(pipe: Connection, prepare: Callable[..., Turn], options: Any, device: 
         ready = getattr(turn, "ready", lambda: None)
         ready()
         turn()
+        on_gpu, times = device.startswith("cuda"), 1
+        if on_gpu:
+            ready()
+            times = times_for(TURN_SECONDS, timed(turn, device)[1])
         pipe.send(memory(device))
         while pipe.recv() == "go":
             ready()
-            _wait(device)
-            began = time.perf_counter()
-            images = turn()
-            _wait(device)
-            seconds = time.perf_counter() - began
+            images, seconds = timed(turn, device, times)
             pipe.send({"rate": images / seconds, **memory(device)})
     except Exception as error:  # noqa: BLE001 - a contestant that cannot run is a row that says so
         pipe.send({"error": f"{type(error).__name__}: {error}".splitlines()[0][:90]})
+
+
+def timed(turn: Turn, device: str, times: int = 1) -> tuple[int, float]:
+    """The images of a turn that is taken so many times, and the seconds until all is done."""
+    _wait(device)
+    began = time.perf_counter()
+    images = sum(turn() for _ in range(times))
+    _wait(device)
+    return images, time.perf_counter() - began
+
+
+def times_for(least: float, once: float) -> int:
+    """How often something that takes `once` seconds has to be done to take at least so many."""
+    return max(1, math.ceil(least / max(once, 1e-6)))
 
 
 def _wait(device: str) -> None:
@@ -120,8 +138,13 @@ def _peak_of(pid: int | None) -> int:
     return sum(1024 * int(line.split()[1]) for line in lines if line.startswith("VmHWM"))
 
 
-def contest(contestants: list[Contestant], rounds: int, device: str) -> None:
-    """Start everyone, then give each a turn in every round."""
+def contest(
+    contestants: list[Contestant],
+    rounds: int,
+    device: str,
+    keep: Callable[[], None] = lambda: None,
+) -> None:
+    """Start everyone, then give each a turn in every round. After each round call `keep`."""
     with ExitStack() as started:
         for contestant in contestants:
             started.callback(contestant.stop)
@@ -129,11 +152,12 @@ def contest(contestants: list[Contestant], rounds: int, device: str) -> None:
         for _ in range(rounds):
             for contestant in contestants:
                 contestant.turn()
+            keep()
 
 
 def ratio(one: Contestant, other: Contestant) -> tuple[float, float, float]:
     """one/other, round by round: median, least, most."""
-    pairs = [a / b for a, b in zip(one.rates, other.rates, strict=True)]
+    pairs = [a / b for a, b in zip(one.rates, other.rates, strict=False)]  # one may have died
     return statistics.median(pairs), min(pairs), max(pairs)
 
 
@@ -188,6 +212,18 @@ def report(
 ) -> None:
     """Print the lines, and write everything to `path` if there is one."""
     print("\n".join(lines), flush=True)
+    write_rows(path, device, contestants, printed=lines, finished=True, **more)
+
+
+def keeper(
+    path: Path | None, device: str, contestants: list[Contestant], **more: Any
+) -> Callable[[], None]:
+    """What to call after a round, so that a benchmark that is stopped leaves what it measured."""
+    return lambda: write_rows(path, device, contestants, finished=False, **more)
+
+
+def write_rows(path: Path | None, device: str, contestants: list[Contestant], **more: Any) -> None:
+    """Write what has been measured of everyone, and where, if there is a file to write to."""
     if path is None:
         return
     rows = [
@@ -200,6 +236,12 @@ def report(
         }
         for c in contestants
     ]
-    found = {**machine(device), **more, "rows": rows, "printed": lines}
+    write_json(path, {**machine(device), **more, "rows": rows})
+
+
+def write_json(path: Path, found: dict[str, Any]) -> None:
+    """Write a JSON file, in one piece even if the program is killed meanwhile."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(found, indent=1) + "\n")
+    partial = path.with_suffix(".partial")
+    partial.write_text(json.dumps(found, indent=1) + "\n")
+    partial.replace(path)

@@ -11,7 +11,6 @@ stands below the table.
 from __future__ import annotations
 
 import copy
-import json
 import resource
 import statistics
 import time
@@ -30,8 +29,10 @@ from alexnet.kernels.maps import channels_last, pooled_size
 from alexnet.learn.devices import keep_memory
 from alexnet.nets.layers import Convolution, Strided, by_depth, round_up
 from alexnet.nets.local import Local
-from interleave import machine, options
+from interleave import machine, options, times_for, write_json
 
+LEAST_ON_GPU = 0.1
+"""Seconds of a turn there: hundreds of launches, so that starting the first does not count."""
 KERNEL, FORMULA, PLAIN, LAST = "ours", "formula", "PyTorch, NCHW", "PyTorch, channels_last"
 
 
@@ -221,13 +222,14 @@ def cases(batch: int, dtype: torch.dtype) -> list[Case]:
     ]
 
 
-def timed(work: Callable[[], Any]) -> float:
-    """Seconds of one turn, with everything that it put on the device done."""
+def timed(work: Callable[[], Any], times: int = 1) -> float:
+    """Seconds of one of so many turns, with everything that they put on the device done."""
     wait()
     began = time.perf_counter()
-    work()
+    for _ in range(times):
+        work()
     wait()
-    return time.perf_counter() - began
+    return (time.perf_counter() - began) / times
 
 
 def wait() -> None:
@@ -247,9 +249,11 @@ def measure(case: Case, rounds: int) -> None:
             continue
         case.peak_device[name] = torch.cuda.max_memory_allocated() if DEVICE == "cuda" else 0
         case.seconds[name] = []
+    least = LEAST_ON_GPU if DEVICE == "cuda" else 0.0
+    times = {name: times_for(least, timed(work)) for name, work in case.ways.items() if least}
     for _ in range(rounds):
         for name, work in case.ways.items():
-            case.seconds[name].append(timed(work))
+            case.seconds[name].append(timed(work, times.get(name, 1)))
 
 
 def rows(case: Case) -> list[str]:
@@ -287,21 +291,23 @@ def main() -> None:
     found = cases(chosen.batch or (512 if cuda else 16), dtype)
     print(f"{str(dtype)[6:]}, {torch.get_num_threads()} threads")
     print(f"{'':<28}{'µs an image':>30}{'× ours':>10}{'GB/s':>9}{'  device' if cuda else ''}")
-    for case in found:
+    for number, case in enumerate(found, 1):
         measure(case, chosen.rounds)
         print("\n".join(rows(case)), flush=True)
+        if chosen.json:
+            write(chosen.json, found[:number], dtype=str(dtype), finished=False)
     copied = copy_rate(chosen.rounds)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     print(f"copying: {copied:.1f} GB/s; peak resident: {peak / 2**30:.2f} GiB")
     if chosen.json:
-        write(chosen.json, found, dtype=str(dtype), copy_gb_per_second=copied, peak_resident=peak)
+        more = {"copy_gb_per_second": copied, "peak_resident": peak, "finished": True}
+        write(chosen.json, found, dtype=str(dtype), **more)
 
 
 def write(path: Any, found: list[Case], **more: Any) -> None:
     names = "name", "images", "bytes", "seconds", "peak_device"
     numbers = [{name: getattr(case, name) for name in names} for case in found]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps({**machine(DEVICE), **more, "rows": numbers}, indent=1) + "\n")
+    write_json(path, {**machine(DEVICE), **more, "rows": numbers})
 
 
 DEVICE = "cpu"

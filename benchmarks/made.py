@@ -18,6 +18,8 @@ from alexnet.data.batches import Batches
 from alexnet.data.dataset import Pack, Split
 from alexnet.data.pixels import Format, record_shape
 from alexnet.learn import devices
+from alexnet.learn.devices import Residence
+from alexnet.learn.memory import room_for_steps
 from alexnet.learn.sgd import SGD
 from alexnet.learn.step import stepper
 from alexnet.learn.train import fresh, step_seed
@@ -52,6 +54,11 @@ class Made(Split):
         """N classes, evenly drawn."""
         return np.random.default_rng(1).integers(0, self.classes, len(self))
 
+    @functools.cached_property
+    def names(self) -> list[str]:
+        """N names, the numbers of the records."""
+        return list(map(str, range(len(self))))
+
     def gather(self, indices: Any, out: NDArray[np.uint8] | None = None) -> NDArray[np.uint8]:
         """Copy the records at these places: uint8 N record…"""
         return np.take(self.different, indices, axis=0, out=out, mode="wrap")
@@ -61,9 +68,9 @@ def made_pack(images: int, size: int = 256, pixels: Format = "yuv420") -> Pack:
     """A pack that is nowhere on disk, with 1000 classes."""
     split = Made(Path("made"), record_shape(size, pixels), ("made",), (images,))
     classes, axes = tuple(map(str, range(Made.classes))), (np.eye(3), np.full(3, 50.0))
-    facts = {"fit": "crop"}
+    facts, source = {"fit": "crop"}, {"kind": "made", "path": "made"}
     pack = Pack(
-        Path("made"), size, pixels, classes, None, *axes, "made", {}, {"train": split}, facts
+        Path("made"), size, pixels, classes, None, *axes, "made", source, {"train": split}, facts
     )
     pack.__dict__["mean"] = np.full((size, size, 3), 128, np.float32)  # which would be read
     return pack
@@ -72,8 +79,10 @@ def made_pack(images: int, size: int = 256, pixels: Format = "yuv420") -> Pack:
 class Training:
     """The product's own network, batches, step and update, without log, checkpoints, validation."""
 
-    def __init__(self, device: str, batch: int, pack: Pack, **changes: Any) -> None:
-        self.machine = devices.machine(device)
+    def __init__(
+        self, device: str, batch: int, pack: Pack, resident: Residence = "auto", **changes: Any
+    ) -> None:
+        self.machine = devices.machine(device, resident=resident)
         recipe = Recipe(batch_size=batch, initialization="variance", pixel_scale=1 / 64)
         self.recipe = replace(recipe, **changes)
         self.network = fresh(self.recipe, len(pack.classes)).train()
@@ -81,7 +90,8 @@ class Training:
         self.sgd = SGD(self.network, self.recipe)
         self.how = Preprocessing.of(pack, self.recipe).to(self.machine.device)
         began = time.perf_counter()
-        self.batches = Batches(pack.splits["train"], self.how, self.recipe, self.machine)
+        room = room_for_steps(self.recipe, len(pack.classes), self.machine)
+        self.batches = Batches(pack.splits["train"], self.how, self.recipe, self.machine, room)
         self.seconds_to_fill = time.perf_counter() - began
         shape = batch, 3, self.recipe.crop, self.recipe.crop
         self.step = stepper(self.network, self.machine, shape)

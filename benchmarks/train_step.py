@@ -19,7 +19,17 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from alexnet.learn.devices import Precision
-from interleave import Contestant, Turn, contest, options, ratio, report, table, verdict
+from interleave import (
+    Contestant,
+    Turn,
+    contest,
+    keeper,
+    options,
+    ratio,
+    report,
+    table,
+    verdict,
+)
 
 CLASSES = 1000
 PAPER_BATCH = 128
@@ -104,6 +114,16 @@ def paper_eager(device: str, batch: int, steps: int) -> Turn:
 
 def paper_compiled(device: str, batch: int, steps: int) -> Turn:
     return stepper(torch.compile(EagerPaper()), device, batch, tuned=False, steps=steps)  # type: ignore[arg-type]
+
+
+def paper_bf16(device: str, batch: int, steps: int) -> Turn:
+    """Eager PyTorch as one tunes it for a GPU: the reference there."""
+    return stepper(EagerPaper(), device, batch, tuned=True, steps=steps, autocast=True)
+
+
+def paper_bf16_compiled(device: str, batch: int, steps: int) -> Turn:
+    network: nn.Module = torch.compile(EagerPaper())  # type: ignore[assignment]
+    return stepper(network, device, batch, tuned=True, steps=steps, autocast=True)
 
 
 def torchvision_plain(device: str, batch: int, steps: int) -> Turn:
@@ -246,6 +266,8 @@ def product(device: str, batch: int, steps: int) -> Turn:
 ENTRIES: dict[str, tuple[str, Callable[..., Turn]]] = {
     "eager": ("paper's network, eager, F.local_response_norm", paper_eager),
     "compiled": ("the same, torch.compile", paper_compiled),
+    "eager-bf16": ("paper's, eager, bf16, channels_last", paper_bf16),
+    "compiled-bf16": ("the same, torch.compile", paper_bf16_compiled),
     "torchvision": ("torchvision's, as it comes (no norm)", torchvision_plain),
     "tuned": ("torchvision's, tuned", torchvision_tuned),
     "keras": ("torchvision's in Keras on TensorFlow", keras),
@@ -254,17 +276,25 @@ ENTRIES: dict[str, tuple[str, Callable[..., Turn]]] = {
     "ours-compiled": ("ours, --compile", ours_compiled),
     "product": ("nothing but products (4096³)", product),
 }
+FOR_GPU = "eager-bf16", "compiled-bf16"
+REFERENCE = {"cpu": "torchvision", "cuda": "eager-bf16"}
+TARGETS = {
+    "cpu": {"eager": 2.7, "torchvision": 1.35, "keras": 1.05, "product": 0.85},
+    "cuda": {"eager-bf16": 2.0, "compiled-bf16": 1.2, "tuned": 1.0, "product": 0.25},
+}
+"""What ours should be, times another: on a GPU set before anything had been measured there."""
 
 
 def beside_others(args: Namespace) -> tuple[list[Contestant], list[str]]:
     """One batch size, images already there: ours beside others'."""
     turns = {"batch": args.batch, "steps": args.steps}
-    found = {key: Contestant(*ENTRIES[key], turns) for key in args.only or ENTRIES}
+    kind = args.device.partition(":")[0]
+    usual = [key for key in ENTRIES if kind != "cpu" or key not in FOR_GPU]
+    found = {key: Contestant(*ENTRIES[key], turns) for key in args.only or usual}
     everyone = list(found.values())
-    contest(everyone, args.rounds, args.device)
-    lines = [table(everyone, found.get("torchvision", everyone[0])), ""]
-    targets = {"eager": 2.7, "torchvision": 1.35, "keras": 1.05, "product": 0.85}
-    for key, target in targets.items():
+    contest(everyone, args.rounds, args.device, keeper(args.json, args.device, everyone, **turns))
+    lines = [table(everyone, found.get(REFERENCE[kind], everyone[0])), ""]
+    for key, target in TARGETS[kind].items():
         if key in found and found[key].rates and "ours" in found and found["ours"].rates:
             median = ratio(found["ours"], found[key])[0]
             lines.append(verdict(f"ours ÷ {found[key].name}", median, target))
@@ -279,7 +309,7 @@ def from_records(args: Namespace) -> tuple[list[Contestant], list[str]]:
         steps = max(1, args.steps * args.batch // batch)
         turns = {"batch": batch, "steps": steps}
         everyone.append(Contestant(f"ours from records, batch {batch}", with_data, turns))
-    contest(everyone, args.rounds, args.device)
+    contest(everyone, args.rounds, args.device, keeper(args.json, args.device, everyone))
     usual_one, *mine = everyone
     lines = [table(everyone, usual_one), ""]
     rates = {c.options["batch"]: statistics.median(c.rates) for c in mine if c.rates}

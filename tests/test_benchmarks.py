@@ -3,12 +3,15 @@
 import dataclasses
 import importlib.util
 import json
+import signal
 import subprocess
 import sys
+import tarfile
 from pathlib import Path
 
 import pytest
 
+from alexnet import nets
 from alexnet.data.pack import pack
 from alexnet.learn.train import train
 from tests.conftest import pictures
@@ -78,26 +81,148 @@ def test_the_errors_of_both_kinds_of_pixels_stand_side_by_side(tiny_pack, tmp_pa
     assert [scores["seen"] for scores in found["errors"].values()] == [60, 60]
 
 
+@pytest.fixture
+def gpu(monkeypatch):
+    """benchmarks/gpu.py as a module."""
+    spec = importlib.util.spec_from_file_location("gpu_benchmarks", BENCHMARKS / "gpu.py")
+    module = importlib.util.module_from_spec(spec)
+    monkeypatch.setitem(sys.modules, spec.name, module)  # where its dataclass looks for itself
+    spec.loader.exec_module(module)
+    return module
+
+
+def call(number: int, options: str, out: Path, timeout: float) -> subprocess.CompletedProcess:
+    """A dry run of benchmarks/gpu.py."""
+    words = ["--call", str(number), "--dry", *options.split(), "--out", str(out)]
+    command = [sys.executable, str(BENCHMARKS / "gpu.py"), *words]
+    return subprocess.run(command, capture_output=True, text=True, timeout=timeout)
+
+
+def unpacked(out: Path, number: int) -> dict[str, bytes]:
+    """The files of an archive of results, by name."""
+    with tarfile.open(out / f"results-{number}.tar.gz") as archive:
+        return {Path(member.name).name: archive.extractfile(member).read() for member in archive}
+
+
+def test_the_parts_of_a_call_fit_into_ten_minutes(gpu):
+    assert gpu.CALLS.keys() == {1, 2}
+    for parts in gpu.CALLS.values():
+        assert sum(part.seconds for part in parts) <= 60 * gpu.MINUTES < 570
+    assert gpu.CALLS[1][0].name == "checks"
+    names = [part.name for parts in gpu.CALLS.values() for part in parts]
+    assert len(set(names)) == len(names)
+
+
+@pytest.mark.parametrize("number", [1, 2])
+def test_every_part_of_a_call_is_run_and_leaves_two_files(number, gpu, tmp_path, monkeypatch):
+    asked = []
+
+    def pretend(command, seconds, log):
+        asked.append(command)
+        log.write_text("a table\n")
+        path = Path(command[command.index("--json") + 1])
+        rows = [
+            {"name": f"ours from records, batch {n}", "images_per_second": [n % 1000]}
+            for n in gpu.BATCHES
+        ]
+        path.write_text(json.dumps({"rows": rows}))
+        return "done"
+
+    monkeypatch.setattr(gpu, "limited", pretend)
+    monkeypatch.setattr(sys, "argv", ["gpu.py", "--call", str(number), "--out", str(tmp_path)])
+    gpu.main()
+    names = [part.name for part in gpu.CALLS[number]]
+    files = {f"summary-{number}.json", f"results-{number}.tar.gz"}
+    assert {path.name for path in tmp_path.iterdir()} == files
+    summary = json.loads((tmp_path / f"summary-{number}.json").read_text())
+    assert list(summary) == names
+    assert all(part["printed"] == ["a table"] for part in summary.values())
+    ends = (".json", ".txt")
+    assert unpacked(tmp_path, number).keys() == {name + end for name in names for end in ends}
+    assert all((BENCHMARKS / Path(command[1]).name).exists() for command in asked)
+    assert all("{" not in " ".join(command) for command in asked)
+    if number == 1:  # the best batch of `data`
+        assert "--batch 512" in " ".join(asked[names.index("epoch")])
+
+
+def test_a_part_that_is_killed_leaves_its_finished_rows(gpu, tmp_path):
+    script = tmp_path / "two_rounds.py"
+    script.write_text(
+        f"import sys; sys.path[:0] = [{str(BENCHMARKS)!r}]\n"
+        "import os, signal; from pathlib import Path; import interleave\n"
+        "one = interleave.Contestant('one', print, rates=[1.0])\n"
+        f"keep = interleave.keeper(Path({str(tmp_path / 'rows.json')!r}), 'cpu', [one], batch=2)\n"
+        "keep(); one.rates.append(2.0); keep(); print('two rounds', flush=True)\n"
+        "one.rates.append(3.0); os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    log = tmp_path / "log.txt"
+    assert gpu.limited([sys.executable, str(script)], 100, log) == f"failed ({-signal.SIGKILL})"
+    assert "two rounds" in log.read_text()
+    found = json.loads((tmp_path / "rows.json").read_text())
+    assert found["rows"][0]["images_per_second"] == [1.0, 2.0]
+    assert (found["finished"], found["batch"]) == (False, 2)
+
+
+def test_a_turn_is_repeated_until_it_is_long_enough(monkeypatch):
+    monkeypatch.syspath_prepend(BENCHMARKS)
+    interleave = importlib.import_module("interleave")
+    counts = [interleave.times_for(3.0, once) for once in (5.0, 3.0, 1.4, 0.001)]
+    assert counts == [1, 1, 3, 3000]
+    images, seconds = interleave.timed(lambda: 7, "cpu", 3)
+    assert images == 21
+    assert seconds >= 0
+
+
+def test_a_pack_of_noise_can_be_trained_on_as_the_program_trains(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(BENCHMARKS)
+    checks, checkpoint = map(importlib.import_module, ("checks", "alexnet.learn.checkpoint"))
+    recipe = dataclasses.replace(
+        checks.SMALL, initialization="variance", schedule="constant", batch_size=2, epochs=1
+    )
+    checks.trained("cpu", recipe, tmp_path / "run")
+    assert checkpoint.load(tmp_path / "run" / "last.safetensors").position.epoch == 1
+
+
+def test_a_convolution_is_the_same_in_all_ways(tmp_path):
+    _, found = run("layers", "--batch 1 --rounds 1", tmp_path / "out.json")
+    ways = [(row["layer"], row["way"]) for row in found["rows"]]
+    grouped = [(f"conv{n}", way) for n in (2, 4, 5) for way in ("grouped", "split", "dense")]
+    assert sorted(ways) == sorted(
+        [("conv1", "dense"), ("conv1", "space to depth"), ("conv3", "dense"), *grouped]
+    )
+    assert all(row["difference"] < 1e-4 for row in found["rows"])
+    once = sum(row["multiply_adds"] for row in found["rows"] if row["way"] == "dense")
+    counted = [layer for layer in nets.layers("alexnet") if layer.name.startswith("conv")]
+    assert once == sum(layer.multiply_adds for layer in counted)
+    assert all(len(row["forward"]) == len(row["both"]) == 1 for row in found["rows"])
+    assert found["finished"]
+
+
 @pytest.mark.slow
-def test_the_checks_for_a_gpu_pass_on_a_cpu_too(tmp_path):
-    words = ["--dry", "--only", "checks", "--out"]
-    command = [sys.executable, str(BENCHMARKS / "gpu.py"), *words, str(tmp_path)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+@pytest.mark.parametrize("number", [1, 2])
+def test_both_calls_run_dry_on_a_cpu(number, gpu, tmp_path):
+    done = call(number, "", tmp_path, timeout=600)
     assert done.returncode == 0, done.stdout + done.stderr
-    found = json.loads((tmp_path / "checks.json").read_text())
-    assert not found["failed"]
-    assert json.loads((tmp_path / "summary.json").read_text())["checks"]["ended"] == "done"
+    summary = json.loads((tmp_path / f"summary-{number}.json").read_text())
+    assert [part["ended"] for part in summary.values()] == ["done"] * len(gpu.CALLS[number])
+    found = {
+        name: json.loads(content)
+        for name, content in unpacked(tmp_path, number).items()
+        if name.endswith(".json")
+    }
+    assert len(found) == len(summary)
+    for results in found.values():
+        assert results["finished"]
+        assert results["rows"]
+        assert not any(row.get("error") for row in results["rows"])
+    if number == 1:
+        assert not found["checks.json"]["failed"]
+        assert found["streamed.json"]["seconds_to_fill"] >= 0
 
 
 def test_a_part_that_takes_too_long_is_stopped_and_the_next_one_runs(tmp_path):
-    command = [sys.executable, str(BENCHMARKS / "gpu.py"), "--dry", "--minutes", "0.005"]
-    done = subprocess.run(
-        [*command, "--only", "checks", "small", "--out", str(tmp_path)],
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
+    done = call(2, "--minutes 0.005 --only layers small", tmp_path, timeout=60)
     assert done.returncode == 1
-    ended = json.loads((tmp_path / "summary.json").read_text())
-    assert ended["checks"]["ended"].startswith("stopped after")
+    ended = json.loads((tmp_path / "summary-2.json").read_text())
+    assert ended["layers"]["ended"].startswith("stopped after")
     assert ended["small"]["ended"] == "not started: no time left"

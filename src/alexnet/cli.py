@@ -84,7 +84,7 @@ def _prepare_streams() -> None:
     sys.stdout = sys.stdout or open(1, "w", closefd=False)  # noqa: SIM115
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
-    if sys.stderr is not sys.__stderr__:  # somebody's own, as in a notebook or a test
+    if not _writes_to(sys.stderr, 2):  # somebody's own, as in a notebook or a test
         return
     encoding = getattr(sys.stderr, "encoding", None) or "utf-8"
     sys.stderr = io.TextIOWrapper(
@@ -93,6 +93,14 @@ def _prepare_streams() -> None:
         errors="backslashreplace",
         line_buffering=True,
     )
+
+
+def _writes_to(stream: Any, descriptor: int) -> bool:
+    """Whether a stream is one of the process's own; one that was closed counts as such."""
+    try:
+        return stream is None or stream.fileno() == descriptor
+    except (AttributeError, OSError, ValueError):
+        return False
 
 
 def _message(error: Exception) -> str:

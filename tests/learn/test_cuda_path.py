@@ -18,8 +18,10 @@ from torch.overrides import TorchFunctionMode
 
 from alexnet import nets
 from alexnet.data.augment import Preprocessing
+from alexnet.data.batches import Batches
 from alexnet.kernels import crops
-from alexnet.learn import devices
+from alexnet.learn import checkpoint, devices
+from alexnet.learn.memory import room_for_steps
 from alexnet.learn.sgd import SGD
 from alexnet.learn.step import GraphedStep, stepper
 from alexnet.learn.train import train
@@ -256,3 +258,24 @@ def test_validation_on_a_gpu_reads_its_counts_once(many, gpus, tiny_pack, quick,
     assert found.loss == wanted.loss
     with pytest.raises(AssertionError, match="waits for the GPU"), NothingRead():
         found.per_class.sum().item()
+
+
+def test_resident_and_streamed_records_train_the_same(gpus, tiny_pack, quick, tmp_path):
+    recipe = dataclasses.replace(quick, epochs=1)
+    ends = []
+    for resident in ("yes", "no"):
+        run = train(tiny_pack, tmp_path / resident, recipe, device="cuda", resident=resident).run
+        ends.append(checkpoint.load(run / "last.safetensors").weights)
+    assert all(torch.equal(ends[0][name], ends[1][name]) for name in ends[0])
+
+
+def test_room_for_training_is_left_beside_resident_records(gpus, tiny_pack, quick, monkeypatch):
+    machine, split = devices.machine("cuda"), tiny_pack.splits["train"]
+    preprocessing = Preprocessing.of(tiny_pack, quick)
+    classes, records = len(tiny_pack.classes), 150 * 32 * 32 * 3
+    room, larger = (
+        room_for_steps(dataclasses.replace(quick, batch_size=n), classes, machine) for n in (16, 99)
+    )
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (records + room + 1, FREE))
+    homes = [Batches(split, preprocessing, quick, machine, r).home for r in (room, larger)]
+    assert [type(home).__name__ for home in homes] == ["Resident", "Streamed"]

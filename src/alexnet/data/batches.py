@@ -30,9 +30,11 @@ class Batches:
         how: Preprocessing,
         recipe: Recipe,
         machine: Machine,
+        room: int = 0,
     ) -> None:
+        """`room`: bytes of a GPU that training needs beside the records (`home_for`)."""
         self.split, self.how, self.recipe = split, how, recipe
-        self.home = home_for(split, how, recipe.batch_size, machine)
+        self.home = home_for(split, how, recipe.batch_size, machine, room)
         self.waited = 0.0
         """Seconds that the consumer has waited for batches so far."""
 

@@ -6,8 +6,9 @@ they are there: either all of them from the start, or each batch on its own stre
 
 from __future__ import annotations
 
+import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
@@ -22,8 +23,10 @@ from alexnet.data.dataset import Split
 from alexnet.learn.devices import Machine
 
 Made = TypeVar("Made")
-ROOM_FOR_TRAINING = 12 << 30
-"""Bytes of a GPU that the weights and activations of a training may need."""
+BLOCK_BYTES = 64 << 20
+"""Read from the shards at once: large enough that starting a copy costs nothing beside it."""
+GATHER_THREADS = 8
+"""At most so many threads gather a batch: by then memory, not the processor, is the limit."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,10 +92,7 @@ class Resident:
     def __init__(self, split: Split, how: Preprocessing, batch_size: int, machine: Machine) -> None:
         self.how, device = how, machine.device
         self.records = torch.empty((len(split), *split.shape), dtype=torch.uint8, device=device)
-        begin = 0
-        for shard in split.shards:
-            self.records[begin : begin + len(shard)] = torch.from_numpy(np.array(shard))
-            begin += len(shard)
+        fill(self.records, split.shards)
         self.labels = torch.from_numpy(split.labels).to(device)
         shape = batch_size, 3, how.crop, how.crop
         self.images = torch.empty(shape, dtype=machine.dtype, device=device).contiguous(
@@ -131,6 +131,7 @@ class Streamed:
         self.every = torch.arange(batch_size, device=self.device)
         self.used = [torch.cuda.Event() for _ in range(2)]
         self.stream = torch.cuda.Stream(self.device)
+        self.gatherers = Gatherers()
 
     def batches(self, plan: Plan, steps: range) -> Iterator[tuple[Batch, float]]:
         """See Home."""
@@ -139,7 +140,7 @@ class Streamed:
         def cross(step: int) -> tuple[Tensor, int]:
             members, slot = plan.members[plan.at(step)], step % 2
             pinned, crossed = (x[slot][: len(members)] for x in (self.pinned, self.crossed))
-            self.split.gather(members, pinned.numpy())
+            self.gatherers.gather(self.split, members, pinned.numpy())
             with torch.cuda.stream(self.stream):
                 self.stream.wait_event(self.used[slot])
                 crossed.copy_(pinned, non_blocking=True)
@@ -160,13 +161,105 @@ class Streamed:
             yield Batch(images, self.labels[sequence[at]], plan.members[at]), waited
 
 
-def home_for(split: Split, how: Preprocessing, batch_size: int, machine: Machine) -> Home:
-    """The best home on a machine: the GPU's memory where all records fit, else the host's."""
-    if machine.device.type != "cuda":
+class Gatherers:
+    """Threads that share the rows of a batch among them: copying memory needs no lock of Python."""
+
+    def __init__(self, threads: int | None = None) -> None:
+        self.threads = threads or min(GATHER_THREADS, os.cpu_count() or 1)
+        self.pool = ThreadPoolExecutor(self.threads, thread_name_prefix="gather")
+
+    def gather(self, split: Split, members: NDArray[np.int64], out: NDArray[np.uint8]) -> None:
+        """Copy the records of these members of a split into `out`, uint8 N record…"""
+        rows = -(-len(members) // self.threads) or 1
+        parts = [slice(begin, begin + rows) for begin in range(0, len(members), rows)]
+        at_work = [self.pool.submit(split.gather, members[part], out[part]) for part in parts]
+        for part in at_work:
+            part.result()
+
+
+class Crossing:
+    """Copies from the host to a device; to a GPU on a stream of its own, beside other work."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.stream = torch.cuda.Stream(device) if device.type == "cuda" else None
+        if self.stream is not None:  # the target may be memory that is still in use there
+            self.stream.wait_stream(torch.cuda.current_stream(device))
+
+    def copy(self, target: Tensor, source: Tensor) -> Callable[[], None]:
+        """Begin to copy; the function returned waits until `source` may be written again."""
+        if self.stream is None:
+            target.copy_(source)
+            return _wait_for_nothing
+        with torch.cuda.stream(self.stream):
+            target.copy_(source, non_blocking=True)
+        done = torch.cuda.Event()
+        done.record(self.stream)
+        return done.synchronize
+
+
+def _wait_for_nothing() -> None:
+    pass
+
+
+def fill(
+    records: Tensor, shards: Iterable[NDArray[np.uint8]], block_bytes: int = BLOCK_BYTES
+) -> None:
+    """Copy shards, one after the other, into `records`: uint8 N record…, on any device.
+
+    A thread reads a block of them into one of two buffers while the other crosses to the device.
+    The host holds no more of them than that.
+    """
+    device, record = records.device, records.shape[1:]
+    blocks = list(_blocks(shards, max(1, block_bytes // record.numel())))
+    shape = max((len(block) for _, block in blocks), default=0), *record
+    pinned = device.type == "cuda"
+    buffers = [torch.empty(shape, dtype=torch.uint8, pin_memory=pinned) for _ in range(2)]
+    crossing, wait_for = Crossing(device), [_wait_for_nothing] * 2
+
+    def read(number: int) -> tuple[Tensor, Tensor]:
+        begin, block = blocks[number]
+        wait_for[number % 2]()  # the buffer's last block may still be crossing
+        buffer = buffers[number % 2][: len(block)]
+        np.copyto(buffer.numpy(), block)
+        return records[begin : begin + len(block)], buffer
+
+    for number, ((target, buffer), _) in enumerate(ahead(read, range(len(blocks)))):
+        wait_for[number % 2] = crossing.copy(target, buffer)
+    for wait in wait_for:
+        wait()
+
+
+def _blocks(
+    shards: Iterable[NDArray[np.uint8]], rows: int
+) -> Iterator[tuple[int, NDArray[np.uint8]]]:
+    """Views of at most so many records of a shard, and the place of the first among all."""
+    place = 0
+    for shard in shards:
+        for begin in range(0, len(shard), rows):
+            block = shard[begin : begin + rows]
+            yield place, block
+            place += len(block)
+
+
+def home_for(
+    split: Split, how: Preprocessing, batch_size: int, machine: Machine, room: int = 0
+) -> Home:
+    """The best home on a machine: the GPU's memory where all records fit, else the host's.
+
+    `room`: bytes of the GPU to leave free for training (`learn.memory.room_for_steps`). Raises
+    MemoryError where the records have to be on the GPU and are larger than what is free there.
+    """
+    device, records = machine.device, len(split) * int(np.prod(split.shape))
+    if device.type != "cuda":
         return OnHost(split, how, batch_size)
-    free, _ = torch.cuda.mem_get_info(machine.device)
-    needed = len(split) * int(np.prod(split.shape)) + ROOM_FOR_TRAINING
-    fits = needed < free if machine.resident == "auto" else machine.resident == "yes"
+    free, _ = torch.cuda.mem_get_info(device)
+    if machine.resident == "yes" and records > free:
+        raise MemoryError(
+            f"the records of {len(split):,} training images take {records / 1e9:.1f} GB, and "
+            f"{device} has {free / 1e9:.1f} GB free. Leave --resident yes out, and they are "
+            "streamed to it, or pack with --pixels yuv420, which halves them"
+        )
+    fits = records + room < free if machine.resident == "auto" else machine.resident == "yes"
     return (Resident if fits else Streamed)(split, how, batch_size, machine)
 
 

@@ -33,6 +33,7 @@ from alexnet.learn.checkpoint import Checkpoint, Position
 from alexnet.learn.devices import Machine, Precision, Residence
 from alexnet.learn.interrupt import Interrupt
 from alexnet.learn.log import RunLog, SafeScreen, Screen
+from alexnet.learn.memory import room_for_steps
 from alexnet.learn.meter import Meter
 from alexnet.learn.runs import RunFolder, check_free, checkpoint_of, locked
 from alexnet.learn.schedule import Rates, rates
@@ -158,7 +159,8 @@ class Training:
         self.position = start.position if start else Position()
         if start is not None:
             self.sgd.restore(start.momenta, start.position.rate, start.position.rates)
-        self.batches = Batches(pack.splits["train"], self.how, recipe, machine)
+        room = room_for_steps(recipe, len(pack.classes), machine)
+        self.batches = Batches(pack.splits["train"], self.how, recipe, machine, room)
         self.shape = recipe.batch_size, 3, recipe.crop, recipe.crop
         self._freeze(self.position.epoch)
         self.step = stepper(self.network, machine, self.shape)
