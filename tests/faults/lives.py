@@ -11,7 +11,8 @@ import os
 
 THREADS = int(os.environ.get("OMP_NUM_THREADS") or 1)
 """Threads of every life; the forking process itself has one."""
-for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+NUMBERS = "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"
+for _name in NUMBERS:
     os.environ[_name] = "1"
 
 import contextlib  # noqa: E402
@@ -97,7 +98,7 @@ def live(work: Callable[[], object], death: Death) -> Life:
 
 def live_for_real(command: list[str], death: Death, threads: int = THREADS) -> Life:
     """Run a program as a user does, and end it as `death` says (but not at a touch)."""
-    variables = {**os.environ, "OMP_NUM_THREADS": str(threads)}
+    variables = {**os.environ, **dict.fromkeys(NUMBERS, str(threads))}
     with tempfile.TemporaryFile() as log:
         process = subprocess.Popen(
             command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=variables

@@ -32,6 +32,11 @@ INPUTS = (
 )
 
 
+USUAL = "as it is"
+"""The environment in which nothing is set."""
+COUNTED = "inputs", "returned", "refused"
+
+
 def kill_rows(facts: dict[str, Any]) -> Iterator[list[str]]:
     """A row for each thing that was killed."""
     for x in facts["records"]:
@@ -49,15 +54,22 @@ def kill_rows(facts: dict[str, Any]) -> Iterator[list[str]]:
 
 
 def input_rows(facts: dict[str, Any]) -> Iterator[list[str]]:
-    """A row for each reader."""
-    for x in facts["records"]:
+    """A row for each reader; of another environment than the usual one, a row for all of them."""
+    records = facts["records"]
+    if facts["environment"] != USUAL and records:
+        whole = {name: sum(x[name] for x in records) for name in COUNTED}
+        findings = [finding for x in records for finding in x["findings"]]
+        peak = max(x["peak_bytes"] for x in records)
+        name = f"all {len(records)} readers"
+        records = [{"reader": name, **whole, "findings": findings, "peak_bytes": peak}]
+    for x in records:
         kinds = {"guarded": 0, "unclear": 0, "broken": 0}
         for finding in x["findings"]:
             kind = "broken" if finding["kind"] in FAILING else finding["kind"]
             kinds[kind] += finding["count"]
         yield [
             x["reader"],
-            *(f"{x[name]:,}" for name in ("inputs", "returned", "refused")),
+            *(f"{x[name]:,}" for name in COUNTED),
             *(f"{kinds[name]:,}" for name in ("guarded", "unclear", "broken")),
             f"{x['peak_bytes'] / 1e6:,.0f}",
             facts["environment"],
@@ -80,6 +92,7 @@ def _sum(cells: list[str]) -> str:
 def report(paths: Iterable[Path]) -> str:
     """Both tables, and where and when they were made."""
     some = [json.loads(path.read_text()) for path in paths]
+    some.sort(key=lambda facts: facts["environment"] != USUAL)
     found = []
     kills = [row for facts in some if facts["kind"] == "kills" for row in kill_rows(facts)]
     inputs = [row for facts in some if facts["kind"] == "fuzz" for row in input_rows(facts)]
