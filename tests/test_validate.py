@@ -1,6 +1,7 @@
 """Parsed JSON is what it should be, or a ValueError that says where it is not."""
 
 import json
+import tracemalloc
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
@@ -70,3 +71,12 @@ def test_json_that_is_none_too_deep_or_too_large_is_refused(tmp_path):
     assert read_json(path) == [1, 2, 3]
     with pytest.raises(ValueError, match="more than 4 bytes"):
         read_json(path, 4)
+
+
+def test_a_small_file_takes_little_memory_whatever_the_limit(tmp_path):
+    path = tmp_path / "facts.json"
+    path.write_text("[1, 2, 3]")
+    tracemalloc.start()
+    assert read_json(path, 1 << 32) == [1, 2, 3]
+    assert tracemalloc.get_traced_memory()[1] < 1 << 20
+    tracemalloc.stop()

@@ -12,6 +12,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import os
 import types
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -40,7 +41,8 @@ def read_json(path: Path, limit: int = LARGEST_JSON) -> Any:
     Raises OSError where it cannot be read, ValueError where it is larger or no JSON.
     """
     with path.open("rb") as file:
-        content = file.read(limit + 1)
+        size = os.fstat(file.fileno()).st_size
+        content = file.read(min(size, limit) + 1)  # Python takes as much memory as is asked for
     if len(content) > limit:
         raise ValueError(f"{path} has more than {limit:,} bytes: no file of this kind is so large")
     return parse_json(content, str(path))

@@ -164,6 +164,7 @@ def test_any_file_gives_data_or_an_error(copy, file):
         ({"splits": {"../x": {}}}, "damaged"),
         ({"version": "x"}, "version is"),
         ({"version": 10**300}, "version is a number of 997 bits"),
+        ({"version": 10**400}, "version is a number of 1329 bits"),
     ],
 )
 def test_the_error_names_the_field(copy, change, message):

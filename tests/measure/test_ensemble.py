@@ -130,6 +130,14 @@ def test_a_file_that_holds_no_predictions_says_how_they_are_made(tmp_path, conte
         read(tmp_path / "x.npz")
 
 
+def test_a_file_that_cannot_be_read_is_not_called_damaged(tmp_path):
+    (tmp_path / "folder.npz").mkdir()
+    with pytest.raises(IsADirectoryError):
+        read(tmp_path / "folder.npz")
+    with pytest.raises(FileNotFoundError):
+        read(tmp_path / "none.npz")
+
+
 def test_images_without_labels_are_predicted_but_not_scored(run, tmp_path):
     source = pictures(train=1, val=3)
 
@@ -195,6 +203,9 @@ def _dump(tmp_path, **changes):
         ({"labels": np.array([0, 1, 2, 0])}, "labels from 0 to 2, of no class"),
         ({"labels": np.zeros(4)}, "labels are float64"),
         ({"names": np.array(["a", "a", "b", "c"])}, "not one text per image"),
+        ({"names": np.array([1, 2, 3, 0x110000], np.uint32).view("<U1")}, "that there are not"),
+        ({"classes": ["u", "u"]}, "2 classes have 1 names"),
+        ({"wordnet_ids": ["n1"]}, "1 WordNet ids for 2 classes"),
         ({"views": True}, "about.views is true, not a whole number"),
         ({"members": 3}, "about.members is 3, not a list"),
     ],

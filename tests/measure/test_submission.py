@@ -55,6 +55,14 @@ def test_images_without_numbers_stay_in_the_order_of_the_pack(tmp_path):
     assert (tmp_path / "x.txt").read_text() == "7 6 5 4 3\n1 2 3 4 5\n"
 
 
+@pytest.mark.parametrize("number", ["00000000", "99999999", "9" * 30, "٣"])
+def test_numbers_that_no_image_of_the_challenge_has_are_none(three, tmp_path, number):
+    names = np.array([f"test/x_test_{n}.JPEG" for n in ("00000002", "00000001", number)])
+    said = write(dataclasses.replace(three, names=names), tmp_path / "x.txt")
+    assert (tmp_path / "x.txt").read_text() == "2 3 1\n1 2 3\n3 2 1\n"
+    assert "guess" not in said
+
+
 def test_a_kit_of_other_classes_and_a_folder_without_one_are_refused(three, tmp_path):
     with pytest.raises(ValueError, match="has no development kit of ILSVRC"):
         write(three, tmp_path / "x.txt", tmp_path)

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from tokenize import TokenError
-from typing import Annotated, Any
+from typing import IO, Annotated, Any
 
 import numpy as np
 import torch
@@ -85,21 +85,29 @@ class Predictions:
 
 
 def read(path: Path) -> Predictions:
-    """Read a file that `Predictions.write` wrote. Raises ValueError for another."""
-    try:
-        with path.open("rb") as file, zipfile.ZipFile(file) as archive:
-            text = str(_read_array(archive, "about"))
-            arrays: dict[str, Any] = {name: _read_array(archive, name) for name in ARRAYS}
-        about: _About = check(parse_json(text, "about"), _About, "about")
-        found = Predictions(**vars(about), **arrays)
-        _check_arrays(found)
-        return found
-    except FileNotFoundError:
-        raise
-    except (*DAMAGE, ValueError, KeyError, OSError, RuntimeError) as error:
-        raise ValueError(
-            f"{path} holds no predictions ({error}). Make it: alexnet evaluate RUN --dump {path}"
-        ) from error
+    """Read a file that `Predictions.write` wrote.
+
+    Raises ValueError for another, OSError for one that cannot be read.
+    """
+    with path.open("rb") as file:
+        file.read(1)  # a folder, and a disk that gives nothing back, are no damage
+        try:
+            return _read(file)
+        except (*DAMAGE, ValueError, KeyError, OSError, RuntimeError) as error:
+            raise ValueError(
+                f"{path} holds no predictions ({error}). Make it: alexnet evaluate RUN --dump "
+                f"{path}"
+            ) from error
+
+
+def _read(file: IO[bytes]) -> Predictions:
+    with zipfile.ZipFile(file) as archive:
+        text = str(_read_array(archive, "about"))
+        arrays: dict[str, Any] = {name: _read_array(archive, name) for name in ARRAYS}
+    about: _About = check(parse_json(text, "about"), _About, "about")
+    found = Predictions(**vars(about), **arrays)
+    _check_arrays(found)
+    return found
 
 
 @dataclass(frozen=True)
@@ -114,6 +122,13 @@ class _About:
     classes: tuple[str, ...]
     wordnet_ids: tuple[str, ...] | None
     left_out: Annotated[int, Range(0)]
+
+    def __post_init__(self) -> None:
+        """Raise ValueError for classes that cannot be told apart."""
+        if len(set(self.classes)) != len(self.classes):
+            raise ValueError(f"{len(self.classes)} classes have {len(set(self.classes))} names")
+        if self.wordnet_ids is not None and len(self.wordnet_ids) != len(self.classes):
+            raise ValueError(f"{len(self.wordnet_ids)} WordNet ids for {len(self.classes)} classes")
 
 
 ARRAYS = "names", "labels", "probabilities"
@@ -133,7 +148,10 @@ def _read_array(archive: zipfile.ZipFile, name: str) -> NDArray[Any]:
         size = stored.file_size - file.tell()
         if dtype.hasobject or is_fortran or math.prod(shape) * dtype.itemsize != size:
             raise ValueError(f"{name} says that it is {dtype} {shape}, and has {size:,} bytes")
-        return np.frombuffer(bytearray(file.read()), dtype).reshape(shape)
+        array = np.frombuffer(bytearray(file.read()), dtype).reshape(shape)
+    if dtype.kind == "U" and array.size and array[..., None].view(np.uint32).max() > 0x10FFFF:
+        raise ValueError(f"{name} are texts with characters that there are not")
+    return array
 
 
 def _check_arrays(found: Predictions) -> None:

@@ -14,7 +14,9 @@ from alexnet.data.sources.directory import Directory
 from alexnet.learn.checkpoint import replace_file
 from alexnet.measure.ensemble import Predictions
 
-NUMBERED = re.compile(r".*_(?:val|test)_(\d+)\.\w+")
+NUMBERED = re.compile(r".*_(?:val|test)_(\d{1,8})\.\w+", re.ASCII | re.DOTALL)
+LARGEST_NUMBER = 1_000_000
+"""No image of the challenge has a larger one: the largest test set has 150,000."""
 TOP = 5
 
 
@@ -42,6 +44,8 @@ def _in_order(names: NDArray[np.str_], guesses: NDArray[np.int64]) -> tuple[NDAr
     matches = [NUMBERED.fullmatch(name) for name in names.tolist()]
     places = np.array([int(match[1]) - 1 for match in matches if match], np.int64)
     if len(places) < len(names) or not len(names) or len(np.unique(places)) < len(places):
+        return guesses, 0
+    if not 0 <= places.min() <= places.max() < LARGEST_NUMBER:
         return guesses, 0
     rows = np.tile(guesses[0], (places.max() + 1, 1))  # a missing image still needs a line
     rows[places] = guesses
@@ -74,7 +78,7 @@ def _packed_from(predictions: Predictions) -> Path | None:
     """Where the images of the pack came from, if that can still be seen."""
     try:
         return Path(open_pack(predictions.pack).source["path"])
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError):
         return None
 
 
