@@ -21,7 +21,7 @@ from alexnet.learn import devices
 from alexnet.learn.memory import training_memory
 from alexnet.recipe import Recipe
 from interleave import Contestant, keeper, memory, options, report, table, verdict
-from made import Made, Training, made_pack
+from made import CLASSES, Training, made_pack
 
 IMAGENET, EPOCHS = 1_281_167, 90
 ON_CPU = 512
@@ -35,7 +35,7 @@ def as_many_as_fit(device: str, pixels: str, batch: int) -> int:
     if not device.startswith("cuda"):
         return ON_CPU
     precision = devices.machine(device).precision
-    taken = training_memory(Recipe(batch_size=batch), Made.classes, precision).whole + CONTEXT
+    taken = training_memory(Recipe(batch_size=batch), CLASSES, precision).whole + CONTEXT
     free, _ = torch.cuda.mem_get_info()
     (record,) = record_shape(256, "yuv420")
     room = (free - taken) // (record if pixels == "yuv420" else 2 * record)
@@ -54,7 +54,7 @@ def seconds_of(training: Training, epoch: int, start: int = 0) -> float:
 
 def memory_beside_records(training: Training, batch: int) -> dict[str, int]:
     """Bytes of the GPU that training was counted to take, and what it took at most."""
-    counted = training_memory(Recipe(batch_size=batch), Made.classes, training.machine.precision)
+    counted = training_memory(Recipe(batch_size=batch), CLASSES, training.machine.precision)
     records = getattr(training.batches.home, "records", None)
     resident = records.nbytes if isinstance(records, torch.Tensor) else 0
     return {"counted": counted.whole, "taken": torch.cuda.max_memory_reserved() - resident}

@@ -145,6 +145,32 @@ def test_every_part_of_a_call_is_run_and_leaves_two_files(number, gpu, tmp_path,
         assert "--batch 512" in " ".join(asked[names.index("epoch")])
 
 
+ABSENT = "simplejpeg", "tyro", "rich", "tensorboard", "onnx", "onnxruntime", "openvino"
+WITHOUT = """
+import sys
+class Absent:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in sys.argv[2].split():
+            raise ModuleNotFoundError(f"no module {name}", name=name)
+sys.meta_path.insert(0, Absent())
+sys.path.insert(0, sys.argv[1])
+import alexnet.learn.train, usual
+import checks, epoch, forward, kernels, layers, small, train_step
+"""
+
+
+def test_what_runs_on_a_gpu_needs_nothing_installed_but_libraries_of_the_field(gpu):
+    """The machine with the GPU has torch, Triton, Numba, NumPy, Pillow, safetensors; no registry.
+
+    Contestants import the training when they start, so that is imported here too.
+    """
+    scripts = {Path(part.script).stem for parts in gpu.CALLS.values() for part in parts}
+    assert all(f" {script}" in WITHOUT for script in scripts)
+    command = [sys.executable, "-c", WITHOUT, str(BENCHMARKS), " ".join(ABSENT)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+
+
 def test_a_part_that_is_killed_leaves_its_finished_rows(gpu, tmp_path):
     script = tmp_path / "two_rounds.py"
     script.write_text(

@@ -29,7 +29,7 @@ def split(tmp_path):
     for number, shard in enumerate(shards):
         with open(tmp_path / f"{number}.npy", "wb") as file:
             np.save(file, shard)
-    return Split(tmp_path, RECORD, ("0.npy", "1.npy", "2.npy", "3.npy"), (7, 10, 1, 5))
+    return Split(tmp_path, RECORD, ("0.npy", "1.npy", "2.npy", "3.npy"), (7, 10, 1, 5), 3)
 
 
 @pytest.mark.parametrize("counts", [(7, 10, 1, 5), (4,), (8, 8), (1, 1, 1, 1), (0, 3), ()])

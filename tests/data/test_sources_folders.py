@@ -222,7 +222,7 @@ def test_splits_may_be_links_but_not_to_the_same_folder(tmp_path):
 
 
 def test_a_validation_split_that_is_a_link_to_the_training_split_is_not_used(tmp_path):
-    write(tmp_path, "train/cat/1.jpg", "train/dog/2.jpg")
+    write(tmp_path, *(f"train/{pet}/{i}.jpg" for pet in ("cat", "dog") for i in range(2)))
     (tmp_path / "val").symlink_to("train")
     source = open_source(tmp_path)
     link = f"Links to what is read under another name are not used: 'val → {tmp_path}/train'."

@@ -192,6 +192,7 @@ class Loop:
         self.problems[what] += 1
         self.record.problems[what] = self.problems[what]
         printed = life.printed[-2000:] if life else ""
+        print(f"{what}\n  after {death}\n{printed}", file=sys.stderr, flush=True)
         self.record.examples.setdefault(what, f"{death}\n{printed}")
 
 

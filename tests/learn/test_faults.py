@@ -184,10 +184,10 @@ def test_what_cannot_be_trained_leaves_no_folder(tiny_pack, one, tmp_path, chang
 
 
 def test_a_wrong_init_leaves_what_was_there(tiny_pack, one, tmp_path):
-    (tmp_path / "notes.txt").touch()
+    (tmp_path / ".notes").touch()
     with pytest.raises(FileNotFoundError, match="no trained network"):
         train(tiny_pack, tmp_path, one, device="cpu", init=tmp_path / "none")
-    assert os.listdir(tmp_path) == ["notes.txt"]
+    assert os.listdir(tmp_path) == [".notes"]
 
 
 def test_divergence_names_only_a_checkpoint_that_exists(tiny_pack, quick, tmp_path, monkeypatch):
@@ -245,3 +245,12 @@ def test_a_run_and_a_pack_in_folders_whose_names_are_not_text(tiny_pack, one, tm
     scores = measure(run, device="cpu")
     write(scores, default_path(scores))
     assert json.loads((run / "scores.json").read_text("ascii"))["seen"] == 60
+
+
+def test_a_kill_while_the_first_images_are_kept_is_resumed(tiny_pack, one, tmp_path):
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / "samples.safetensors.part").write_bytes(b"half")
+    train(tiny_pack, run, one, device="cpu", resume=run)
+    assert {"last.safetensors", "samples.safetensors"} <= {path.name for path in run.iterdir()}
+    assert not (run / "samples.safetensors.part").exists()

@@ -84,7 +84,8 @@ class Train:
     def run(self) -> int:
         """Pack if need be, choose the recipe, train, and say what to do next."""
         from alexnet.data.beside import pack_name
-        from alexnet.learn.train import check_folder, train
+        from alexnet.learn.runs import check_folder
+        from alexnet.learn.train import train
         from alexnet.learn.transfer import Transfer
         from alexnet.screen import TrainingScreen
 

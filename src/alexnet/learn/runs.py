@@ -16,11 +16,14 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from alexnet.data.sources.names import some
 from alexnet.learn import checkpoint as checkpoints
 from alexnet.learn.transfer import Transfer
 from alexnet.validate import check, read_json
 
-BEGUN = "recipe.json", "environment.json", "log.jsonl", "samples.safetensors", "tensorboard"
+SAMPLES = "samples.safetensors", "samples.safetensors.part"
+"""A kill may leave the second, on its way to be the first."""
+BEGUN = "recipe.json", "environment.json", "log.jsonl", *SAMPLES, "tensorboard"
 """What a run's folder holds before its first checkpoint, beside hidden files."""
 
 
@@ -77,6 +80,28 @@ class RunFolder:
         with suppress(OSError):  # somebody else has put something there
             for folder in self._made:
                 folder.rmdir()
+
+
+def check_folder(run: Path, images: Path) -> None:
+    """Raise FileExistsError if `run` holds something else than a run, or lies among the images.
+
+    `images` is the source of the images as a pack has it: no folder if that is not known.
+    """
+    if images.is_absolute() and images.is_dir() and run.resolve().is_relative_to(images.resolve()):
+        raise FileExistsError(
+            f"{run} is inside {images}, a folder of images: name a folder elsewhere for the run"
+        )
+    if run.exists() and not run.is_dir():
+        raise FileExistsError(f"{run} is a file: name a new folder for the run")
+    if not run.exists() or any(
+        (run / name).exists() for name in (*BEGUN, "last.safetensors", ".lock")
+    ):
+        return
+    if others := [path.name for path in run.iterdir() if not path.name.startswith(".")]:
+        raise FileExistsError(
+            f"{run} is not empty and holds no run (there is {some(sorted(others), 3)}): name a new "
+            "folder for the run"
+        )
 
 
 def check_free(run: Path) -> None:

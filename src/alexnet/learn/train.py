@@ -35,7 +35,7 @@ from alexnet.learn.interrupt import Interrupt
 from alexnet.learn.log import RunLog, SafeScreen, Screen
 from alexnet.learn.memory import room_for_steps
 from alexnet.learn.meter import Meter
-from alexnet.learn.runs import RunFolder, check_free, checkpoint_of, locked
+from alexnet.learn.runs import RunFolder, check_folder, check_free, checkpoint_of, locked
 from alexnet.learn.schedule import Rates, rates
 from alexnet.learn.sgd import SGD
 from alexnet.learn.step import stepper
@@ -417,29 +417,6 @@ def out_of_memory(error: BaseException, recipe: Recipe, machine: Machine) -> str
         f"into the memory of {machine.device} ({why}). End other programs that use it and go on "
         f"(--resume), or train anew with a smaller batch: --batch-size {fewer}"
     )
-
-
-RUN_FILES = "recipe.json", "environment.json", "log.jsonl", "last.safetensors", ".lock"
-
-
-def check_folder(run: Path, images: Path) -> None:
-    """Raise FileExistsError if `run` holds something else than a run, or lies among the images.
-
-    `images` is the source of the images as a pack has it: no folder if that is not known.
-    """
-    if images.is_absolute() and images.is_dir() and run.resolve().is_relative_to(images.resolve()):
-        raise FileExistsError(
-            f"{run} is inside {images}, a folder of images: name a folder elsewhere for the run"
-        )
-    if run.exists() and not run.is_dir():
-        raise FileExistsError(f"{run} is a file: name a new folder for the run")
-    if not run.exists() or any((run / name).exists() for name in RUN_FILES):
-        return
-    if others := [path.name for path in run.iterdir() if not path.name.startswith(".")]:
-        raise FileExistsError(
-            f"{run} is not empty and holds no run (there is {some(sorted(others), 3)}): name a new "
-            "folder for the run"
-        )
 
 
 def _check(pack: Pack, recipe: Recipe) -> None:

@@ -10,7 +10,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from alexnet.data.prepare import Options
 from alexnet.learn import checkpoint as checkpoints
 from alexnet.learn.checkpoint import Checkpoint
 from alexnet.nets.variations import network_of
@@ -82,6 +81,8 @@ def like(recipe: Recipe, init: Path) -> Recipe:
 def packing_like(trained: Checkpoint) -> dict[str, Any]:
     """The options of `pack` that bring new images to what a trained network was trained on."""
     settings = trained.preprocessing.settings()
+    from alexnet.data.prepare import Options  # training from a pack needs no decoder of images
+
     shared = {field.name for field in fields(Options)} & settings.keys()
     return {"size": settings["side"], **{name: settings[name] for name in sorted(shared)}}
 
