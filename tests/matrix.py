@@ -63,7 +63,17 @@ def run(environment: Environment, seed: int, workers: str) -> bool:
     settings = {**environment.settings, "PYTHONHASHSEED": str(seed)}
     if path := os.environ.get("PYTHONPATH"):
         settings["PYTHONPATH"] = os.pathsep.join(filter(None, [settings.get("PYTHONPATH"), path]))
-    words = ["-m", "pytest", "-q", "-m", "not slow", "-n", workers, *environment.options, *NUMERIC]
+    words = [
+        "-m",
+        "pytest",
+        "-q",
+        "-m",
+        "not slow and not faults",
+        "-n",
+        workers,
+        *environment.options,
+        *NUMERIC,
+    ]
     shown = [f"{name}={shlex.quote(value)}" for name, value in settings.items()]
     print(f"== {environment.name}: {' '.join(shown)} python {shlex.join(words)}", flush=True)
     began = time.monotonic()

@@ -172,7 +172,17 @@ class Recipe:
 POSITIVE = "epochs", "batch_size", "crop", "learning_rate", "pixel_scale", "drop_factor"
 NOT_NEGATIVE = "weight_decay", "color_noise", "warmup_epochs", "drops", "bias_rate", "seed"
 
-MOST = {"epochs": 1 << 20, "batch_size": 1 << 20, "crop": 1 << 14, "drops": 1000, "seed": 2**63 - 1}
+LARGEST_SCALE = 1e6
+MOST = {
+    "epochs": 1 << 20,
+    "batch_size": 1 << 20,
+    "crop": 1 << 14,
+    "drops": 1000,
+    "pixel_scale": LARGEST_SCALE,
+    "learning_rate": 1e30,
+    "seed": 2**63 - 1,
+}
+"""What no training needs more of: larger numbers are mistakes, and would end in overflows."""
 
 
 def _require(holds: object, name: str, value: object, wanted: str) -> None:

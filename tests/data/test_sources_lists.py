@@ -191,3 +191,10 @@ def test_cells_of_several_lines_and_stray_quotes_are_read(tmp_path):
     text = 'path,text,label\nimages/1.jpg,"one\ntwo ""2""\n",cat\nimages/2.jpg,5" long,cat\n'
     source = open_source(listed(tmp_path, text + '"images/3".jpg,x,cat\n'), val_fraction=0)
     assert list(used(source, "train")) == ["images/1.jpg", "images/2.jpg", "images/3.jpg"]
+
+
+def test_paths_that_are_no_text_are_read_as_any_other(tmp_path):
+    lines = [json.dumps({"path": name, "label": "cat"}) for name in ("a\ud800.png", "b.png")]
+    (tmp_path / "list.jsonl").write_text("\n".join(lines))
+    source = open_source(tmp_path / "list.jsonl", val_fraction=0.5)
+    assert len([item for split in source.splits for item in source.entries(split)]) == 2

@@ -82,7 +82,8 @@ def _put(place: Path, kind: str, path: bytes, target: str) -> None:
         elif kind == "pipe":
             os.mkfifo(at)
         else:
-            with open(at, "wb") as file:
+            flags = os.O_WRONLY | os.O_CREAT | os.O_NONBLOCK  # a pipe that is there is left alone
+            with open(at, "wb", opener=lambda path, _: os.open(path, flags)) as file:
                 file.write(b"" if kind == "empty" else PICTURE)
             if kind == "locked":
                 os.chmod(at, 0)

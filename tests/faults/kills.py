@@ -124,7 +124,7 @@ class Loop:
             death, real = next(deaths, (Death(), False))
             life = self._live(place, count, death, real)
             self._judge(place, death, life)
-            if not life.killed and self.subject.finished(place):
+            if life.status == 0 and self.subject.finished(place):
                 break
         else:
             self._problem("it never came to its end", Death(), None)

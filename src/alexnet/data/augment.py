@@ -18,7 +18,7 @@ from torch import Tensor
 from alexnet.data.dataset import Pack
 from alexnet.data.pixels import Fit, Format
 from alexnet.kernels import crop as cut
-from alexnet.recipe import MeanAt, Recipe
+from alexnet.recipe import LARGEST_SCALE, MeanAt, Recipe
 from alexnet.validate import Range, check
 
 VIEWS = 1, 5, 10
@@ -122,7 +122,7 @@ class _Settings:
     crop: Annotated[int, Range(1, LARGEST_SIDE)]
     fit: Fit
     pixels: Format
-    pixel_scale: float
+    pixel_scale: Annotated[float, Range(0, LARGEST_SCALE)]
     mean_at: MeanAt = "pixel"
     upright: bool = False
 

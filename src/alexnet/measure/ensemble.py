@@ -132,7 +132,10 @@ class _About:
 
 
 ARRAYS = "names", "labels", "probabilities"
-DAMAGE = (zipfile.BadZipFile, EOFError, OverflowError, struct.error, zlib.error, TokenError)
+DAMAGE = (
+    *(zipfile.BadZipFile, EOFError, OverflowError, struct.error, zlib.error),
+    *(TokenError, SyntaxError),
+)
 """What zipfile and NumPy raise at damaged files, besides the usual."""
 
 

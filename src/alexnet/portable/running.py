@@ -89,7 +89,10 @@ class OpenVINONetwork(Portable):
     def __init__(self, path: Path) -> None:
         super().__init__(path)
         model = self._model()
-        text = model.get_rt_info([KEY]).astype(str) if model.has_rt_info([KEY]) else None
+        try:
+            text = model.get_rt_info([KEY]).astype(str) if model.has_rt_info([KEY]) else None
+        except (RuntimeError, UnicodeDecodeError) as error:
+            raise ValueError(f"{path} holds metadata that are no text: {error}") from error
         self.card = Card.from_text(text, path)
         if self.card.takes == "records":
             with _whole(path):
@@ -99,7 +102,7 @@ class OpenVINONetwork(Portable):
     def _model(self) -> Any:
         try:
             return library("openvino").Core().read_model(self.path)
-        except RuntimeError as error:
+        except (RuntimeError, UnicodeDecodeError) as error:
             raise ValueError(f"{self.path} is not a whole OpenVINO IR: {error}") from error
 
     def run(self, images: Any) -> Any:

@@ -62,7 +62,7 @@ class HoldOut:
 
     def hash_of(self, class_name: str, name: str) -> int:
         """The 64-bit number that decides about an image."""
-        key = f"{self.seed}\0{class_name}\0{name}".encode("utf-8", "surrogateescape")
+        key = f"{self.seed}\0{class_name}\0{name}".encode("utf-8", "surrogatepass")
         return int.from_bytes(hashlib.blake2b(key, digest_size=8).digest(), "big")
 
 
