@@ -25,8 +25,9 @@ ROOT = Path(__file__).parents[1]
 NUMERIC = (
     "tests/kernels",
     "tests/nets",
-    "tests/learn",
-    "tests/measure",
+    *("tests/learn/test_repeat.py", "tests/learn/test_sgd.py", "tests/learn/test_memory.py"),
+    *("tests/learn/test_processor.py", "tests/learn/test_devices.py"),
+    *("tests/measure/test_evaluate.py", "tests/measure/test_same_pixels.py"),
     *("tests/data/test_augment.py", "tests/data/test_batches.py", "tests/data/test_pixels.py"),
     *("tests/data/test_decode.py", "tests/data/test_direct.py", "tests/data/test_without_numba.py"),
 )

@@ -57,7 +57,7 @@ def test_a_finished_run_is_resumed_by_a_bare_option_and_says_how_to_give_it_more
     assert f"Going on with {run.relative_to(place)}" in newest.stderr
     none = alexnet("train", run.parents[1] / "tiny.pack", "--resume", cwd=run)
     assert none.returncode == 1
-    assert "There is none of tiny.pack in runs/: --resume RUN" in none.stderr
+    assert "tiny.pack in runs/: --resume RUN" in none.stderr
 
 
 def test_a_run_without_a_checkpoint_begins_again_with_its_recipe(run, tmp_path):

@@ -56,9 +56,10 @@ class Predict:
         classifier = load(self.run_folder, self.device, max_pixels=self.max_pixels)
         found = ImageFiles()
         stream = classifier.stream(found.files(self.images), top=self.top, views=self.views)
-        bad = 0
+        bad = seen = 0
         drawn: list[Prediction] = []
         for prediction in printed(found.with_errors(stream), self.format):
+            seen += 1
             bad += prediction.error is not None
             if prediction.error is None and len(drawn) < FIGURE_IMAGES:
                 drawn.append(prediction)
@@ -68,6 +69,8 @@ class Predict:
             predictions([(x.name, x) for x in drawn], self.figure)
         if bad:
             print(f"alexnet: {bad} of the images could not be read", file=sys.stderr)
+        if not seen:
+            raise ValueError(f"there are no files to look at in {', '.join(map(str, self.images))}")
         return int(bad > 0)
 
 

@@ -6,7 +6,6 @@ import ast
 import dataclasses
 import inspect
 import os
-import re
 import shlex
 import sys
 import time
@@ -139,9 +138,7 @@ class Train:
         if self.resume is None or self.resume:
             return self.resume[0] if self.resume else None
         if self.run_folder is None:
-            from alexnet.data.beside import pack_name
-
-            newest = newest_run(pack_name(self.images))
+            newest = newest_run(self.images)
             print(f"Going on with {newest}.", file=sys.stderr)
             return newest
         return self.run_folder
@@ -295,14 +292,25 @@ class Train:
         return shlex.join(["alexnet", "train", self.images, "--resume", str(folder)])
 
 
-def newest_run(name: str) -> Path:
-    """The newest run in runs/ of images of this name. Raises ValueError if there is none."""
-    named = re.compile(re.escape(name) + r"-\d{8}-\d{6}")
-    folder = Path("runs")
-    there = [x for x in os.listdir(folder) if named.fullmatch(x)] if folder.is_dir() else []
-    if not there:
-        raise ValueError(f"which run is to go on? There is none of {name} in runs/: --resume RUN")
-    return folder / max(there)
+def newest_run(images: str) -> Path:
+    """The run in runs/ that was trained on these images, or this pack, and was started last.
+
+    Raises ValueError if there is none.
+    """
+    from alexnet.learn.runs import described_pack
+    from alexnet.measure.images import trained_on
+
+    def is_of_images(run: Path) -> bool:
+        pack = described_pack(run).get("path", "")
+        if pack and os.path.realpath(pack) == os.path.realpath(images):
+            return True
+        return trained_on(run, images, may_be_relative=True) is not None
+
+    found = Path("runs").glob("*/environment.json")  # written anew whenever a training starts
+    started = {path.parent: path.stat().st_mtime_ns for path in found}
+    if not (there := [run for run in started if is_of_images(run)]):
+        raise ValueError(f"which run is to go on? There is none of {images} in runs/: --resume RUN")
+    return max(there, key=started.__getitem__)
 
 
 def recipe_of(resumed: Path) -> Recipe | None:

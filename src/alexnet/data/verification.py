@@ -32,7 +32,9 @@ def verify(pack: Pack) -> tuple[str, ...]:
     raw = read_json(pack.path / "pack.json", LARGEST)
     wrong = [*_wrong_description(pack, raw), *_wrong_files(pack), *_wrong_contents(pack)]
     if wrong:
-        raise ValueError(f"the pack at {pack.path} is damaged: {', '.join(wrong)}. Pack again")
+        raise ValueError(
+            f"the pack at {pack.path} is damaged: {', '.join(wrong)}. Delete it and pack again"
+        )
     unchecked: tuple[str, ...] = ()
     if not raw.get(DIGEST):
         unchecked = (UNCHECKED,) if pack.pixels == "rgb" else (UNCHECKED, NO_COLORS)

@@ -155,7 +155,7 @@ def load(path: Path) -> Checkpoint:
         meta, about = _meta_of(file, path), file.metadata() or {}
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     if (wanted := about.get(TENSORS_CRC)) is not None:
-        _compare(wanted, _crc32_of(tensors), f"the tensors of {path}")
+        _compare(wanted, _crc32_of(tensors), "the tensors", path)
     parts: dict[str, dict[str, Tensor]] = {"": {}, "momentum": {}, "preprocessing": {}}
     for name, tensor in tensors.items():
         kind, _, rest = name.rpartition("/")
@@ -237,7 +237,8 @@ def _opened(path: Path) -> Iterator[Any]:
         with _readable(path) as readable, safe_open(readable, "pt") as file:
             yield file
     except SafetensorError as error:
-        raise ValueError(f"{path} is not a whole safetensors file: {error}") from error
+        advice = _advice(path) if path.suffix == ".safetensors" else "Name a run, or a checkpoint"
+        raise ValueError(f"{path} is no whole checkpoint ({error}). {advice}") from error
 
 
 META, META_CRC, TENSORS_CRC = "alexnet", "alexnet_crc32", "tensors_crc32"
@@ -252,7 +253,7 @@ def _meta_of(file: Any, path: Path) -> Metadata:
         )
     text = about.get(META, "null")
     if (wanted := about.get(META_CRC)) is not None:
-        _compare(wanted, _crc32(text.encode()), f"the metadata of {path}")
+        _compare(wanted, _crc32(text.encode()), "the metadata", path)
     meta = parse_json(text, f"the metadata of {path}")
     if not isinstance(meta, dict) or meta.get("format") != FORMAT:
         raise ValueError(
@@ -290,13 +291,20 @@ def _crc32_of(tensors: dict[str, Tensor]) -> str:
     return f"{crc:08x}"
 
 
-def _compare(wanted: str, found: str, what: str) -> None:
+def _compare(wanted: str, found: str, what: str, path: Path) -> None:
     if wanted != found:
         raise ValueError(
-            f"{what} are damaged: their checksum is {found}, and was {wanted} when they were "
-            "written. Use the run's other checkpoint (best.safetensors or last.safetensors), or a "
-            "copy"
+            f"{what} of {path} are damaged: their checksum is {found}, and was {wanted} when they "
+            f"were written. {_advice(path)}"
         )
+
+
+def _advice(path: Path) -> str:
+    """What to do about a checkpoint that is damaged."""
+    names = {"best.safetensors": "last.safetensors", "last.safetensors": "best.safetensors"}
+    if (name := names.get(path.name)) and (other := path.with_name(name)).is_file():
+        return f"Use the run's other checkpoint, {other}, or a copy"
+    return "Use a copy of it, or train again"
 
 
 def _check_shapes(checkpoint: Checkpoint, path: Path) -> None:
