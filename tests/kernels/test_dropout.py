@@ -1,6 +1,7 @@
 """The masks of dropout: Philox against its published words, the kernels against the formula."""
 
 import math
+from importlib.util import find_spec
 
 import numpy as np
 import pytest
@@ -21,6 +22,10 @@ KNOWN = [
 ]
 DRAWS = [(0, 0), (2**63 - 1, 5), (1234567890123456789, 2**32 - 2), (1, 3 * 2**32 + 7)]
 SHAPES = [(1, 1), (3, 4), (4, 7), (2, 2051), (0, 5), (5, 0)]
+
+needs_numba = pytest.mark.skipif(
+    find_spec("numba") is None, reason="calls the kernel itself, which Numba compiles"
+)
 
 
 def as_signed(key):
@@ -61,6 +66,7 @@ def test_the_share_kept_is_that_asked_for(p):
     assert abs(mask.double().mean().item() - (1 - p)) < 4 * error
 
 
+@needs_numba
 def test_a_word_of_exactly_the_limit_is_kept():
     with formulas_only():
         word = int(philox(tuple(torch.tensor([c]) for c in (0, 6, 0, 0)), torch.tensor(1))[0])
@@ -97,5 +103,6 @@ def test_keys_layers_and_rows_have_masks_of_their_own():
         assert same == pytest.approx(0.5, abs=4 * 0.5 / math.sqrt(mask.numel()))
 
 
+@needs_numba
 def test_pytorch_accepts_the_operator():
     torch.library.opcheck(kept_units, (drawing(3, 1), 4, 9, 6, 2**31))
