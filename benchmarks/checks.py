@@ -26,18 +26,19 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from alexnet.data.augment import Preprocessing
-from alexnet.data.batches import Batches
-from alexnet.data.homes import OnHost
+from alexnet import checkpoint
+from alexnet import device as devices
+from alexnet.batches.augment import Preprocessing
+from alexnet.batches.batches import Batches
+from alexnet.batches.loaders import OnHost
 from alexnet.kernels import crop, formulas_only, norm_pool, relu_pool, response_norm
-from alexnet.kernels.maps import channels_last
-from alexnet.learn import checkpoint, devices
-from alexnet.learn.log import Screen
-from alexnet.learn.processor import bf16_units
-from alexnet.learn.step import Step, stepper
-from alexnet.learn.train import fresh, train
+from alexnet.kernels.runtime.layout import channels_last
 from alexnet.nets.layers import set_key
-from alexnet.recipe import Recipe
+from alexnet.processor import bf16_units
+from alexnet.recipes.recipe import Recipe
+from alexnet.training.log import Screen
+from alexnet.training.step import Step, stepper
+from alexnet.training.train import new_network, train
 from interleave import machine, options, write_json
 from made import made_pack
 
@@ -119,7 +120,7 @@ def steps(device: str, batch: int) -> Iterator[Check]:
     for precision, allowed in precisions[:1] if alone else precisions:
         where = devices.machine(device, precision)  # type: ignore[arg-type]
         recipe = Recipe(initialization="variance", batch_size=batch)
-        network = devices.place(fresh(recipe, 100).train(), where)
+        network = devices.place(new_network(recipe, 100).train(), where)
         images = channels_last(torch.randn(batch, 3, 224, 224).to(device, where.dtype))
         labels = torch.randint(0, 100, (batch,)).to(device)
         used = stepper(network, where, tuple(images.shape))

@@ -23,8 +23,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 import loading
-from alexnet.data.decode import decode, fit
-from alexnet.data.pixels import record_shape, rgb, write_record
+from alexnet.images.decode import decode, fit
+from alexnet.images.records import record_shape, rgb, write_record
 from interleave import Contestant, contest, options, report, table
 from packing import our_pack, packing
 from usual import HEIGHT, SIZE, WIDTH, photographs

@@ -16,10 +16,10 @@ import time
 
 import torch
 
-from alexnet.data.pixels import record_shape
-from alexnet.learn import devices
-from alexnet.learn.memory import training_memory
-from alexnet.recipe import Recipe
+from alexnet import device as devices
+from alexnet.images.records import record_shape
+from alexnet.recipes.recipe import Recipe
+from alexnet.training.memory import training_memory
 from interleave import Contestant, keeper, memory, options, report, table, verdict
 from made import CLASSES, Training, made_pack
 

@@ -34,12 +34,12 @@ def eager(device: str, batch: int, times: int, tuned: bool = False) -> Turn:
 
 def ours(device: str, batch: int, times: int) -> Turn:
     """As `alexnet evaluate` and `alexnet predict` set it up."""
-    from alexnet.learn import devices
-    from alexnet.learn.train import fresh
-    from alexnet.recipe import Recipe
+    from alexnet import device as devices
+    from alexnet.recipes.recipe import Recipe
+    from alexnet.training.train import new_network
 
     machine = devices.machine(device)
-    network = devices.place(fresh(Recipe(initialization="variance"), CLASSES).eval(), machine)
+    network = devices.place(new_network(Recipe(initialization="variance"), CLASSES).eval(), machine)
     images = torch.randn(batch, 3, 224, 224, device=device, dtype=machine.dtype)
     images = images.contiguous(memory_format=torch.channels_last)
     return in_torch(network, images, times, machine.precision == "bf16")

@@ -22,13 +22,13 @@ import simplejpeg
 import torch
 from torch import nn
 
+from alexnet import device as devices
 from alexnet import nets
-from alexnet.data.augment import Preprocessing
-from alexnet.learn import devices
-from alexnet.measure.predict import Classifier
-from alexnet.portable import quantize
-from alexnet.portable.graph import INPUT, onnx_model
-from alexnet.portable.libraries import library
+from alexnet.batches.augment import Preprocessing
+from alexnet.exporting import quantize
+from alexnet.exporting.graph import INPUT, onnx_model
+from alexnet.exporting.libraries import library
+from alexnet.predict import Classifier
 from interleave import Contestant, Turn, contest, options, ratio, report, table, verdict
 from train_step import CLASSES, EagerPaper
 
@@ -67,11 +67,11 @@ def compiled(device: str, batch: int, times: int, folder: str) -> Turn:
 
 def ours(device: str, batch: int, times: int, folder: str) -> Turn:
     devices.machine(device)
-    network = fresh().to(device, memory_format=torch.channels_last)
+    network = new_network().to(device, memory_format=torch.channels_last)
     return in_torch(network, images_for(batch, device, memory_format=torch.channels_last), times)
 
 
-def fresh() -> nn.Module:
+def new_network() -> nn.Module:
     network = nets.build("alexnet", CLASSES)
     network.initialize("variance")  # type: ignore[operator]
     return network.eval()
@@ -126,7 +126,7 @@ def elsewhere(work: Callable[..., None], *arguments: Any) -> None:
 def write_files(folder: Path, samples: int) -> None:
     """The network as every file that the contestants read."""
     onnx = folder / "float32.onnx"
-    library("onnx").save(onnx_model(fresh(), 224), onnx)
+    library("onnx").save(onnx_model(new_network(), 224), onnx)
     noise = [images_for(1, "cpu").numpy() for _ in range(samples)]
     quantize.onnx_int8(onnx, folder / "int8.onnx", noise)
     model = library("openvino").Core().read_model(onnx)
@@ -165,7 +165,7 @@ def at(batch: int, chosen: list[str], args: Any, folder: str) -> dict[str, Conte
 def from_path_to_labels(device: str, folder: str, rounds: int) -> dict[str, float]:
     """Medians in milliseconds: a JPEG file to five labels, the network alone, and their ratio."""
     machine = devices.machine(device)
-    classifier = Classifier(fresh(), tuple(map(str, range(CLASSES))), plain(), machine)
+    classifier = Classifier(new_network(), tuple(map(str, range(CLASSES))), plain(), machine)
     path = Path(folder, "photograph.jpg")
     path.write_bytes(simplejpeg.encode_jpeg(photograph(), 90))
     image = images_for(1, device, memory_format=torch.channels_last)

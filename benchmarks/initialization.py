@@ -14,14 +14,14 @@ import statistics
 import time
 from pathlib import Path
 
-from alexnet.data.augment import Preprocessing
-from alexnet.data.batches import Batches
-from alexnet.data.dataset import Pack, open_pack
-from alexnet.learn import devices
-from alexnet.learn.sgd import SGD
-from alexnet.learn.step import stepper
-from alexnet.learn.train import fresh
-from alexnet.recipe import RECIPES, Recipe
+from alexnet import device as devices
+from alexnet.batches.augment import Preprocessing
+from alexnet.batches.batches import Batches
+from alexnet.packs.pack import Pack, open_pack
+from alexnet.recipes.recipe import RECIPES, Recipe
+from alexnet.training.sgd import SGD
+from alexnet.training.step import stepper
+from alexnet.training.train import new_network
 from interleave import options, report
 
 MARK = 20
@@ -31,7 +31,7 @@ def losses(pack: Pack, recipe: Recipe, steps: int, device: str) -> list[float]:
     """The losses of the first steps of a training."""
     machine = devices.machine(device)
     how = Preprocessing.of(pack, recipe).to(machine.device)
-    network = devices.place(fresh(recipe, len(pack.classes)).train(), machine)
+    network = devices.place(new_network(recipe, len(pack.classes)).train(), machine)
     shape = recipe.batch_size, 3, recipe.crop, recipe.crop
     sgd, step = SGD(network, recipe), stepper(network, machine, shape)
     found: list[float] = []

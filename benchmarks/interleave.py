@@ -25,7 +25,7 @@ from typing import Any
 
 import torch
 
-from alexnet.learn.devices import processor
+from alexnet.device import processor
 
 Turn = Callable[[], int]
 """Does some work and returns how many images it was. If it has a `ready`, that is called first,

@@ -23,10 +23,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from alexnet.device import keep_memory
 from alexnet.kernels import crop, formulas_only, norm_pool, relu_pool
-from alexnet.kernels.map_norm import map_norm
-from alexnet.kernels.maps import channels_last, pooled_size
-from alexnet.learn.devices import keep_memory
+from alexnet.kernels.normalization.within_channel import map_norm
+from alexnet.kernels.runtime.layout import channels_last, pooled_size
 from alexnet.nets.layers import Convolution, Strided, by_depth, round_up
 from alexnet.nets.local import Local
 from interleave import machine, options, times_for, write_json

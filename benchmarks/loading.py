@@ -16,11 +16,11 @@ from typing import Any
 from PIL import Image
 from torch import Tensor
 
-from alexnet.data.augment import Preprocessing
-from alexnet.data.batches import Batches
-from alexnet.data.dataset import open_pack
-from alexnet.learn import devices
-from alexnet.recipe import Recipe
+from alexnet import device as devices
+from alexnet.batches.augment import Preprocessing
+from alexnet.batches.batches import Batches
+from alexnet.packs.pack import open_pack
+from alexnet.recipes.recipe import Recipe
 from usual import CLASSES, CROP, SIZE, Folder, Loader, transformed
 
 PAGE = mmap.PAGESIZE
@@ -40,8 +40,8 @@ class Ours:
     def open(self) -> None:
         """Map the files."""
         pack = open_pack(self.files)
-        how = Preprocessing.of(pack, self.recipe)
-        self.batches: Any = Batches(pack.splits["train"], how, self.recipe, self.machine)
+        preprocessing = Preprocessing.of(pack, self.recipe)
+        self.batches: Any = Batches(pack.splits["train"], preprocessing, self.recipe, self.machine)
 
     def ready(self) -> None:
         """Go on to the next epoch; a cold one needs new maps, as mapped pages stay in the cache."""

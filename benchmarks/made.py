@@ -13,18 +13,18 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from alexnet.data.augment import Preprocessing
-from alexnet.data.batches import Batches
-from alexnet.data.dataset import Pack, Split
-from alexnet.data.pixels import Format, record_shape
-from alexnet.learn import devices
-from alexnet.learn.devices import Residence
-from alexnet.learn.memory import room_for_steps
-from alexnet.learn.sgd import SGD
-from alexnet.learn.step import stepper
-from alexnet.learn.train import fresh, step_seed
+from alexnet import device as devices
+from alexnet.batches.augment import Preprocessing
+from alexnet.batches.batches import Batches
+from alexnet.device import Residence
+from alexnet.images.records import Format, record_shape
 from alexnet.nets.layers import set_key
-from alexnet.recipe import Recipe
+from alexnet.packs.pack import Pack, Split
+from alexnet.recipes.recipe import Recipe
+from alexnet.training.memory import room_for_steps
+from alexnet.training.sgd import SGD
+from alexnet.training.step import stepper
+from alexnet.training.train import new_network, step_seed
 
 DIFFERENT = 2048
 """Records that are not repetitions: 200 MB of yuv420."""
@@ -85,13 +85,15 @@ class Training:
         self.machine = devices.machine(device, resident=resident)
         recipe = Recipe(batch_size=batch, initialization="variance", pixel_scale=1 / 64)
         self.recipe = replace(recipe, **changes)
-        self.network = fresh(self.recipe, len(pack.classes)).train()
+        self.network = new_network(self.recipe, len(pack.classes)).train()
         devices.place(self.network, self.machine)
         self.sgd = SGD(self.network, self.recipe)
-        self.how = Preprocessing.of(pack, self.recipe).to(self.machine.device)
+        self.preprocessing = Preprocessing.of(pack, self.recipe).to(self.machine.device)
         began = time.perf_counter()
         room = room_for_steps(self.recipe, len(pack.classes), self.machine)
-        self.batches = Batches(pack.splits["train"], self.how, self.recipe, self.machine, room)
+        self.batches = Batches(
+            pack.splits["train"], self.preprocessing, self.recipe, self.machine, room
+        )
         self.seconds_to_fill = time.perf_counter() - began
         shape = batch, 3, self.recipe.crop, self.recipe.crop
         self.step = stepper(self.network, self.machine, shape)

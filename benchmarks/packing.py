@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from alexnet.data.decode import decode, fit
-from alexnet.data.pack import pack
-from alexnet.data.sources.entry import Entry, Source
+from alexnet.images.decode import decode, fit
+from alexnet.packing.pack import pack
+from alexnet.sources.entry import Entry, Source
 from interleave import Contestant, ratio, table, verdict
 from usual import SIZE, smaller
 

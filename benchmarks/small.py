@@ -63,15 +63,15 @@ def eager(device: str, batch: int, steps: int, form: torch.memory_format) -> Tur
 
 
 def ours(device: str, batch: int, steps: int) -> Turn:
-    from alexnet.learn import devices
-    from alexnet.learn.sgd import SGD
-    from alexnet.learn.step import stepper
-    from alexnet.learn.train import fresh
-    from alexnet.recipe import RECIPES
+    from alexnet import device as devices
+    from alexnet.recipes.recipe import RECIPES
+    from alexnet.training.sgd import SGD
+    from alexnet.training.step import stepper
+    from alexnet.training.train import new_network
 
     machine = devices.machine(device)
     recipe = dataclasses.replace(RECIPES["cifar"], batch_size=batch)
-    network = fresh(recipe, 10).to(device, memory_format=torch.channels_last).train()
+    network = new_network(recipe, 10).to(device, memory_format=torch.channels_last).train()
     images = torch.randn(batch, 3, 32, 32, device=device).contiguous(
         memory_format=torch.channels_last
     )
@@ -90,10 +90,10 @@ def seconds_to(error: float, pack_path: Path, device: str) -> tuple[float, int]:
     """Train with recipe `cifar` until the training error is this low: seconds, epochs."""
     import tempfile
 
-    from alexnet.data.dataset import open_pack
-    from alexnet.learn.train import train
-    from alexnet.measure.scores import measure
-    from alexnet.recipe import RECIPES
+    from alexnet.evaluation.scores import measure
+    from alexnet.packs.pack import open_pack
+    from alexnet.recipes.recipe import RECIPES
+    from alexnet.training.train import train
 
     pack, spent = open_pack(pack_path), 0.0
     with tempfile.TemporaryDirectory() as folder:

@@ -18,7 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from alexnet.learn.devices import Precision
+from alexnet.device import Precision
 from interleave import (
     Contestant,
     Turn,
@@ -184,15 +184,15 @@ def ours(
     device: str, batch: int, steps: int, precision: Precision = "auto", compiled: bool = False
 ) -> Turn:
     """This package's network, kernels and update rule, set up as `alexnet train` sets them up."""
-    from alexnet.learn import devices
-    from alexnet.learn.sgd import SGD
-    from alexnet.learn.step import stepper
-    from alexnet.learn.train import fresh
-    from alexnet.recipe import Recipe
+    from alexnet import device as devices
+    from alexnet.recipes.recipe import Recipe
+    from alexnet.training.sgd import SGD
+    from alexnet.training.step import stepper
+    from alexnet.training.train import new_network
 
     machine = devices.machine(device, precision, compiled=compiled)
     recipe = Recipe(batch_size=batch, initialization="variance")
-    network = devices.place(fresh(recipe, CLASSES).train(), machine)
+    network = devices.place(new_network(recipe, CLASSES).train(), machine)
     images = torch.randn(batch, 3, 224, 224, device=device, dtype=machine.dtype)
     images = images.contiguous(memory_format=torch.channels_last)
     labels = torch.randint(0, CLASSES, (batch,), device=device)

@@ -1,13 +1,29 @@
-"""A pack small enough for tests: pictures of two kinds that a network tells apart in seconds."""
+"""Pictures that a network tells apart in seconds; a pack of them, a recipe and a trained run."""
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from alexnet.data.dataset import Pack
-from alexnet.data.pack import pack
-from alexnet.data.sources.entry import Entry, Source
+from alexnet.packing.pack import pack
+from alexnet.packs.pack import Pack
+from alexnet.recipes.recipe import Recipe
+from alexnet.sources.entry import Entry, Source
+
+QUICK = Recipe(
+    network="cifar",
+    initialization="variance",
+    crop=28,
+    dropout=0.3,
+    epochs=3,
+    batch_size=16,
+    learning_rate=0.02,
+    pixel_scale=1 / 64,
+)
+"""Three epochs of ten steps on the pictures, with every kind of chance in them."""
+TRAINED = dataclasses.replace(QUICK, dropout=0.0, epochs=4)
+"""What the fixture `run` was trained with."""
 
 CLASSES = "rings", "stripes", "spots"
 
@@ -40,3 +56,17 @@ def pictures(train: int = 50, val: int = 20, side: int = 32, classes=CLASSES) ->
 def tiny_pack(tmp_path_factory) -> Pack:
     """150 training and 60 validation pictures of 32×32 pixels."""
     return pack(pictures(), tmp_path_factory.mktemp("packs") / "tiny.pack", processes=1)
+
+
+@pytest.fixture
+def quick() -> Recipe:
+    """Three epochs of ten steps, with every kind of chance in them."""
+    return QUICK
+
+
+@pytest.fixture(scope="session")
+def run(tiny_pack, tmp_path_factory) -> Path:
+    """The folder of a run on the tiny pack, of a few seconds."""
+    from alexnet.training.train import train
+
+    return train(tiny_pack, tmp_path_factory.mktemp("runs") / "run", TRAINED, device="cpu").run

@@ -25,11 +25,23 @@ ROOT = Path(__file__).parents[1]
 NUMERIC = (
     "tests/kernels",
     "tests/nets",
-    *("tests/learn/test_repeat.py", "tests/learn/test_sgd.py", "tests/learn/test_memory.py"),
-    *("tests/learn/test_processor.py", "tests/learn/test_devices.py"),
-    *("tests/measure/test_evaluate.py", "tests/measure/test_same_pixels.py"),
-    *("tests/data/test_augment.py", "tests/data/test_batches.py", "tests/data/test_pixels.py"),
-    *("tests/data/test_decode.py", "tests/data/test_direct.py", "tests/data/test_without_numba.py"),
+    *(
+        "tests/training/test_repeat.py",
+        "tests/training/test_sgd.py",
+        "tests/training/test_memory.py",
+    ),
+    *("tests/test_processor.py", "tests/test_device.py"),
+    *("tests/evaluation/test_counts.py", "tests/evaluation/test_same_pixels.py"),
+    *(
+        "tests/batches/test_augment.py",
+        "tests/batches/test_batches.py",
+        "tests/images/test_records.py",
+    ),
+    *(
+        "tests/images/test_decode.py",
+        "tests/packing/test_direct.py",
+        "tests/packing/test_without_numba.py",
+    ),
 )
 """Where numbers are computed; the other tests read files, and do so alike everywhere."""
 

@@ -9,8 +9,7 @@ import pytest
 from PIL import Image
 
 import alexnet
-from tests.conftest import CLASSES, picture
-from tests.learn.conftest import QUICK
+from tests.conftest import CLASSES, QUICK, picture
 
 
 @pytest.mark.parametrize("name", alexnet.__all__)

@@ -12,10 +12,9 @@ from pathlib import Path
 import pytest
 
 from alexnet import nets
-from alexnet.data.pack import pack
-from alexnet.learn.train import train
-from tests.conftest import pictures
-from tests.learn.conftest import QUICK
+from alexnet.packing.pack import pack
+from alexnet.training.train import train
+from tests.conftest import QUICK, pictures
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 TINY = {
@@ -154,7 +153,7 @@ class Absent:
             raise ModuleNotFoundError(f"no module {name}", name=name)
 sys.meta_path.insert(0, Absent())
 sys.path.insert(0, sys.argv[1])
-import alexnet.learn.train, usual
+import alexnet.training.train, usual
 import checks, epoch, forward, kernels, layers, small, train_step
 """
 
@@ -201,7 +200,7 @@ def test_a_turn_is_repeated_until_it_is_long_enough(monkeypatch):
 
 def test_a_pack_of_noise_can_be_trained_on_as_the_program_trains(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(BENCHMARKS)
-    checks, checkpoint = map(importlib.import_module, ("checks", "alexnet.learn.checkpoint"))
+    checks, checkpoint = map(importlib.import_module, ("checks", "alexnet.checkpoint"))
     recipe = dataclasses.replace(
         checks.SMALL, initialization="variance", schedule="constant", batch_size=2, epochs=1
     )

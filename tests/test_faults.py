@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from alexnet.learn import checkpoint
+from alexnet import checkpoint
 from tests.test_cli import ALEXNET, QUICK, alexnet
 
 RECIPE = ["--recipe", "paper", *QUICK]

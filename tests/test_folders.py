@@ -8,20 +8,19 @@ import pytest
 from PIL import Image
 
 import alexnet
+from alexnet import checkpoint
 from alexnet.cli import main
-from alexnet.data.beside import pack_beside
-from alexnet.data.pack import pack, pack_images
-from alexnet.data.sources import Entry, Source, open_source
-from alexnet.learn import checkpoint
-from alexnet.learn.runs import check_folder
-from alexnet.learn.train import train
-from alexnet.learn.transfer import packing_like
-from alexnet.measure.evaluate import Counts
-from alexnet.measure.images import is_run, trained_on
-from alexnet.measure.scores import measure, relabeling
-from alexnet.recipe import RECIPES, packed_side
-from tests.conftest import CLASSES, picture, pictures
-from tests.learn.conftest import QUICK
+from alexnet.evaluation.counts import Counts
+from alexnet.evaluation.images import is_run, trained_on
+from alexnet.evaluation.scores import measure, relabeling
+from alexnet.packing.automatic import pack_beside
+from alexnet.packing.pack import pack, pack_images
+from alexnet.recipes.recipe import RECIPES, packed_side
+from alexnet.runs import check_folder
+from alexnet.sources import Entry, Source, open_source
+from alexnet.training.train import train
+from alexnet.training.transfer import packing_like
+from tests.conftest import CLASSES, QUICK, picture, pictures
 
 QUICKLY = ["--recipe", "cifar", "--epochs", "1", "--device", "cpu"]
 
@@ -355,7 +354,7 @@ def test_a_pack_for_a_network_has_its_settings(trained):
 def test_packs_go_elsewhere_where_the_runs_folder_cannot_be_written(
     trained, unseen, monkeypatch, tmp_path
 ):
-    from alexnet.data import beside
+    from alexnet.packing import automatic as beside
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(beside, "_can_be_written", lambda folder: False)

@@ -8,38 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from tests.layers import LAYERS, shown, table
+
 SOURCE = Path(__file__).parents[1] / "src" / "alexnet"
-ROWS = [
-    [
-        "lab_notes",
-        "recipe",
-        "data.decode",
-        "data.pixels",
-        "kernels",
-        "learn.devices",
-        "learn.processor",
-        "terminal",
-        "validate",
-    ],
-    [
-        "learn.interrupt",
-        "learn.log",
-        "nets.layers",
-        "data",
-        "learn.sgd",
-        "learn.schedule",
-        "learn.step",
-    ],
-    ["nets"],
-    ["learn.checkpoint", "measure.evaluate"],
-    ["learn", "measure", "portable", "screen"],
-    ["show"],
-    ["claims"],
-    ["commands"],
-    ["cli"],
-]
+ORDER = {layer: place for place, layer in enumerate(LAYERS)}
 ONLY = {
-    "PIL": {"data.decode", "show.figures"},
+    "PIL": {"images.decode", "show.figures"},
     "matplotlib": {"show.curves", "show.figures"},
     "argparse": set(),
 }
@@ -51,12 +25,9 @@ def modules():
         yield re.sub(r"(\.|^)__init__$", "", name), path
 
 
-def row_of(module):
-    """The row of the longest prefix of the module's name."""
-    ranked = [
-        (len(p), r) for r, row in enumerate(ROWS) for p in row if (module + ".").startswith(p + ".")
-    ]
-    return max(ranked)[1] if ranked else None
+def place_of(module):
+    """Where the layer of a module stands in the list."""
+    return ORDER[module.partition(".")[0]]
 
 
 def imports(path):
@@ -68,18 +39,24 @@ def imports(path):
             yield from (alias.name for alias in node.names)
 
 
+def test_every_layer_is_in_the_list_and_nothing_else():
+    there = {module.partition(".")[0] for module, _ in modules()}
+    assert there - {"", "__main__"} == set(LAYERS)
+
+
+def test_the_list_of_layers_is_the_one_that_contributors_read():
+    assert shown() == table(), "python -m tests.layers writes it anew"
+
+
 @pytest.mark.parametrize(
     ("module", "path"), list(modules()), ids=[m or "alexnet" for m, _ in modules()]
 )
-def test_a_module_imports_nothing_from_below(module, path):
-    mine = row_of(module)
+def test_a_module_imports_only_from_the_layers_above_its_own(module, path):
     if module in ("", "__main__"):
         return
-    assert mine is not None, f"{module} stands in no row"
     names = {n.removeprefix("alexnet.") for n in imports(path) if n.startswith("alexnet.")}
     real = {m for m, _ in modules()}
-    below = [n for n in names & real if (row_of(n) or 0) > mine]
-    assert not below
+    assert [n for n in names & real if place_of(n) > place_of(module)] == []
 
 
 @pytest.mark.parametrize("library", ONLY)
@@ -90,7 +67,13 @@ def test_some_libraries_have_one_home(library):
 
 @pytest.mark.parametrize(
     "module",
-    ["alexnet", "alexnet.claims.page", "alexnet.cli", "alexnet.recipe", "alexnet.data.pack"],
+    [
+        "alexnet",
+        "alexnet.claims.page",
+        "alexnet.cli",
+        "alexnet.recipes.recipe",
+        "alexnet.packing.pack",
+    ],
 )
 def test_what_answers_at_once_does_not_import_torch(module):
     code = f"import sys, {module}; sys.exit('torch' in sys.modules)"

@@ -27,30 +27,30 @@ os.environ.setdefault("MKL_CBWR", "AUTO,STRICT")
 os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
 
 if TYPE_CHECKING:
-    from alexnet.data.dataset import Pack, open_pack
-    from alexnet.data.pack import pack_images as pack
-    from alexnet.learn.train import train
-    from alexnet.learn.transfer import Transfer
-    from alexnet.measure.predict import Classifier, Prediction, load
-    from alexnet.measure.scores import measure as evaluate
+    from alexnet.evaluation.scores import measure as evaluate
+    from alexnet.exporting.write import export
     from alexnet.nets import NETS
-    from alexnet.portable.write import export
-    from alexnet.recipe import RECIPES, Recipe
+    from alexnet.packing.pack import pack_images as pack
+    from alexnet.packs.pack import Pack, open_pack
+    from alexnet.predict import Classifier, Prediction, load
+    from alexnet.recipes.recipe import RECIPES, Recipe
+    from alexnet.training.train import train
+    from alexnet.training.transfer import Transfer
 
 _HOMES = {
     "NETS": ("nets", "NETS"),
-    "RECIPES": ("recipe", "RECIPES"),
-    "Classifier": ("measure.predict", "Classifier"),
-    "Pack": ("data.dataset", "Pack"),
-    "Prediction": ("measure.predict", "Prediction"),
-    "Recipe": ("recipe", "Recipe"),
-    "Transfer": ("learn.transfer", "Transfer"),
-    "export": ("portable.write", "export"),
-    "evaluate": ("measure.scores", "measure"),
-    "load": ("measure.predict", "load"),
-    "open_pack": ("data.dataset", "open_pack"),
-    "pack": ("data.pack", "pack_images"),
-    "train": ("learn.train", "train"),
+    "RECIPES": ("recipes.recipe", "RECIPES"),
+    "Classifier": ("predict", "Classifier"),
+    "Pack": ("packs.pack", "Pack"),
+    "Prediction": ("predict", "Prediction"),
+    "Recipe": ("recipes.recipe", "Recipe"),
+    "Transfer": ("training.transfer", "Transfer"),
+    "export": ("exporting.write", "export"),
+    "evaluate": ("evaluation.scores", "measure"),
+    "load": ("predict", "load"),
+    "open_pack": ("packs.pack", "open_pack"),
+    "pack": ("packing.pack", "pack_images"),
+    "train": ("training.train", "train"),
 }
 
 __all__ = ["NETS", "RECIPES", "Classifier", "Pack", "Prediction", "Recipe", "Transfer"]

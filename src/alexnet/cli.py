@@ -12,8 +12,8 @@ import sys
 from typing import Any
 
 from alexnet import __version__
-from alexnet.learn.interrupt import end_at_signals
 from alexnet.terminal import guarded
+from alexnet.training.interrupt import end_at_signals
 
 DESCRIPTION = """Labeled images in, a trained and measured classifier out: the system of Krizhevsky,
 Sutskever & Hinton (2012). `alexnet demo` shows all of it in a minute; `alexnet COMMAND --help`

@@ -11,9 +11,9 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 from rich.text import Text
 
-from alexnet.learn.log import Progress as TrainingProgress
-from alexnet.learn.log import Screen
 from alexnet.terminal import encodable, printable, unguarded
+from alexnet.training.log import Progress as TrainingProgress
+from alexnet.training.log import Screen
 
 BAR = 16
 """Characters that a bar takes."""

@@ -10,7 +10,7 @@ from torch import nn
 
 from alexnet import nets
 from alexnet.cli import main
-from alexnet.data.pack import pack
+from alexnet.packing.pack import pack
 
 SIDE, CROP = 72, 64
 SMALL = f"--epochs 1 --crop {CROP} --batch-size 16 --device cpu"
@@ -50,12 +50,12 @@ class Miniature(nn.Module):
     def initialize(self, how):
         """Leave the weights as PyTorch draws them."""
 
-    def forward(self, x, see=lambda name, x: x):
+    def forward(self, x, hook=lambda name, x: x):
         for name in ("conv1", *INNER):
-            x = see(name, F.relu(getattr(self, name)(x)))
-        x = see("fc6", F.relu(self.fc6(x.contiguous().flatten(1))))
-        x = see("fc7", F.relu(self.fc7(x)))
-        return see("fc8", self.fc8(self.linear8(x)))
+            x = hook(name, F.relu(getattr(self, name)(x)))
+        x = hook("fc6", F.relu(self.fc6(x.contiguous().flatten(1))))
+        x = hook("fc7", F.relu(self.fc7(x)))
+        return hook("fc8", self.fc8(self.linear8(x)))
 
 
 @pytest.fixture

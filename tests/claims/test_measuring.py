@@ -13,8 +13,8 @@ from alexnet.claims.measuring import measure
 from alexnet.claims.paper import CLAIMS
 from alexnet.claims.results import load
 from alexnet.claims.trainings import Interrupted, Job, resolve
-from alexnet.data.dataset import open_pack
-from alexnet.recipe import RECIPES
+from alexnet.packs.pack import open_pack
+from alexnet.recipes.recipe import RECIPES
 
 ON_IMAGENET = [c for c in CLAIMS.values() if c.data and c.data.kind != "cifar10"]
 
@@ -52,7 +52,7 @@ def test_what_was_trained_is_found_again_and_shared(folder, miniatures, monkeypa
     assert run(f"alexnet claims run two-towers --pack ilsvrc2012.pack {SMALL}") == 0
     runs = {path.name for path in (folder / "claims" / "runs").iterdir()}
     assert len(runs) == 2
-    monkeypatch.setattr("alexnet.learn.train.train", None)  # nothing is trained a second time
+    monkeypatch.setattr("alexnet.training.train.train", None)  # nothing is trained a second time
     assert run(f"alexnet claims run two-towers --pack ilsvrc2012.pack {SMALL}") == 0
     assert run(f"alexnet claims run ten-views --pack ilsvrc2012.pack {SMALL}") == 0
     assert {path.name for path in (folder / "claims" / "runs").iterdir()} == runs
@@ -93,8 +93,8 @@ def test_trainings_of_another_precision_are_others(folder, monkeypatch):
         asked.append((precision, folder))
         return Stopped()
 
-    monkeypatch.setattr("alexnet.learn.train.train", train)
-    monkeypatch.setattr("alexnet.learn.devices.bf16_units", lambda: "AMX")
+    monkeypatch.setattr("alexnet.training.train.train", train)
+    monkeypatch.setattr("alexnet.device.bf16_units", lambda: "AMX")
     for precision in ("auto", "bf16"):
         command = f"alexnet claims run ten-views --pack ilsvrc2012.pack {SMALL}"
         assert run(f"{command} --precision {precision}") == 143
@@ -106,7 +106,7 @@ def test_a_training_that_was_stopped_stops_the_claim(folder, monkeypatch):
     class Stopped:
         signal, saved = 15, True
 
-    monkeypatch.setattr("alexnet.learn.train.train", lambda *_, **__: Stopped())
+    monkeypatch.setattr("alexnet.training.train.train", lambda *_, **__: Stopped())
     job = Job(pack=open_pack("ilsvrc2012.pack"), changes={"epochs": 1, "crop": 64})
     with pytest.raises(Interrupted, match="the same command goes on") as stop:
         next(measure(CLAIMS["ten-views"], job))

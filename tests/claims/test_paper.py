@@ -5,7 +5,7 @@ import pytest
 from alexnet import nets
 from alexnet.claims.notes import NOTES, baseline, gained
 from alexnet.claims.paper import CLAIMS, find
-from alexnet.recipe import RECIPES, Recipe
+from alexnet.recipes.recipe import RECIPES, Recipe
 
 
 def test_there_are_fifteen_in_order():

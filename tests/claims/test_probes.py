@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from alexnet.claims import probes
-from alexnet.measure.evaluate import ranks_of
-from alexnet.recipe import Recipe
+from alexnet.evaluation.counts import ranks_of
+from alexnet.recipes.recipe import Recipe
 
 
 def checkpoint(weights, **fields):

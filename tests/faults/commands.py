@@ -116,8 +116,8 @@ def _argument(text: str) -> str:
 @contextlib.contextmanager
 def _no_work() -> Any:
     """Trainings and exports end where their work would begin."""
-    from alexnet.learn import train
-    from alexnet.learn.train import Outcome
+    from alexnet.training import train
+    from alexnet.training.train import Outcome
 
     def no_epochs(training: Any) -> Outcome:
         return Outcome(training.run, training.position, None, True)

@@ -22,9 +22,9 @@ from typing import Any
 import numpy as np
 from PIL import Image
 from tests.conftest import CLASSES, picture, pictures
-from tests.data import test_decode
-from tests.data.source_files import tar
-from tests.data.test_sources_ilsvrc import kit_files, train_tar
+from tests.images import test_decode
+from tests.sources.source_files import tar
+from tests.sources.test_ilsvrc import kit_files, train_tar
 
 Files = dict[str, bytes]
 SIDE = 24
@@ -247,7 +247,7 @@ def ilsvrc() -> list[Files]:
 
 def small_pack(**options: Any) -> Files:
     """A pack of a few pictures in two shards."""
-    from alexnet.data.pack import pack
+    from alexnet.packing.pack import pack
 
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder, "x.pack")
@@ -261,7 +261,7 @@ class Stop(Exception):  # noqa: N818 - it is no error
 
 def unfinished_pack() -> Files:
     """A packing that was interrupted in its second split."""
-    from alexnet.data.pack import pack
+    from alexnet.packing.pack import pack
 
     def stop(at: Any) -> None:
         if at.split == "val":
@@ -276,10 +276,10 @@ def unfinished_pack() -> Files:
 
 def trained(epochs: int = 1) -> Files:
     """A pack, a run of one epoch on it, and its predictions."""
-    from alexnet.data.pack import pack
-    from alexnet.learn.train import train
-    from alexnet.measure.ensemble import predict
-    from alexnet.recipe import RECIPES
+    from alexnet.evaluation.ensemble import predict
+    from alexnet.packing.pack import pack
+    from alexnet.recipes.recipe import RECIPES
+    from alexnet.training.train import train
 
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -295,7 +295,7 @@ def trained(epochs: int = 1) -> Files:
 
 def portable() -> Files:
     """The run as an ONNX file and as an OpenVINO IR; nothing where the libraries are missing."""
-    from alexnet.portable.write import export
+    from alexnet.exporting.write import export
 
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

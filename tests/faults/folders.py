@@ -56,7 +56,7 @@ def read(folder: Path, name: str) -> None:
     from tests.faults.readers import drain, each
 
     from alexnet.commands.predict import ImageFiles
-    from alexnet.data.sources import open_source
+    from alexnet.sources import open_source
 
     things = json.loads((folder / name).read_bytes())
     place = folder / "things"

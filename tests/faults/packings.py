@@ -13,13 +13,13 @@ from typing import Any
 import numpy as np
 from PIL import Image
 from tests.conftest import picture
-from tests.data.packing_sources import arrays, contents
 from tests.faults.lives import Life
+from tests.packing.packing_sources import arrays, contents
 
 from alexnet import cli
-from alexnet.data.dataset import open_pack
-from alexnet.data.pack import pack, pack_images
-from alexnet.data.verification import verify
+from alexnet.packing.pack import pack, pack_images
+from alexnet.packs.pack import open_pack
+from alexnet.packs.verification import verify
 
 PHOTOS, CLASSES = 36, ("rings", "stripes", "spots")
 KINDS = {
@@ -70,8 +70,8 @@ class PackingSubject:
             ),
         }
         imports = (
-            "from alexnet.data.pack import pack, pack_images\n"
-            "from tests.data.packing_sources import arrays\n"
+            "from alexnet.packing.pack import pack, pack_images\n"
+            "from tests.packing.packing_sources import arrays\n"
         )
         return [sys.executable, "-c", imports + calls[self.kind]]
 

@@ -22,10 +22,10 @@ from tests.faults import commands, examples, folders
 from tests.faults.examples import Files
 from tests.faults.judge import Wrong, judge
 
-from alexnet.data.decode import BYTES_A_PIXEL, NotAnImage, decode
-from alexnet.data.prepare import Options, prepare
-from alexnet.data.sources import Entry, Skipped, Source, open_source
-from alexnet.data.sources.limits import PACKING_MEMORY
+from alexnet.images.decode import BYTES_A_PIXEL, NotAnImage, decode
+from alexnet.images.prepare import Options, prepare
+from alexnet.sources import Entry, Skipped, Source, open_source
+from alexnet.sources.limits import PACKING_MEMORY
 
 MOST_PIXELS = 1 << 22
 """The limit that images are decoded with. The memory that is promised follows from it."""
@@ -88,7 +88,7 @@ def read_image(folder: Path, name: str) -> None:
 @functools.cache
 def workers() -> Any:
     """One decoding process, as packing has them, for all inputs of this process."""
-    from alexnet.data.workers import Workers
+    from alexnet.images.workers import Workers
 
     return Workers(OPTIONS, processes=1, timeout=10.0)
 
@@ -134,11 +134,11 @@ def read_file(folder: Path, name: str) -> None:
 
 def read_pack(folder: Path, name: str) -> None:
     """A pack, as commands use it."""
-    from alexnet.data.augment import Preprocessing
-    from alexnet.data.dataset import open_pack
-    from alexnet.data.info import info
-    from alexnet.data.verification import verify
-    from alexnet.recipe import RECIPES, recommend
+    from alexnet.batches.augment import Preprocessing
+    from alexnet.packs.pack import open_pack
+    from alexnet.packs.summary import info
+    from alexnet.packs.verification import verify
+    from alexnet.recipes.recipe import RECIPES, recommend
 
     pack = open_pack(folder / "x.pack")
 
@@ -163,18 +163,18 @@ def read_pack(folder: Path, name: str) -> None:
 
 def read_journal(folder: Path, name: str) -> None:
     """Going on with a packing."""
-    from alexnet.data.pack import pack
+    from alexnet.packing.pack import pack
 
     pack(pictures(4, 2, 16), folder / "x.pack", processes=1, shard_images=7)
 
 
 def read_checkpoint(folder: Path, name: str) -> None:
     """A checkpoint, as resuming, predicting and transferring use it."""
-    from alexnet.learn import checkpoint
-    from alexnet.learn.schedule import rates
-    from alexnet.learn.sgd import SGD
-    from alexnet.measure.predict import load
-    from alexnet.recipe import RECIPES
+    from alexnet import checkpoint
+    from alexnet.predict import load
+    from alexnet.recipes.recipe import RECIPES
+    from alexnet.training.schedule import rates
+    from alexnet.training.sgd import SGD
 
     path = folder / "run" / "last.safetensors"
 
@@ -197,8 +197,8 @@ def read_checkpoint(folder: Path, name: str) -> None:
 
 def read_run(folder: Path, name: str) -> None:
     """The texts in a run's folder."""
-    from alexnet.learn.log import RunLog, Screen
-    from alexnet.measure.scores import opened
+    from alexnet.evaluation.scores import opened
+    from alexnet.training.log import RunLog, Screen
 
     run = folder / "run"
     environment = run / "environment.json"
@@ -220,8 +220,8 @@ def read_results(folder: Path, name: str) -> None:
 
 def read_dump(folder: Path, name: str) -> None:
     """Predictions: counted, averaged, searched and written as a submission."""
-    from alexnet.measure.ensemble import average, read, search
-    from alexnet.measure.submission import write
+    from alexnet.evaluation.ensemble import average, read, search
+    from alexnet.evaluation.submission import write
 
     good, found = read(folder / "good.npz"), read(folder / "x.npz")
     each(
@@ -235,7 +235,7 @@ def read_dump(folder: Path, name: str) -> None:
 
 def read_card(folder: Path, name: str) -> None:
     """What an exported file says of itself."""
-    from alexnet.portable.card import Card
+    from alexnet.exporting.metadata import Card
 
     text = (folder / name).read_text("utf-8", "replace")
     card = Card.from_text(text, folder / name)
@@ -244,7 +244,7 @@ def read_card(folder: Path, name: str) -> None:
 
 def read_portable(folder: Path, name: str) -> None:
     """An exported file, asked about an image."""
-    from alexnet.measure.predict import load
+    from alexnet.predict import load
 
     load(folder / (name if name.endswith(".onnx") else "x.xml"), "cpu").predict(picture(0, 0))
 
@@ -253,9 +253,9 @@ def read_recipe(folder: Path, name: str) -> None:
     """A recipe of JSON, and the network and the rates of it."""
     import torch
 
-    from alexnet.learn.schedule import rates
     from alexnet.nets.variations import network_of
-    from alexnet.recipe import RECIPES, Recipe
+    from alexnet.recipes.recipe import RECIPES, Recipe
+    from alexnet.training.schedule import rates
 
     try:
         fields = json.loads((folder / name).read_bytes())
@@ -276,7 +276,7 @@ def read_recipe(folder: Path, name: str) -> None:
 
 def recipe_files() -> list[Files]:
     """The named recipes as JSON."""
-    from alexnet.recipe import RECIPES
+    from alexnet.recipes.recipe import RECIPES
 
     texts = {json.dumps(recipe.to_dict()) for recipe in RECIPES.values()}
     return [{"recipe.json": text.encode()} for text in sorted(texts)[:8]]
@@ -284,8 +284,8 @@ def recipe_files() -> list[Files]:
 
 def card_files() -> list[Files]:
     """The card of a run."""
-    from alexnet.learn import checkpoint
-    from alexnet.portable.card import Card
+    from alexnet import checkpoint
+    from alexnet.exporting.metadata import Card
 
     with examples.tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "last.safetensors")

@@ -12,8 +12,8 @@ from tests.faults.judge import Wrong, judge
 from tests.faults.mutate import change_value
 from tests.faults.structures import change
 
-from alexnet.data.sources import open_source
-from alexnet.recipe import Recipe
+from alexnet.recipes.recipe import Recipe
+from alexnet.sources import open_source
 
 pytestmark = pytest.mark.faults
 ROOT = Path(__file__).parents[2]

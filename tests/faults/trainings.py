@@ -14,9 +14,8 @@ from typing import Any
 from tests.conftest import pictures
 from tests.faults.lives import Life
 
-from alexnet import cli
-from alexnet.data.pack import pack
-from alexnet.learn import checkpoint
+from alexnet import checkpoint, cli
+from alexnet.packing.pack import pack
 
 COMMON = ["--device", "cpu", "--schedule", "constant", "--log-seconds", "0"]
 NETWORKS = {

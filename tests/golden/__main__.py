@@ -5,12 +5,11 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tests.conftest import pictures
-from tests.learn.conftest import QUICK
-from tests.learn.test_train import twenty_losses
+from tests.conftest import QUICK, pictures
+from tests.training.test_train import twenty_losses
 
 from alexnet import nets
-from alexnet.data.pack import pack
+from alexnet.packing.pack import pack
 
 HERE = Path(__file__).parent
 

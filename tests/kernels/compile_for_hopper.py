@@ -12,7 +12,10 @@ import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
-from alexnet.kernels import cuda_crop, cuda_dropout, cuda_norm, cuda_pool
+from alexnet.kernels.cropping import cuda as cuda_crop
+from alexnet.kernels.dropout import cuda as cuda_dropout
+from alexnet.kernels.normalization import cuda as cuda_norm
+from alexnet.kernels.pooling import cuda as cuda_pool
 
 FLOATS = "x", "out", "gradient", "kept"
 SIZES = "images", "maps", "height", "width", "high", "wide", "units"

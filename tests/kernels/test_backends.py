@@ -11,10 +11,11 @@ import pytest
 import torch
 from tests.kernels.twins import maps
 
-from alexnet.kernels import backends, cpu_threads, crop, norm_pool, relu_pool
-from alexnet.kernels.cpu_threads import compiled, over_images
-from alexnet.kernels.cpu_winograd import write
-from alexnet.kernels.pooling import relu_max
+from alexnet.kernels import crop, norm_pool, relu_pool
+from alexnet.kernels.pooling.operator import relu_max
+from alexnet.kernels.runtime import backends, cpu_threads
+from alexnet.kernels.runtime.cpu_threads import compiled, over_images
+from alexnet.kernels.winograd.cpu import write
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ pytest.importorskip("numba")
 KERNEL = """
 import json
 import numpy as np
-from alexnet.data.pixels import _moments, compiled, moments_reference
+from alexnet.images.records import _moments, compiled, moments_reference
 kernel = compiled(_moments, moments_reference)
 kernel(np.ones((4, 9), np.uint8), np.zeros(9, np.int64))
 print(json.dumps([sum(kernel.stats.cache_hits.values()), sum(kernel.stats.cache_misses.values())]))

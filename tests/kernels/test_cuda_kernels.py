@@ -10,15 +10,23 @@ import torch
 import torch.nn.functional as F
 from tests.kernels.twins import maps
 
-from alexnet.kernels.crops import Cut, crop_formula
-from alexnet.kernels.dropout import keep_mask_formula, least_kept
-from alexnet.kernels.maps import channels_last, new_maps, new_outputs
-from alexnet.kernels.norm import relu_norm_max, relu_norm_max_backward
-from alexnet.kernels.pooling import relu_avg, relu_avg_backward, relu_max, relu_max_backward
+from alexnet.kernels.cropping.operator import Cut, crop_formula
+from alexnet.kernels.dropout.operator import keep_mask_formula, least_kept
+from alexnet.kernels.normalization.operator import relu_norm_max, relu_norm_max_backward
+from alexnet.kernels.pooling.operator import (
+    relu_avg,
+    relu_avg_backward,
+    relu_max,
+    relu_max_backward,
+)
+from alexnet.kernels.runtime.layout import channels_last, new_maps, new_outputs
 
 pytest.importorskip("triton", reason="Triton is not installed")
 
-from alexnet.kernels import cuda_crop, cuda_dropout, cuda_norm, cuda_pool
+from alexnet.kernels.cropping import cuda as cuda_crop
+from alexnet.kernels.dropout import cuda as cuda_dropout
+from alexnet.kernels.normalization import cuda as cuda_norm
+from alexnet.kernels.pooling import cuda as cuda_pool
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 TOLERANCE = {torch.float32: 2e-5, torch.bfloat16: 4e-2}

@@ -8,7 +8,13 @@ import pytest
 import torch
 
 from alexnet.kernels import formulas_only
-from alexnet.kernels.dropout import keep_mask, keep_mask_formula, kept_units, least_kept, philox
+from alexnet.kernels.dropout.operator import (
+    keep_mask,
+    keep_mask_formula,
+    kept_units,
+    least_kept,
+    philox,
+)
 
 # Random123's kat_vectors, "philox4x32 10": counter, key, words.
 KNOWN = [

@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from tests.kernels.twins import maps
 
 from alexnet.kernels import formulas_only, norm_pool, relu_pool, response_norm
-from alexnet.kernels.maps import pooled_size
+from alexnet.kernels.runtime.layout import pooled_size
 
 ONE_TO_SIX = [1.0, 2, 3, 4, 5, 6]
 SIX_BY_SIX = torch.arange(36.0).reshape(1, 1, 6, 6)

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from tests.kernels.twins import assert_twins, maps
 
 from alexnet.kernels import relu_pool
-from alexnet.kernels.backends import has_kernel
-from alexnet.kernels.pooling import relu_avg, relu_max, relu_pool_formula, relu_pool_kernel
+from alexnet.kernels.pooling.operator import relu_avg, relu_max, relu_pool_formula, relu_pool_kernel
+from alexnet.kernels.runtime.backends import has_kernel
 
 
 @pytest.mark.parametrize(

@@ -9,12 +9,12 @@ from hypothesis import strategies as st
 from tests.kernels.twins import maps
 
 from alexnet.kernels import convolve, formulas_only
-from alexnet.kernels.cook_toom import transforms
-from alexnet.kernels.winograd import is_faster, winograd, winograd_backward
+from alexnet.kernels.winograd.cook_toom import transforms
+from alexnet.kernels.winograd.operator import is_faster, winograd, winograd_backward
 
 pytest.importorskip("numba")
 
-from alexnet.kernels import cpu_transforms
+from alexnet.kernels.winograd import cpu_transforms
 
 
 @pytest.mark.parametrize("kernel", [3, 5])
@@ -79,7 +79,9 @@ def test_it_is_the_convolution(shape, kernel, padding, groups, lasting):
 def test_large_batches_are_computed_in_parts(monkeypatch):
     x, weight, bias = maps(7, 32, 9, 9), maps(16, 32, 3, 3, seed=2), maps(16, seed=3)
     whole = both(x, weight, bias, 1, 1)[0]
-    monkeypatch.setattr("alexnet.kernels.winograd.BYTES_AT_ONCE", 150e3)  # two images or so
+    monkeypatch.setattr(
+        "alexnet.kernels.winograd.operator.BYTES_AT_ONCE", 150e3
+    )  # two images or so
     for mine, theirs in zip(both(x, weight, bias, 1, 1)[0], whole, strict=True):
         assert (mine - theirs).norm() <= 1e-5 * theirs.norm()
 

@@ -6,7 +6,7 @@ import torch.nn.functional as F
 
 from alexnet import nets
 from alexnet.kernels import response_norm
-from alexnet.kernels.map_norm import contrast_norm, map_norm
+from alexnet.kernels.normalization.within_channel import contrast_norm, map_norm
 from alexnet.nets.layers import max_pool, round_up
 from alexnet.nets.original import Net145
 

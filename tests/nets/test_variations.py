@@ -3,7 +3,7 @@
 import pytest
 
 from alexnet.nets.variations import network_of, value_like
-from alexnet.recipe import Recipe
+from alexnet.recipes.recipe import Recipe
 
 
 @pytest.mark.parametrize(

@@ -18,8 +18,8 @@ from alexnet.claims.trainings import check as check_job
 from alexnet.validate import Range, check, read_json
 
 if TYPE_CHECKING:
-    from alexnet.data.dataset import Pack
-    from alexnet.measure.ensemble import Predictions
+    from alexnet.evaluation.ensemble import Predictions
+    from alexnet.packs.pack import Pack
 
 Runs = dict[str, dict[str, Any]]
 """What was counted, by role."""
@@ -83,9 +83,9 @@ def trained(claim: Claim, role: str, job: Job, seed: int, folder: Path) -> dict[
 
 def counted(claim: Claim, folder: Path, job: Job, views: str) -> dict[str, Any]:
     """Errors of a network: `views` of an image of the claim's split, or "train", one view."""
-    from alexnet.learn.checkpoint import find
-    from alexnet.measure.scores import measure as score
-    from alexnet.measure.scores import write
+    from alexnet.checkpoint import find
+    from alexnet.evaluation.scores import measure as score
+    from alexnet.evaluation.scores import write
 
     pack = pack_for(job)
     split = "train" if views == "train" else split_of(claim, job)
@@ -115,7 +115,7 @@ def short(scores: Any, place: str) -> dict[str, int]:
 
 def averaged(claim: Claim, folders: list[Path], job: Job) -> dict[str, dict[str, Any]]:
     """Errors of the averaged probabilities of several networks."""
-    from alexnet.measure.ensemble import average
+    from alexnet.evaluation.ensemble import average
 
     split, found = split_of(claim, job), {}
     for views in claim.scores:
@@ -126,8 +126,8 @@ def averaged(claim: Claim, folders: list[Path], job: Job) -> dict[str, dict[str,
 
 def said(folder: Path, job: Job, split: str, views: int) -> Predictions:
     """What the network at the end of a training says of every image of a split."""
-    from alexnet.learn.checkpoint import find
-    from alexnet.measure.ensemble import predict
+    from alexnet.checkpoint import find
+    from alexnet.evaluation.ensemble import predict
 
     network, pack = find(folder, ("last", "best")), pack_for(job)
     return predict(network, pack.path, split=split, views=views, device=job.device)
@@ -211,7 +211,8 @@ NAMES = {"ilsvrc2010": "ILSVRC-2010", "ilsvrc2012": "ILSVRC-2012", "cifar10": "C
 
 def provenance(job: Job) -> dict[str, Any]:
     """Where numbers come from: command, commit, machine, versions, date."""
-    from alexnet.learn import devices, runs
+    from alexnet import device as devices
+    from alexnet import runs
 
     facts = devices.describe(devices.machine(job.device, job.precision))
     if job.run is not None:

@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
-    from alexnet.data.dataset import Pack, Split
-    from alexnet.learn.checkpoint import Checkpoint
-    from alexnet.measure.ensemble import Predictions
+    from alexnet.checkpoint import Checkpoint
+    from alexnet.evaluation.ensemble import Predictions
+    from alexnet.packs.pack import Pack, Split
 
 NEIGHBORS = 5
 MOST_IMAGES = 5_000
@@ -61,9 +61,9 @@ def ranks(said: Predictions) -> NDArray[np.int64]:
 
 def neighbors(run: Path, pack: Pack, device: str) -> dict[str, int]:
     """How many of each validation image's nearest others are of its class, by fc7 and by pixels."""
-    from alexnet.data.pixels import rgb
-    from alexnet.learn.checkpoint import find
-    from alexnet.measure.predict import load
+    from alexnet.checkpoint import find
+    from alexnet.images.records import rgb
+    from alexnet.predict import load
 
     split = pack.splits["val"]
     members = spread(split)

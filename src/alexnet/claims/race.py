@@ -13,7 +13,7 @@ from alexnet.claims.trainings import Job, last, pack_of, place, resolve, train_u
 from alexnet.validate import check, parse_json
 
 if TYPE_CHECKING:
-    from alexnet.recipe import Recipe
+    from alexnet.recipes.recipe import Recipe
 
 FINISH = 0.25
 """Training error that the racers have to reach."""
@@ -73,7 +73,7 @@ def train_error(folder: Path, epoch: int, recipe: Recipe, job: Job) -> float:
         if counts.keys() < {"seen", "wrong1"} or counts["seen"] < 1:
             raise ValueError(f"{place} holds no counts. Remove {kept} and start again")
         return float(counts["wrong1"] / counts["seen"])
-    from alexnet.measure.scores import measure
+    from alexnet.evaluation.scores import measure
 
     assert job.pack is not None
     train_until(folder, job.pack, recipe, job)

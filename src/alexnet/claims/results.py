@@ -6,13 +6,13 @@ Counts and where they come from; whatever is a rate or a verdict is computed whe
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from alexnet.claims.claim import Claim, Data, Quantity, Record
+from alexnet.files import replace_json
 from alexnet.validate import check, read_json
 
 SHIPPED = Path(__file__).parent / "results"
@@ -137,10 +137,7 @@ def save(measurement: Measurement, folder: Path) -> Path:
     """Put a measurement among the others of its claim, in place of one of the same key."""
     others = [m for m in load(measurement.claim, folder) if m.key != measurement.key]
     content = [{k: v for k, v in asdict(m).items() if k != "claim"} for m in (*others, measurement)]
-    text = json.dumps({"claim": measurement.claim, "measurements": content}, indent=1) + "\n"
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{measurement.claim}.json"
-    beside = path.with_name(f".{path.name}.partial")
-    beside.write_text(text, "utf-8")
-    os.replace(beside, path)
+    replace_json(path, {"claim": measurement.claim, "measurements": content}, indent=1)
     return path

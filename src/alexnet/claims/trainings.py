@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from alexnet.claims.claim import Claim, Run
-from alexnet.recipe import RECIPES, Recipe, recommend
+from alexnet.recipes.recipe import RECIPES, Recipe, recommend
 
 if TYPE_CHECKING:
-    from alexnet.data.dataset import Pack
-    from alexnet.learn.checkpoint import Checkpoint
-    from alexnet.learn.devices import Precision
-    from alexnet.learn.log import Screen
+    from alexnet.checkpoint import Checkpoint
+    from alexnet.device import Precision
+    from alexnet.packs.pack import Pack
+    from alexnet.training.log import Screen
 
 
 @dataclass(frozen=True)
@@ -109,7 +109,7 @@ def make(claim: Claim, role: str, job: Job, seed: int) -> Path:
 
 def place(job: Job, pack: Pack, recipe: Recipe, start: Path | None = None) -> Path:
     """Where a training lives: named by all that it depends on, so that claims share theirs."""
-    from alexnet.learn import devices
+    from alexnet import device as devices
 
     facts: list[object] = [recipe.to_dict(), pack.checksum, start.name if start else None]
     precision = devices.machine(job.device, job.precision).precision
@@ -134,8 +134,8 @@ def train_until(
 
     Raises Interrupted when somebody stops it, OSError when it could not be saved.
     """
-    from alexnet.learn.train import train
-    from alexnet.learn.transfer import Transfer
+    from alexnet.training.train import train
+    from alexnet.training.transfer import Transfer
 
     begun = (folder / "last.safetensors").exists()
     if begun and last(folder).position.epoch >= recipe.epochs:
@@ -160,6 +160,6 @@ def train_until(
 
 def last(folder: Path) -> Checkpoint:
     """The last checkpoint of a run: claims are about the end of a training, not its best epoch."""
-    from alexnet.learn import checkpoint as checkpoints
+    from alexnet import checkpoint as checkpoints
 
     return checkpoints.load(checkpoints.find(folder, ("last", "best")))

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from alexnet.claims.results import Measurement
     from alexnet.claims.table import Row
     from alexnet.claims.trainings import Job
-    from alexnet.data.dataset import Pack
-    from alexnet.learn.log import Screen
+    from alexnet.packs.pack import Pack
+    from alexnet.training.log import Screen
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,7 @@ class Claims:
     def job(self, screen: Screen) -> Job:
         """What was asked for."""
         from alexnet.claims.trainings import Job
-        from alexnet.data.dataset import open_pack
+        from alexnet.packs.pack import open_pack
 
         return Job(
             pack=self.opened(),
@@ -116,14 +116,14 @@ class Claims:
 
     def opened(self) -> Pack | None:
         """The pack that was named, or that of the run."""
-        from alexnet.data.dataset import open_pack
+        from alexnet.packs.pack import open_pack
 
         if self.pack is not None:
             return open_pack(self.pack)
         if self.run_folder is None:
             return None
-        from alexnet.learn.checkpoint import find
-        from alexnet.measure.scores import trained_on
+        from alexnet.checkpoint import find
+        from alexnet.evaluation.scores import trained_on
 
         return open_pack(trained_on(find(self.run_folder)))
 

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 from tyro.conf import Positional
 
 if TYPE_CHECKING:
-    from alexnet.data.dataset import Pack
-    from alexnet.measure.predict import Classifier
+    from alexnet.packs.pack import Pack
+    from alexnet.predict import Classifier
 
 SHOWN = 18
 
@@ -30,7 +30,7 @@ class Demo:
         from alexnet.commands.evaluate import Evaluate
         from alexnet.commands.pack import make
         from alexnet.commands.train import Train
-        from alexnet.measure.predict import load
+        from alexnet.predict import load
 
         began, run = time.monotonic(), self.folder / "run"
         step(f"alexnet pack digits {self.folder / 'digits'}")
@@ -57,7 +57,7 @@ def step(command: str) -> None:
 
 def draw(classifier: Classifier, pack: Pack, path: Path) -> None:
     """Validation images with their labels, those that the network is least sure of first."""
-    from alexnet.measure.predict import Prediction
+    from alexnet.predict import Prediction
     from alexnet.show.figures import predictions
 
     split = pack.splits["val"]

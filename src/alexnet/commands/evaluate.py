@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, Literal
 from tyro.conf import Positional
 
 if TYPE_CHECKING:
-    from alexnet.measure.ensemble import Predictions
-    from alexnet.measure.scores import Scores
+    from alexnet.evaluation.ensemble import Predictions
+    from alexnet.evaluation.scores import Scores
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class Evaluate:
         runs, pack = self.runs_and_pack()
         alone = len(runs) == 1 and not self.dumps
         if alone and not (self.dump or self.submission):
-            from alexnet.measure.scores import measure
+            from alexnet.evaluation.scores import measure
 
             images = self.pack_for(runs[0], pack)
             return self.report(measure(runs[0], images, **self.how()), runs[0])
@@ -67,7 +67,7 @@ class Evaluate:
         if self.dump:
             together.write(self.dump)
         if self.submission:
-            from alexnet.measure.submission import write
+            from alexnet.evaluation.submission import write
 
             print(write(together, self.submission, self.devkit), file=sys.stderr)
         if not together.labeled and (self.dump or self.submission):
@@ -79,8 +79,8 @@ class Evaluate:
 
         Raises ValueError if there is nothing to measure, FileNotFoundError for what is not there.
         """
-        from alexnet.data.sources.digits import NAME
-        from alexnet.measure.images import is_run
+        from alexnet.evaluation.images import is_run
+        from alexnet.sources.digits import NAME
 
         runs, images = self.runs, None
         if runs and ((runs[-1] / "pack.json").is_file() or (runs[1:] and not is_run(runs[-1]))):
@@ -96,7 +96,7 @@ class Evaluate:
         if images is None or (images / "pack.json").is_file():
             return images
         from alexnet.commands.pack import make_beside
-        from alexnet.measure.images import load_trained, pack_for, trained_on
+        from alexnet.evaluation.images import load_trained, pack_for, trained_on
 
         path, trained = load_trained(run)
         if own := trained_on(path.parent, images):
@@ -111,7 +111,7 @@ class Evaluate:
 
     def together(self, runs: tuple[Path, ...], pack: Path | None) -> Predictions:
         """The weighted mean of all predictions."""
-        from alexnet.measure.ensemble import average, predict, read, search
+        from alexnet.evaluation.ensemble import average, predict, read, search
 
         some: list[Predictions] = []
         for run in runs:
@@ -130,7 +130,7 @@ class Evaluate:
 
     def report(self, scores: Scores, run: Path | None) -> int:
         """Print the scores, then write them; 1 if they could not be written where --out says."""
-        from alexnet.measure.scores import default_path, write
+        from alexnet.evaluation.scores import default_path, write
 
         print(json.dumps(scores.to_dict(), indent=2) if self.json else scores.text(self.per_class))
         sys.stdout.flush()

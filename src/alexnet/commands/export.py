@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from tyro.conf import Positional
 
 if TYPE_CHECKING:
-    from alexnet.portable.write import Exported
+    from alexnet.exporting.write import Exported
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Export:
 
     def run(self) -> int:
         """Write, compare, and print what was found."""
-        from alexnet.portable.write import export
+        from alexnet.exporting.write import export
         from alexnet.screen import Bar
 
         with Bar() as bar:

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any, Literal
 from tyro.conf import Positional
 
 if TYPE_CHECKING:
-    from alexnet.data.dataset import Pack as PackOnDisk
-    from alexnet.data.progress import Progress
-    from alexnet.data.sources import Source
+    from alexnet.packing.progress import Progress
+    from alexnet.packs.pack import Pack as PackOnDisk
     from alexnet.screen import Bar
+    from alexnet.sources import Source
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ class Pack:
 
     def run(self) -> int:
         """Make a pack, or tell of one."""
-        from alexnet.data.beside import pack_name
+        from alexnet.packing.automatic import pack_name
 
         if self.info is not None:
             return self.tell(self.info)
@@ -79,9 +79,9 @@ class Pack:
 
     def tell(self, path: Path) -> int:
         """Print what is in a pack; draw and verify it if asked."""
-        from alexnet.data.dataset import open_pack
-        from alexnet.data.info import contact_sheet, info
-        from alexnet.data.verification import verify
+        from alexnet.packs.pack import open_pack
+        from alexnet.packs.summary import contact_sheet, info
+        from alexnet.packs.verification import verify
 
         pack = open_pack(path)
         print(json.dumps(pack.facts, indent=2) if self.json else info(pack))
@@ -103,8 +103,8 @@ def make(
     images: str, path: Path, *, val_fraction: float | None = None, seed: int = 0, **options: Any
 ) -> PackOnDisk:
     """Pack with a bar, and say what was found, used and left out."""
-    from alexnet.data.pack import pack
-    from alexnet.data.sources import open_source
+    from alexnet.packing.pack import pack
+    from alexnet.sources import open_source
 
     source = open_source(images, val_fraction=val_fraction, seed=seed)
     with packing_bar(images, source) as bar:
@@ -115,7 +115,7 @@ def make(
 
 def make_beside(images: str, source: Source, run: Path, **options: Any) -> PackOnDisk:
     """Pack beside a run, with a bar, or open the pack that is there; say what it came to."""
-    from alexnet.data.beside import pack_beside, pack_name
+    from alexnet.packing.automatic import pack_beside, pack_name
 
     with packing_bar(images, source) as bar:
         progress = packing_progress(bar)
@@ -143,7 +143,7 @@ def packing_progress(bar: Bar) -> Callable[[Progress], None]:
 
 def tell_outcome(bar: Bar, pack: PackOnDisk) -> None:
     """Say what a packing came to."""
-    from alexnet.data.info import outcome
+    from alexnet.packs.summary import outcome
 
     bar.say(outcome(pack))
 

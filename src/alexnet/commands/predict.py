@@ -16,7 +16,7 @@ from tyro.conf import Positional
 from alexnet.terminal import printable
 
 if TYPE_CHECKING:
-    from alexnet.measure.predict import Prediction
+    from alexnet.predict import Prediction
 
 FIGURE_IMAGES = 24
 LEFT_OUT = "hidden", "not_an_image", "symlink_loop"
@@ -51,7 +51,7 @@ class Predict:
         """Print a line or a block an image; 1 if an image could not be read."""
         if not self.images:
             raise ValueError("no images were named: alexnet predict RUN IMAGE…")
-        from alexnet.measure.predict import load
+        from alexnet.predict import load
 
         classifier = load(self.run_folder, self.device, max_pixels=self.max_pixels)
         found = ImageFiles()
@@ -95,8 +95,8 @@ class ImageFiles:
                 yield path
 
     def _inside(self, folder: Path) -> Iterator[Path]:
-        from alexnet.data.sources.directory import Directory
-        from alexnet.data.sources.entry import Skipped
+        from alexnet.sources.directory import Directory
+        from alexnet.sources.entry import Skipped
 
         try:
             tree = Directory(folder)
@@ -114,7 +114,7 @@ class ImageFiles:
                 self._error(path, f"{item.reason}: {item.detail}")
 
     def _error(self, path: Path, error: str) -> None:
-        from alexnet.measure.predict import Prediction
+        from alexnet.predict import Prediction
 
         self._errors.append((self._handed_out, Prediction(str(path), error=error)))
 

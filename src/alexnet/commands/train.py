@@ -17,13 +17,13 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from tyro.conf import Positional, arg
 
-from alexnet.lab_notes import FROM_TRAINED
-from alexnet.recipe import RECIPES, Recipe, packed_side, recommend
+from alexnet.recipes.lab_notes import FROM_TRAINED
+from alexnet.recipes.recipe import RECIPES, Recipe, packed_side, recommend
 from alexnet.validate import read_json
 
 if TYPE_CHECKING:
-    from alexnet.data.dataset import Pack
-    from alexnet.data.sources import Source
+    from alexnet.packs.pack import Pack
+    from alexnet.sources import Source
 
 
 def recipe_options() -> type:
@@ -82,11 +82,11 @@ class Train:
 
     def run(self) -> int:
         """Pack if need be, choose the recipe, train, and say what to do next."""
-        from alexnet.data.beside import pack_name
-        from alexnet.learn.runs import check_folder
-        from alexnet.learn.train import train
-        from alexnet.learn.transfer import Transfer
+        from alexnet.packing.automatic import pack_name
+        from alexnet.runs import check_folder
         from alexnet.screen import TrainingScreen
+        from alexnet.training.train import train
+        from alexnet.training.transfer import Transfer
 
         self.check()
         name = f"{pack_name(self.images)}-{timestamp()}"
@@ -153,8 +153,8 @@ class Train:
     def opened(self, folder: Path) -> Pack:
         """The pack itself, or the one made of these images beside the run."""
         from alexnet.commands.pack import make_beside
-        from alexnet.data.dataset import open_pack
-        from alexnet.data.sources import open_source
+        from alexnet.packs.pack import open_pack
+        from alexnet.sources import open_source
 
         if (Path(self.images) / "pack.json").is_file():
             return open_pack(Path(self.images))
@@ -169,17 +169,17 @@ class Train:
 
     def pack_of_resumed(self) -> Pack | None:
         """The pack that a resumed training was begun on, if it was made of these images."""
-        from alexnet.measure.images import trained_on
+        from alexnet.evaluation.images import trained_on
 
         begun = self.resume_folder()
         return trained_on(begun, self.images, may_be_relative=True) if begun else None
 
     def packing(self, source: Source) -> tuple[dict[str, Any], str]:
         """The options of a new pack, which are those of the network that it is for, and why."""
-        from alexnet.data.pack import PHOTOGRAPH
-        from alexnet.learn import checkpoint
-        from alexnet.learn.runs import checkpoint_of
-        from alexnet.learn.transfer import packing_like
+        from alexnet import checkpoint
+        from alexnet.evaluation.images import packing_like
+        from alexnet.packing.pack import PHOTOGRAPH
+        from alexnet.runs import checkpoint_of
 
         if start := self.init or (self.resumed and checkpoint_of(self.resumed)):
             options = packing_like(checkpoint.load(checkpoint.find(start)))
@@ -209,8 +209,8 @@ class Train:
         """Raise ValueError for a recipe that cannot be, before time is spent on its images."""
         import torch
 
-        from alexnet.data.sources.names import some
         from alexnet.nets.variations import network_of
+        from alexnet.sources.names import some
 
         if len(source.classes) < 2:
             raise ValueError(
@@ -259,7 +259,7 @@ class Train:
         """The recipe of this name with what the options change, for images of this side."""
         recipe = RECIPES[name]
         if self.recipe is None and self.init is not None:
-            from alexnet.learn.transfer import like
+            from alexnet.training.transfer import like
 
             recipe = like(recipe, self.init)
         elif self.recipe is None and (crop := self.crop_of_network()) and crop <= size < 2 * crop:
@@ -274,7 +274,7 @@ class Train:
                     f"`{self.recipe}` goes on from a trained network: --init RUN", file=sys.stderr
                 )
             return
-        from alexnet.learn.checkpoint import find, load
+        from alexnet.checkpoint import find, load
 
         if self.recipe is None:
             print(f"The network is that of {self.init}.", file=sys.stderr)
@@ -297,8 +297,8 @@ def newest_run(images: str) -> Path:
 
     Raises ValueError if there is none.
     """
-    from alexnet.learn.runs import described_pack
-    from alexnet.measure.images import trained_on
+    from alexnet.evaluation.images import trained_on
+    from alexnet.runs import described_pack
 
     def is_of_images(run: Path) -> bool:
         pack = described_pack(run).get("path", "")
@@ -315,8 +315,8 @@ def newest_run(images: str) -> Path:
 
 def recipe_of(resumed: Path) -> Recipe | None:
     """The recipe of a run that goes on; None for a folder that has none yet."""
-    from alexnet.learn.checkpoint import load_recipe
-    from alexnet.learn.runs import checkpoint_of
+    from alexnet.checkpoint import load_recipe
+    from alexnet.runs import checkpoint_of
 
     checkpoint, described = checkpoint_of(resumed), resumed / "recipe.json"
     if checkpoint is not None:

@@ -18,14 +18,14 @@ from alexnet.nets.layers import (
     UNITS,
     Convolution,
     Dropout,
-    See,
+    Hook,
     Strided,
     Weighted,
     gaussian,
     keep_variance,
     max_pool,
+    pass_through,
     side_after,
-    unseen,
 )
 
 LAYERS = "conv1", "conv2", "conv3", "conv4", "conv5", "fc6", "fc7", "fc8"
@@ -74,29 +74,29 @@ class AlexNet(nn.Module):
         for name in sorted(set(without)):
             leave_out(self, name)
 
-    def initialize(self, how: str) -> None:
+    def initialize(self, initialization: str) -> None:
         """Draw new weights: `printed` as section 5 says, or `variance` (`keep_variance`)."""
         layers = {n: m for n, m in self.named_children() if isinstance(m, Weighted)}
-        if how == "variance":
+        if initialization == "variance":
             keep_variance(list(layers.values()), gain=2.0 if self.pool1.unit == "relu" else 1.0)
             return
         for name, layer in layers.items():
             gaussian(layer, std=0.01, bias=float(name not in ("conv1", "conv3", "fc8")))
 
-    def forward(self, x: Tensor, see: See = unseen) -> Tensor:
+    def forward(self, x: Tensor, hook: Hook = pass_through) -> Tensor:
         """N 3 H W → N classes; `see` is shown every named layer."""    # N    3 224 224
-        x = see("conv1", self.conv1(x))                                # N   96  55  55
-        x = see("pool1", self.pool1(x))                                # N   96  27  27
-        x = see("conv2", self.conv2(x))                                # N  256  27  27
-        x = see("pool2", self.pool2(x))                                # N  256  13  13
-        x = see("conv3", self.unit3(self.conv3(x)))                    # N  384  13  13
-        x = see("conv4", self.unit4(self.conv4(x)))                    # N  384  13  13
-        x = see("conv5", self.conv5(x))                                # N  256  13  13
-        x = see("pool5", self.pool5(x))                                # N  256   6   6
+        x = hook("conv1", self.conv1(x))                                # N   96  55  55
+        x = hook("pool1", self.pool1(x))                                # N   96  27  27
+        x = hook("conv2", self.conv2(x))                                # N  256  27  27
+        x = hook("pool2", self.pool2(x))                                # N  256  13  13
+        x = hook("conv3", self.unit3(self.conv3(x)))                    # N  384  13  13
+        x = hook("conv4", self.unit4(self.conv4(x)))                    # N  384  13  13
+        x = hook("conv5", self.conv5(x))                                # N  256  13  13
+        x = hook("pool5", self.pool5(x))                                # N  256   6   6
         x = x.contiguous().flatten(1)                                  # N 9216
-        x = see("fc6", self.unit6(self.fc6(x)))                        # N 4096
-        x = see("fc7", self.unit7(self.fc7(self.dropout6(x))))         # N 4096
-        return see("fc8", self.fc8(self.dropout7(x)))                  # N classes
+        x = hook("fc6", self.unit6(self.fc6(x)))                        # N 4096
+        x = hook("fc7", self.unit7(self.fc7(self.dropout6(x))))         # N 4096
+        return hook("fc8", self.fc8(self.dropout7(x)))                  # N classes
 
 
 class Pool(nn.Module):

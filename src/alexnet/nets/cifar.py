@@ -12,19 +12,19 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from alexnet.kernels import norm_pool, relu_pool, response_norm
-from alexnet.kernels.map_norm import map_norm
+from alexnet.kernels.normalization.within_channel import map_norm
 from alexnet.nets.layers import (
     UNITS,
     Convolution,
+    Hook,
     InvertedDropout,
-    See,
     Weighted,
     avg_pool,
     gaussian,
     keep_variance,
     max_pool,
+    pass_through,
     side_after,
-    unseen,
 )
 from alexnet.nets.local import Local
 
@@ -37,10 +37,10 @@ class Small(nn.Module):
     gain = 2.0
     """What the unit asks of `keep_variance`."""
 
-    def initialize(self, how: str) -> None:
+    def initialize(self, initialization: str) -> None:
         """Draw new weights: `printed` as the network's definition, or `variance`."""
         layers = {n: m for n, m in self.named_children() if isinstance(m, Weighted)}
-        if how == "variance":
+        if initialization == "variance":
             keep_variance(list(layers.values()), self.gain)
             return
         for name, layer in layers.items():
@@ -71,15 +71,15 @@ class Cifar(Small):
         self.dropout = InvertedDropout(dropout)
         self.unit, self.gain = unit, 2.0 if unit == "relu" else 1.0
 
-    def forward(self, x: Tensor, see: See = unseen) -> Tensor:
+    def forward(self, x: Tensor, hook: Hook = pass_through) -> Tensor:
         """N 3 H W → N classes; `see` is shown every named layer."""             # N  3 32 32
-        x = see("conv1", self.conv1(x))                                         # N 32 32 32
-        x = see("pool1", self.pool(x, "max"))                                   # N 32 16 16
-        x = see("conv2", self.conv2(x))                                         # N 32 16 16
-        x = see("pool2", self.pool(x, "avg"))                                   # N 32  8  8
-        x = see("conv3", self.conv3(x))                                         # N 64  8  8
-        x = see("pool3", self.pool(x, "avg"))                                   # N 64  4  4
-        return see("fc4", self.fc4(self.dropout(x.contiguous().flatten(1))))    # N classes
+        x = hook("conv1", self.conv1(x))                                         # N 32 32 32
+        x = hook("pool1", self.pool(x, "max"))                                   # N 32 16 16
+        x = hook("conv2", self.conv2(x))                                         # N 32 16 16
+        x = hook("pool2", self.pool(x, "avg"))                                   # N 32  8  8
+        x = hook("conv3", self.conv3(x))                                         # N 64  8  8
+        x = hook("pool3", self.pool(x, "avg"))                                   # N 64  4  4
+        return hook("fc4", self.fc4(self.dropout(x.contiguous().flatten(1))))    # N classes
 
     def pool(self, x: Tensor, kind: Literal["max", "avg"]) -> Tensor:
         """The unit, then pooling 3×3 at stride 2."""
@@ -103,16 +103,16 @@ class Cifar80sec(Small):
         self.fc5 = nn.Linear(64, classes)
         self.dropout = InvertedDropout(dropout)
 
-    def forward(self, x: Tensor, see: See = unseen) -> Tensor:
+    def forward(self, x: Tensor, hook: Hook = pass_through) -> Tensor:
         """N 3 H W → N classes; `see` is shown every named layer."""         # N  3 32 32
-        x = see("conv1", self.conv1(x))                                     # N 32 32 32
-        x = see("pool1", relu_pool(x, kind="max"))                          # N 32 16 16
-        x = see("conv2", self.conv2(x))                                     # N 32 16 16
-        x = see("pool2", relu_pool(x, kind="avg"))                          # N 32  8  8
-        x = see("conv3", self.conv3(x))                                     # N 64  8  8
-        x = see("pool3", relu_pool(x, kind="avg"))                          # N 64  4  4
-        x = see("fc4", F.relu(self.fc4(x.contiguous().flatten(1))))         # N 64
-        return see("fc5", self.fc5(self.dropout(x)))                        # N classes
+        x = hook("conv1", self.conv1(x))                                     # N 32 32 32
+        x = hook("pool1", relu_pool(x, kind="max"))                          # N 32 16 16
+        x = hook("conv2", self.conv2(x))                                     # N 32 16 16
+        x = hook("pool2", relu_pool(x, kind="avg"))                          # N 32  8  8
+        x = hook("conv3", self.conv3(x))                                     # N 64  8  8
+        x = hook("pool3", relu_pool(x, kind="avg"))                          # N 64  4  4
+        x = hook("fc4", F.relu(self.fc4(x.contiguous().flatten(1))))         # N 64
+        return hook("fc5", self.fc5(self.dropout(x)))                        # N classes
 
 
 class Cifar18pct(Small):
@@ -129,17 +129,17 @@ class Cifar18pct(Small):
         self.fc4 = nn.Linear(64 * side * side, classes)
         self.dropout = InvertedDropout(dropout)
 
-    def forward(self, x: Tensor, see: See = unseen) -> Tensor:
+    def forward(self, x: Tensor, hook: Hook = pass_through) -> Tensor:
         """N 3 H W → N classes; `see` is shown every named layer."""             # N  3 32 32
-        x = see("conv1", self.conv1(x))                                         # N 32 32 32
-        x = see("pool1", relu_pool(x, kind="max"))                              # N 32 16 16
-        x = see("norm1", map_norm(x, n=3, alpha=5e-5))                          # N 32 16 16
-        x = see("conv2", self.conv2(x))                                         # N 32 16 16
-        x = see("pool2", relu_pool(x, kind="avg"))                              # N 32  8  8
-        x = see("norm2", map_norm(x, n=3, alpha=5e-5))                          # N 32  8  8
-        x = see("conv3", self.conv3(x))                                         # N 64  8  8
-        x = see("pool3", relu_pool(x, kind="avg"))                              # N 64  4  4
-        return see("fc4", self.fc4(self.dropout(x.contiguous().flatten(1))))    # N classes
+        x = hook("conv1", self.conv1(x))                                         # N 32 32 32
+        x = hook("pool1", relu_pool(x, kind="max"))                              # N 32 16 16
+        x = hook("norm1", map_norm(x, n=3, alpha=5e-5))                          # N 32 16 16
+        x = hook("conv2", self.conv2(x))                                         # N 32 16 16
+        x = hook("pool2", relu_pool(x, kind="avg"))                              # N 32  8  8
+        x = hook("norm2", map_norm(x, n=3, alpha=5e-5))                          # N 32  8  8
+        x = hook("conv3", self.conv3(x))                                         # N 64  8  8
+        x = hook("pool3", relu_pool(x, kind="avg"))                              # N 64  4  4
+        return hook("fc4", self.fc4(self.dropout(x.contiguous().flatten(1))))    # N classes
 
 
 class Cifar13pct(Small):
@@ -161,15 +161,15 @@ class Cifar13pct(Small):
         self.fc5 = nn.Linear(32 * side * side, classes)
         self.dropout = InvertedDropout(dropout)
 
-    def forward(self, x: Tensor, see: See = unseen) -> Tensor:
+    def forward(self, x: Tensor, hook: Hook = pass_through) -> Tensor:
         """N 3 H W → N classes; `see` is shown every named layer."""             # N  3 24 24
-        x = see("conv1", self.conv1(x))                                         # N 64 24 24
-        x = see("pool1", relu_pool(x))                                          # N 64 12 12
-        x = see("conv2", self.conv2(x))                                         # N 64 12 12
-        x = see("pool2", relu_pool(x))                                          # N 64  6  6
-        x = see("local3", F.relu(self.local3(x)))                               # N 32  6  6
-        x = see("local4", F.relu(self.local4(x)))                               # N 32  6  6
-        return see("fc5", self.fc5(self.dropout(x.contiguous().flatten(1))))    # N classes
+        x = hook("conv1", self.conv1(x))                                         # N 64 24 24
+        x = hook("pool1", relu_pool(x))                                          # N 64 12 12
+        x = hook("conv2", self.conv2(x))                                         # N 64 12 12
+        x = hook("pool2", relu_pool(x))                                          # N 64  6  6
+        x = hook("local3", F.relu(self.local3(x)))                               # N 32  6  6
+        x = hook("local4", F.relu(self.local4(x)))                               # N 32  6  6
+        return hook("fc5", self.fc5(self.dropout(x.contiguous().flatten(1))))    # N classes
 
 
 class Cifar11pct(Small):
@@ -191,16 +191,16 @@ class Cifar11pct(Small):
         self.fc5 = nn.Linear(32 * side * side, classes)
         self.dropout = InvertedDropout(dropout)
 
-    def forward(self, x: Tensor, see: See = unseen) -> Tensor:
+    def forward(self, x: Tensor, hook: Hook = pass_through) -> Tensor:
         """N 3 H W → N classes; `see` is shown every named layer."""             # N  3 24 24
-        x = see("conv1", self.conv1(x))                                         # N 64 24 24
-        x = see("pool1", relu_pool(x))                                          # N 64 12 12
-        x = see("norm1", response_norm(x, n=9, alpha=1e-3, k=1, over_n=True))   # N 64 12 12
-        x = see("conv2", self.conv2(x))                                         # N 64 12 12
-        x = see("pool2", norm_pool(x, n=9, alpha=1e-3, k=1, over_n=True))       # N 64  6  6
-        x = see("local3", F.relu(self.local3(x)))                               # N 64  6  6
-        x = see("local4", F.relu(self.local4(x)))                               # N 32  6  6
-        return see("fc5", self.fc5(self.dropout(x.contiguous().flatten(1))))    # N classes
+        x = hook("conv1", self.conv1(x))                                         # N 64 24 24
+        x = hook("pool1", relu_pool(x))                                          # N 64 12 12
+        x = hook("norm1", response_norm(x, n=9, alpha=1e-3, k=1, over_n=True))   # N 64 12 12
+        x = hook("conv2", self.conv2(x))                                         # N 64 12 12
+        x = hook("pool2", norm_pool(x, n=9, alpha=1e-3, k=1, over_n=True))       # N 64  6  6
+        x = hook("local3", F.relu(self.local3(x)))                               # N 64  6  6
+        x = hook("local4", F.relu(self.local4(x)))                               # N 32  6  6
+        return hook("fc5", self.fc5(self.dropout(x.contiguous().flatten(1))))    # N classes
 
 
 def pooled(side: int, times: int) -> int:

@@ -12,9 +12,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from alexnet.kernels import convolve
-from alexnet.kernels.dropout import keep_mask
+from alexnet.kernels.dropout.operator import keep_mask
 
-See = Callable[[str, Tensor], Tensor]
+Hook = Callable[[str, Tensor], Tensor]
 """Called with every layer's name and output; what it returns goes on to the next layer."""
 
 
@@ -25,7 +25,7 @@ UNITS: dict[str, Callable[[], nn.Module]] = {
 """The units a network can be made of, by name."""
 
 
-def unseen(name: str, x: Tensor) -> Tensor:
+def pass_through(name: str, x: Tensor) -> Tensor:
     """Look at nothing: the `See` of a plain forward pass."""
     return x
 

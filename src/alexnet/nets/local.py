@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from alexnet.kernels.backends import has_kernel
+from alexnet.kernels.runtime.backends import has_kernel
 from alexnet.nets.layers import Weights, keep_variance, side_after
 
 

@@ -16,19 +16,19 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from alexnet.kernels import norm_pool, relu_pool, response_norm
-from alexnet.kernels.map_norm import contrast_norm, map_norm
+from alexnet.kernels.normalization.within_channel import contrast_norm, map_norm
 from alexnet.nets.layers import (
     Convolution,
     Dropout,
-    See,
+    Hook,
     Strided,
     Weighted,
     blur,
     gaussian,
     keep_variance,
     nail_bed,
+    pass_through,
     side_after,
-    unseen,
 )
 
 norm = partial(response_norm, n=5, alpha=1e-4, over_n=True, beta=0.75, towers=2)
@@ -62,34 +62,34 @@ class Net131(nn.Module):
         self.fc8 = nn.Linear(4096, classes)
         self.dropout6, self.dropout7 = Dropout(dropout, 6), Dropout(dropout, 7)
 
-    def initialize(self, how: str) -> None:
+    def initialize(self, initialization: str) -> None:
         """Draw new weights: `printed` as the code did, or `variance` (`keep_variance`)."""
         layers = {n: m for n, m in self.named_children() if isinstance(m, Weighted)}
-        if how == "variance":
+        if initialization == "variance":
             keep_variance(list(layers.values()))
             return
         for name, layer in layers.items():
             std = 0.03 if name in ("conv3", "conv4", "conv5") else 0.01
             gaussian(layer, std, bias=float(name not in ("conv1", "conv3", "fc8")))
 
-    def forward(self, x: Tensor, see: See = unseen) -> Tensor:
+    def forward(self, x: Tensor, hook: Hook = pass_through) -> Tensor:
         """N 3 H W → N classes; `see` is shown every named layer."""        # N    3 224 224
-        low = see("low1", nail_bed(blur(x, std=4, taps=9), 4))              # N    3  56  56
-        low = see("low2", self.low2(low))                                   # N  256  27  27
-        x = see("conv1", self.conv1(x))                                     # N   64  55  55
-        x = see("pool1", self.pool1(x))                                     # N   64  27  27
-        x = see("conv2", self.conv2(x) + low)                               # N  256  27  27
-        x = see("norm2", relu_norm(x, k=self.k))                            # N  256  27  27
-        x = see("map2", self.map2(x))                                       # N  256  27  27
-        x = see("pool2", relu_pool(x))                                      # N  256  13  13
-        x = see("conv3", F.relu(self.conv3(x), inplace=True))               # N  384  13  13
-        x = see("conv4", F.relu(self.conv4(x), inplace=True))               # N  384  13  13
-        x = see("conv5", self.conv5(x))                                     # N  256  13  13
-        x = see("pool5", relu_pool(x))                                      # N  256   6   6
+        low = hook("low1", nail_bed(blur(x, std=4, taps=9), 4))              # N    3  56  56
+        low = hook("low2", self.low2(low))                                   # N  256  27  27
+        x = hook("conv1", self.conv1(x))                                     # N   64  55  55
+        x = hook("pool1", self.pool1(x))                                     # N   64  27  27
+        x = hook("conv2", self.conv2(x) + low)                               # N  256  27  27
+        x = hook("norm2", relu_norm(x, k=self.k))                            # N  256  27  27
+        x = hook("map2", self.map2(x))                                       # N  256  27  27
+        x = hook("pool2", relu_pool(x))                                      # N  256  13  13
+        x = hook("conv3", F.relu(self.conv3(x), inplace=True))               # N  384  13  13
+        x = hook("conv4", F.relu(self.conv4(x), inplace=True))               # N  384  13  13
+        x = hook("conv5", self.conv5(x))                                     # N  256  13  13
+        x = hook("pool5", relu_pool(x))                                      # N  256   6   6
         x = x.contiguous().flatten(1)                                       # N 9216
-        x = see("fc6", F.relu(self.fc6(x), inplace=True))                   # N 4096
-        x = see("fc7", F.relu(self.fc7(self.dropout6(x)), inplace=True))    # N 4096
-        return see("fc8", self.fc8(self.dropout7(x)))                       # N classes
+        x = hook("fc6", F.relu(self.fc6(x), inplace=True))                   # N 4096
+        x = hook("fc7", F.relu(self.fc7(self.dropout6(x)), inplace=True))    # N 4096
+        return hook("fc8", self.fc8(self.dropout7(x)))                       # N classes
 
     def pool1(self, x: Tensor) -> Tensor:
         """Response norm, max pool, ReLU: N C H W → N C H/2 W/2, rounded up."""

@@ -18,18 +18,18 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from alexnet.kernels import norm_pool, relu_pool
-from alexnet.kernels.map_norm import map_norm
+from alexnet.kernels.normalization.within_channel import map_norm
 from alexnet.nets.layers import (
     Convolution,
     Dropout,
-    See,
+    Hook,
     Strided,
     TowerLinear,
     Weighted,
     gaussian,
     keep_variance,
+    pass_through,
     side_after,
-    unseen,
 )
 
 across = partial(norm_pool, n=5, alpha=1e-4, over_n=True, beta=0.75, k=2)
@@ -68,10 +68,10 @@ class Net145(nn.Module):
             side = side_after(side, 3, 2)  # 55 → 27 → 13 → 6
         return side
 
-    def initialize(self, how: str) -> None:
+    def initialize(self, initialization: str) -> None:
         """Draw new weights: `printed` as the code did, or `variance` (`keep_variance`)."""
         layers = {n: m for n, m in self.named_children() if isinstance(m, Weighted)}
-        if how == "variance":
+        if initialization == "variance":
             classifier = layers.pop("fc8")  # later additions to the network come after it
             keep_variance([*layers.values(), classifier])
             return
@@ -79,26 +79,26 @@ class Net145(nn.Module):
             std = 0.03 if name in ("conv3", "conv4", "conv5", "conv6") else 0.01
             gaussian(layer, std, bias=float(name not in ("conv1", "conv3", "linear8", "fc8")))
 
-    def forward(self, x: Tensor, see: See = unseen) -> Tensor:
+    def forward(self, x: Tensor, hook: Hook = pass_through) -> Tensor:
         """N 3 H W → N classes; `see` is shown every named layer."""        # N    3 224 224
-        x = see("conv1", self.conv1(x))                                     # N   96  55  55
-        x = see("pool1", norm_max_relu(x, towers=self.towers))              # N   96  27  27
-        x = see("conv2", self.conv2(x))                                     # N  256  27  27
-        x = see("norm2", relu_norm(x, towers=self.towers))                  # N  256  27  27
-        x = see("map2", map_norm(x, n=5, alpha=1e-3))                       # N  256  27  27
-        x = see("pool2", relu_pool(x))                                      # N  256  13  13
-        x = see("conv3", F.relu(self.conv3(x), inplace=True))               # N  384  13  13
-        x = see("conv4", F.relu(self.conv4(x), inplace=True))               # N  384  13  13
-        x = see("conv5", self.conv5(x))                                     # N  256  13  13
-        x = see("pool5", relu_pool(x))                                      # N  256   6   6
-        return self.classify(x, see)
+        x = hook("conv1", self.conv1(x))                                     # N   96  55  55
+        x = hook("pool1", norm_max_relu(x, towers=self.towers))              # N   96  27  27
+        x = hook("conv2", self.conv2(x))                                     # N  256  27  27
+        x = hook("norm2", relu_norm(x, towers=self.towers))                  # N  256  27  27
+        x = hook("map2", map_norm(x, n=5, alpha=1e-3))                       # N  256  27  27
+        x = hook("pool2", relu_pool(x))                                      # N  256  13  13
+        x = hook("conv3", F.relu(self.conv3(x), inplace=True))               # N  384  13  13
+        x = hook("conv4", F.relu(self.conv4(x), inplace=True))               # N  384  13  13
+        x = hook("conv5", self.conv5(x))                                     # N  256  13  13
+        x = hook("pool5", relu_pool(x))                                      # N  256   6   6
+        return self.classify(x, hook)
 
-    def classify(self, x: Tensor, see: See) -> Tensor:
+    def classify(self, x: Tensor, hook: Hook) -> Tensor:
         """From the last maps on: N 256 6 6 → N classes."""
         x = x.contiguous().flatten(1)                                       # N 9216
-        x = see("fc6", F.relu(self.fc6(x), inplace=True))                   # N 4096
-        x = see("fc7", F.relu(self.fc7(self.dropout6(x)), inplace=True))    # N 4096
-        return see("fc8", self.fc8(self.dropout7(x)))                       # N classes
+        x = hook("fc6", F.relu(self.fc6(x), inplace=True))                   # N 4096
+        x = hook("fc7", F.relu(self.fc7(self.dropout6(x)), inplace=True))    # N 4096
+        return hook("fc8", self.fc8(self.dropout7(x)))                       # N classes
 
 
 class Net145Half(Net145):
@@ -128,19 +128,19 @@ class Net147(Net145):
         side = side_after(side_after(side, 5, 1, 1), 2, 2)    # 28 → 26 → 13
         return side_after(side_after(side, 3), 2, 2)          # 13 → 11 → 6
 
-    def forward(self, x: Tensor, see: See = unseen) -> Tensor:
+    def forward(self, x: Tensor, hook: Hook = pass_through) -> Tensor:
         """N 3 H W → N classes; `see` is shown every named layer."""        # N    3 224 224
-        x = see("conv1", self.conv1(x))                                     # N   96  55  55
-        x = see("pool1", norm_max_relu(x, towers=2, pool=2))                # N   96  28  28
-        x = see("conv2", self.conv2(x))                                     # N  256  26  26
-        x = see("norm2", relu_norm(x, towers=self.towers))                  # N  256  26  26
-        x = see("map2", map_norm(x, n=5, alpha=1e-3))                       # N  256  26  26
-        x = see("pool2", relu_pool(x, pool=2))                              # N  256  13  13
-        x = see("conv3", F.relu(self.conv3(x), inplace=True))               # N  384  13  13
-        x = see("conv4", F.relu(self.conv4(x), inplace=True))               # N  384  13  13
-        x = see("conv5", self.conv5(x))                                     # N  256  11  11
-        x = see("pool5", relu_pool(x, pool=2))                              # N  256   6   6
-        return self.classify(x, see)
+        x = hook("conv1", self.conv1(x))                                     # N   96  55  55
+        x = hook("pool1", norm_max_relu(x, towers=2, pool=2))                # N   96  28  28
+        x = hook("conv2", self.conv2(x))                                     # N  256  26  26
+        x = hook("norm2", relu_norm(x, towers=self.towers))                  # N  256  26  26
+        x = hook("map2", map_norm(x, n=5, alpha=1e-3))                       # N  256  26  26
+        x = hook("pool2", relu_pool(x, pool=2))                              # N  256  13  13
+        x = hook("conv3", F.relu(self.conv3(x), inplace=True))               # N  384  13  13
+        x = hook("conv4", F.relu(self.conv4(x), inplace=True))               # N  384  13  13
+        x = hook("conv5", self.conv5(x))                                     # N  256  11  11
+        x = hook("pool5", relu_pool(x, pool=2))                              # N  256   6   6
+        return self.classify(x, hook)
 
 
 class Net148(Net145):
@@ -150,17 +150,17 @@ class Net148(Net145):
     norms. ILSVRC-2012: 42.0 % and 19.4 %, ten views.
     """
 
-    def forward(self, x: Tensor, see: See = unseen) -> Tensor:
+    def forward(self, x: Tensor, hook: Hook = pass_through) -> Tensor:
         """N 3 H W → N classes; `see` is shown every named layer."""        # N    3 224 224
-        x = see("conv1", self.conv1(x))                                     # N   96  55  55
-        x = see("pool1", relu_pool(x))                                      # N   96  27  27
-        x = see("conv2", self.conv2(x))                                     # N  256  27  27
-        x = see("pool2", relu_pool(x))                                      # N  256  13  13
-        x = see("conv3", F.relu(self.conv3(x), inplace=True))               # N  384  13  13
-        x = see("conv4", F.relu(self.conv4(x), inplace=True))               # N  384  13  13
-        x = see("conv5", self.conv5(x))                                     # N  256  13  13
-        x = see("pool5", relu_pool(x))                                      # N  256   6   6
-        return self.classify(x, see)
+        x = hook("conv1", self.conv1(x))                                     # N   96  55  55
+        x = hook("pool1", relu_pool(x))                                      # N   96  27  27
+        x = hook("conv2", self.conv2(x))                                     # N  256  27  27
+        x = hook("pool2", relu_pool(x))                                      # N  256  13  13
+        x = hook("conv3", F.relu(self.conv3(x), inplace=True))               # N  384  13  13
+        x = hook("conv4", F.relu(self.conv4(x), inplace=True))               # N  384  13  13
+        x = hook("conv5", self.conv5(x))                                     # N  256  13  13
+        x = hook("pool5", relu_pool(x))                                      # N  256   6   6
+        return self.classify(x, hook)
 
 
 class Net150(Net145):
@@ -183,17 +183,17 @@ class Net167(Net145):
     ILSVRC-2012: 40.5 % and 18.1 %, ten views.
     """
 
-    def forward(self, x: Tensor, see: See = unseen) -> Tensor:
+    def forward(self, x: Tensor, hook: Hook = pass_through) -> Tensor:
         """N 3 H W → N classes; `see` is shown every named layer."""        # N    3 224 224
-        x = see("conv1", self.conv1(x))                                     # N   96  55  55
-        x = see("pool1", norm_max_relu(x, towers=self.towers))              # N   96  27  27
-        x = see("conv2", self.conv2(x))                                     # N  256  27  27
-        x = see("pool2", relu_pool(x))                                      # N  256  13  13
-        x = see("conv3", F.relu(self.conv3(x), inplace=True))               # N  384  13  13
-        x = see("conv4", F.relu(self.conv4(x), inplace=True))               # N  384  13  13
-        x = see("conv5", self.conv5(x))                                     # N  256  13  13
-        x = see("pool5", relu_pool(x))                                      # N  256   6   6
-        return self.classify(x, see)
+        x = hook("conv1", self.conv1(x))                                     # N   96  55  55
+        x = hook("pool1", norm_max_relu(x, towers=self.towers))              # N   96  27  27
+        x = hook("conv2", self.conv2(x))                                     # N  256  27  27
+        x = hook("pool2", relu_pool(x))                                      # N  256  13  13
+        x = hook("conv3", F.relu(self.conv3(x), inplace=True))               # N  384  13  13
+        x = hook("conv4", F.relu(self.conv4(x), inplace=True))               # N  384  13  13
+        x = hook("conv5", self.conv5(x))                                     # N  256  13  13
+        x = hook("pool5", relu_pool(x))                                      # N  256   6   6
+        return self.classify(x, hook)
 
 
 class Net146(Net145):
@@ -207,20 +207,20 @@ class Net146(Net145):
         super().__init__(classes, size, dropout)
         self.conv6 = Convolution(256, 256, 3, padding=1)
 
-    def forward(self, x: Tensor, see: See = unseen) -> Tensor:
+    def forward(self, x: Tensor, hook: Hook = pass_through) -> Tensor:
         """N 3 H W → N classes; `see` is shown every named layer."""        # N    3 224 224
-        x = see("conv1", self.conv1(x))                                     # N   96  55  55
-        x = see("pool1", norm_max_relu(x, towers=self.towers))              # N   96  27  27
-        x = see("conv2", self.conv2(x))                                     # N  256  27  27
-        x = see("norm2", relu_norm(x, towers=self.towers))                  # N  256  27  27
-        x = see("map2", map_norm(x, n=5, alpha=1e-3))                       # N  256  27  27
-        x = see("pool2", relu_pool(x))                                      # N  256  13  13
-        x = see("conv3", F.relu(self.conv3(x), inplace=True))               # N  384  13  13
-        x = see("conv4", F.relu(self.conv4(x), inplace=True))               # N  384  13  13
-        x = see("conv5", self.conv5(x))                                     # N  256  13  13
-        x = see("pool5", relu_pool(x))                                      # N  256   6   6
-        x = see("conv6", F.relu(self.conv6(x), inplace=True))               # N  256   6   6
-        return self.classify(x, see)
+        x = hook("conv1", self.conv1(x))                                     # N   96  55  55
+        x = hook("pool1", norm_max_relu(x, towers=self.towers))              # N   96  27  27
+        x = hook("conv2", self.conv2(x))                                     # N  256  27  27
+        x = hook("norm2", relu_norm(x, towers=self.towers))                  # N  256  27  27
+        x = hook("map2", map_norm(x, n=5, alpha=1e-3))                       # N  256  27  27
+        x = hook("pool2", relu_pool(x))                                      # N  256  13  13
+        x = hook("conv3", F.relu(self.conv3(x), inplace=True))               # N  384  13  13
+        x = hook("conv4", F.relu(self.conv4(x), inplace=True))               # N  384  13  13
+        x = hook("conv5", self.conv5(x))                                     # N  256  13  13
+        x = hook("pool5", relu_pool(x))                                      # N  256   6   6
+        x = hook("conv6", F.relu(self.conv6(x), inplace=True))               # N  256   6   6
+        return self.classify(x, hook)
 
 
 class Net146Wide(Net146):
@@ -235,10 +235,10 @@ class Net146Wide(Net146):
         self.linear8 = nn.Linear(4096, 2048)
         self.fc8 = nn.Linear(2048, classes)
 
-    def classify(self, x: Tensor, see: See) -> Tensor:
+    def classify(self, x: Tensor, hook: Hook) -> Tensor:
         """From the last maps on: N 256 6 6 → N classes."""
         x = x.contiguous().flatten(1)                                       # N 9216
-        x = see("fc6", F.relu(self.fc6(x), inplace=True))                   # N 4096
-        x = see("fc7", F.relu(self.fc7(self.dropout6(x)), inplace=True))    # N 4096
-        x = see("linear8", self.linear8(self.dropout7(x)))                  # N 2048
-        return see("fc8", self.fc8(x))                                      # N classes
+        x = hook("fc6", F.relu(self.fc6(x), inplace=True))                   # N 4096
+        x = hook("fc7", F.relu(self.fc7(self.dropout6(x)), inplace=True))    # N 4096
+        x = hook("linear8", self.linear8(self.dropout7(x)))                  # N 2048
+        return hook("fc8", self.fc8(x))                                      # N classes

@@ -8,7 +8,7 @@ from typing import Any
 from torch import nn
 
 from alexnet import nets
-from alexnet.recipe import Recipe
+from alexnet.recipes.recipe import Recipe
 
 SWITCH = {"yes": True, "true": True, "on": True, "no": False, "false": False, "off": False}
 

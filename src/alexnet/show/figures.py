@@ -12,7 +12,7 @@ from PIL import Image, ImageOps
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from alexnet.measure.predict import Prediction
+    from alexnet.predict import Prediction
 from alexnet.terminal import printable
 
 RIGHT, WRONG, OTHER = "#2f7d5b", "#b5493c", "#c9d3df"

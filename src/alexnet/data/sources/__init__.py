@@ -1,6 +1,0 @@
-"""Labeled images, wherever they are: folders, lists, archives and the classical data sets."""
-
-from alexnet.data.sources.entry import UNLABELED, Entry, Skipped, Source, Span
-from alexnet.data.sources.open import open_source
-
-__all__ = ["UNLABELED", "Entry", "Skipped", "Source", "Span", "open_source"]

@@ -1,0 +1,88 @@
+"""Predictions as the challenge takes them: a line an image, five numbers of classes, best first."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from alexnet.evaluation.ensemble import Predictions
+from alexnet.files import replace_bytes
+from alexnet.packs.pack import open_pack
+from alexnet.sources.devkit import Devkit, find_devkit
+from alexnet.sources.directory import Directory
+
+NUMBERED = re.compile(r".*_(?:val|test)_(\d{1,8})\.\w+", re.ASCII | re.DOTALL)
+LARGEST_NUMBER = 1_000_000
+"""No image of the challenge has a larger one: the largest test set has 150,000."""
+TOP = 5
+
+
+def write(predictions: Predictions, path: Path, devkit: Path | None = None) -> str:
+    """Write the text of a submission; what a person should know of it.
+
+    Classes are numbered as in the development kit at `devkit`, or in the one that the pack was
+    made with if it is still there. Raises ValueError for a kit of other classes.
+    """
+    numbers, remark = _numbers(predictions, devkit)
+    best = np.argsort(-predictions.probabilities, axis=1, kind="stable")[:, :TOP]
+    rows, gaps = _in_order(predictions.names, numbers[best])
+    text = "".join(" ".join(map(str, row)) + "\n" for row in rows.tolist())
+    replace_bytes(path, text.encode("ascii"))
+    if gaps:
+        remark += f" {gaps:,} images are not in the pack: their lines hold a guess."
+    return f"{path}: {len(rows):,} lines, in the order of the images. {remark}"
+
+
+def _in_order(names: NDArray[np.str_], guesses: NDArray[np.int64]) -> tuple[NDArray[np.int64], int]:
+    """The guesses in the order of the images' numbers, and how many images are missing.
+
+    Images without numbers stay in the order of the pack.
+    """
+    matches = [NUMBERED.fullmatch(name) for name in names.tolist()]
+    places = np.array([int(match[1]) - 1 for match in matches if match], np.int64)
+    if len(places) < len(names) or not len(names) or len(np.unique(places)) < len(places):
+        return guesses, 0
+    if not 0 <= places.min() <= places.max() < LARGEST_NUMBER:
+        return guesses, 0
+    rows = np.tile(guesses[0], (places.max() + 1, 1))  # a missing image still needs a line
+    rows[places] = guesses
+    return rows, len(rows) - len(names)
+
+
+def _numbers(predictions: Predictions, devkit: Path | None) -> tuple[NDArray[np.int64], str]:
+    """The number of each class, from 1, and what numbers these are."""
+    place = devkit or _packed_from(predictions)
+    kit = _kit(place) if place else None
+    if devkit and kit is None:
+        raise ValueError(
+            f"{devkit} has no development kit of ILSVRC. Name the folder that "
+            "ILSVRC2012_devkit_t12.tar.gz (or what is in it) lies in"
+        )
+    number_of = dict(zip(kit.wordnet_ids, kit.numbers, strict=True)) if kit else {}
+    found = [number_of.get(name, 0) for name in predictions.wordnet_ids or ()]
+    if len(found) == len(predictions.classes) and all(found):
+        return np.array(found), f"Classes have the numbers of the development kit at {place}."
+    if devkit:
+        raise ValueError(f"{devkit} does not number all the classes of the network")
+    numbers = np.arange(1, len(predictions.classes) + 1)
+    return numbers, (
+        "Classes are numbered from 1 in the order of the network's classes (for ILSVRC: by WordNet "
+        "id), NOT as in the development kit; the challenge wants those: --devkit FOLDER."
+    )
+
+
+def _packed_from(predictions: Predictions) -> Path | None:
+    """Where the images of the pack came from, if that can still be seen."""
+    try:
+        return Path(open_pack(predictions.pack).source["path"])
+    except (OSError, ValueError):
+        return None
+
+
+def _kit(place: Path) -> Devkit | None:
+    folder = place if place.is_dir() else place.parent
+    kit = find_devkit(Directory(folder), "") if folder.is_dir() else None
+    return kit if kit and kit.numbers else None

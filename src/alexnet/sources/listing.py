@@ -1,0 +1,199 @@
+"""Lists of images as a source: each line has a path and a class, and perhaps a split."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from alexnet.sources.entry import UNLABELED, Entry, Skipped, Source
+from alexnet.sources.folders import SPLIT_NAMES
+from alexnet.sources.holdout import Division, HoldOut
+from alexnet.sources.names import WORDNET_ID, class_remarks, some
+from alexnet.sources.repeats import NameBudget, NameCounter, Repeated
+from alexnet.sources.table import BadLine, Row, rows
+
+_SPLITS = {"": "train"} | {name: split for split, names in SPLIT_NAMES.items() for name in names}
+
+
+def open_list(path: Path, hold_out: HoldOut) -> Source:
+    """A CSV or JSONL file as a source; its paths are relative to its own folder."""
+    survey = _Survey.of(path)
+    classes = survey.classes()
+    splitting, remarks = survey.splitting(hold_out, classes)
+    remarks += survey.differences(classes) + class_remarks(classes)
+    splits = splitting.splits(survey.labels)
+    return Source(
+        kind="list",
+        path=path,
+        classes=classes,
+        wordnet_ids=classes if all(WORDNET_ID.fullmatch(name) for name in classes) else None,
+        splits=tuple(split for split in SPLIT_NAMES if split in splits),
+        remarks=tuple(remarks),
+        native_size=None,
+        stream=_List(path, classes, splitting, survey.repeated).entries,
+        division=splitting.division.facts() if splitting.division else None,
+    )
+
+
+@dataclass(frozen=True)
+class _Splitting:
+    """Which split a line belongs to: that which it names, renamed, or where it is held out."""
+
+    rename: dict[str, str] = field(default_factory=dict)
+    division: Division | None = None
+
+    def split(self, row: Row) -> str:
+        named = _split(row)
+        if self.division and named == "train":
+            return self.division.split(row.label, row.path)
+        return self.rename.get(named, named)
+
+    def splits(self, named: Iterable[str]) -> set[str]:
+        """The splits there are when lines name these."""
+        own = {self.rename.get(split, split) for split in named}
+        return own if self.division is None else own - {"train"} | set(self.division.splits)
+
+    @property
+    def first(self) -> str:
+        """The split in which lines that name no image are named."""
+        return self.division.first if self.division else "train"
+
+
+@dataclass(frozen=True)
+class _Survey:
+    """What one pass over a list tells before its images are wanted."""
+
+    path: Path
+    labels: dict[str, set[str]]  # of each split
+    repeated: Repeated  # paths in more than one line
+    has_splits: bool  # whether any line names its split
+
+    @classmethod
+    def of(cls, path: Path) -> "_Survey":
+        labels: dict[str, set[str]] = defaultdict(set)
+        budget, paths, has_splits = NameBudget(path), NameCounter(path), False
+        for row in rows(path):
+            if isinstance(row, Row):
+                known = labels[_known_split(path, row)]
+                if row.label not in known:
+                    budget.spend(row.label)
+                    known.add(row.label)
+                has_splits = has_splits or bool(row.split)
+                paths.add(row.path)
+        return cls(path, dict(labels), paths.repeated(), has_splits)
+
+    def classes(self) -> tuple[str, ...]:
+        """The classes of the training split, or of all splits where there is none."""
+        found = self.labels.get("train") or set().union(*self.labels.values())
+        if not found - {""}:
+            raise ValueError(
+                f"{self.path} names no class for any image: write a path and a label in each line, "
+                "in this order or under the headings 'path' and 'label'"
+            )
+        return tuple(sorted(found - {""}))
+
+    def splitting(
+        self, hold_out: HoldOut, classes: tuple[str, ...]
+    ) -> tuple[_Splitting, list[str]]:
+        """Measure on val; else on a test split with labels; else on images that are held out."""
+        if "train" not in self.labels:
+            return _Splitting(), ["There is no training split."]
+        if "val" in self.labels:
+            held_out = "It has a validation split, so none of the training images is held out."
+            return _Splitting(), [held_out] if hold_out.fraction else []
+        tested = self.labels.get("test", set()) - {""} and hold_out.measured != "test"
+        if tested and not hold_out.fraction:
+            renamed = "Its test split is used for validation, under the name 'val'."
+            return _Splitting({"test": "val"}), [renamed]
+        if hold_out.measured and self.has_splits:
+            return _Splitting(), []
+        division = hold_out.divide(self._training_images(set(classes)))
+        return _Splitting(division=division), division.remarks
+
+    def _training_images(self, classes: set[str]) -> Iterator[tuple[str, str]]:
+        """Class and path of each training image that is there, from its first line."""
+        repeated = self.repeated.anew()
+        for row in rows(self.path):
+            if isinstance(row, BadLine) or repeated.see(row.path)[0] > 1:
+                continue
+            is_wanted = _split(row) == "train" and row.label in classes
+            if is_wanted and _refusal(self.path.parent / row.path) is None:
+                yield row.label, row.path
+
+    def differences(self, classes: tuple[str, ...]) -> list[str]:
+        remarks = []
+        for split, labels in self.labels.items():
+            if unknown := labels - {"", *classes}:
+                remarks.append(
+                    f"In {split} but not in train, so not used: {some(sorted(unknown))}."
+                )
+            if labels - {""} and (missing := set(classes) - labels):
+                remarks.append(f"In train but not in {split}: {some(sorted(missing))}.")
+        if len(self.repeated):
+            remarks.append(f"Files listed more than once: {len(self.repeated):,}.")
+        return remarks
+
+
+@dataclass(frozen=True)
+class _List:
+    """A list whose classes and splits are known."""
+
+    path: Path
+    classes: tuple[str, ...]
+    splitting: _Splitting
+    repeated: Repeated
+
+    def entries(self, split: str) -> Iterator[Entry | Skipped]:
+        labels = {name: label for label, name in enumerate(self.classes)}
+        repeated = self.repeated.anew()
+        for row in rows(self.path):
+            if isinstance(row, BadLine):
+                if split == self.splitting.first:  # name it once, not once a split
+                    yield Skipped(split, f"line {row.line}", "bad_line", row.problem)
+                continue
+            times, _ = repeated.see(row.path)
+            if self.splitting.split(row) == split:
+                yield self._repeat(split, row) if times > 1 else self._entry(split, row, labels)
+
+    def _repeat(self, split: str, row: Row) -> Skipped:
+        return Skipped(split, _name(row), "listed_twice", f"line {row.line} names it again")
+
+    def _entry(self, split: str, row: Row, labels: dict[str, int]) -> Entry | Skipped:
+        file = self.path.parent / row.path
+        if refusal := _refusal(file):
+            return Skipped(split, _name(row), *refusal)
+        if row.label in labels:
+            return Entry(split, _name(row), labels[row.label], file)
+        if split == "test" and not row.label:
+            return Entry(split, _name(row), UNLABELED, file)
+        if not row.label:
+            return Skipped(split, _name(row), "unlabeled", f"line {row.line} has no label")
+        return Skipped(split, _name(row), "unknown_class", f"no class {row.label!r} in train")
+
+
+def _split(row: Row) -> str:
+    return _SPLITS[row.split.lower()]
+
+
+def _known_split(path: Path, row: Row) -> str:
+    if row.split.lower() not in _SPLITS:
+        raise ValueError(
+            f"{path}, line {row.line}, says split {row.split!r}: write train, val or test"
+        )
+    return _split(row)
+
+
+def _refusal(file: Path) -> tuple[str, str] | None:
+    """Why a listed file is not read, if so."""
+    try:
+        if file.is_file():
+            return None
+        if file.exists():
+            return "not_a_file", "a folder, a pipe, a socket or a device"
+        return "missing", "is listed but not there"
+    except (OSError, ValueError) as error:
+        return "unreadable", str(error)
+
+
+def _name(row: Row) -> str:
+    return row.path.lstrip("/")

@@ -1,0 +1,70 @@
+"""Counting errors."""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from alexnet.evaluation.counts import Counts, probabilities, ranks_of
+
+
+def test_ten_views_average_probabilities_and_not_logits():
+    class Two(nn.Module):
+        def forward(self, x):
+            return torch.tensor([[3.0, 0, 0], [0, 2.0, 0]])
+
+    averaged = probabilities(Two(), torch.zeros(2, 3, 1, 1), 2)
+    assert averaged[0].tolist() == pytest.approx([0.507975, 0.416132, 0.075893], abs=1e-6)
+    counts = Counts(3)
+    counts.add(averaged, torch.tensor([0]))
+    assert counts.loss == pytest.approx(0.677323, abs=1e-6)
+
+
+def test_a_rank_is_how_many_classes_come_first():
+    p = torch.tensor([[0.1, 0.6, 0.3]] * 3)
+    assert ranks_of(p, torch.tensor([1, 2, 0])).tolist() == [0, 1, 2]
+
+
+def test_of_equal_probabilities_the_lower_index_comes_first():
+    assert ranks_of(torch.full((4, 4), 0.25), torch.arange(4)).tolist() == [0, 1, 2, 3]
+
+
+def test_what_is_not_a_number_is_never_right():
+    p = torch.full((2, 8), float("nan"))
+    assert (ranks_of(p, torch.tensor([0, 7])) >= 5).all()
+
+
+def test_counts_are_integers_and_add_up_over_batches():
+    chance = np.random.default_rng(0)
+    p = torch.from_numpy(chance.dirichlet(np.ones(7), 100))
+    labels = torch.from_numpy(chance.integers(0, 7, 100))
+    whole, parts = Counts(7), Counts(7)
+    whole.add(p, labels)
+    for at in (slice(0, 33), slice(33, 34), slice(34, 100)):
+        parts.add(p[at], labels[at])
+    assert (parts.seen, parts.wrong1, parts.wrong5) == (whole.seen, whole.wrong1, whole.wrong5)
+    assert torch.equal(parts.per_class, whole.per_class)
+    top5 = p.topk(5).indices
+    assert whole.wrong5 == sum(int(y not in t) for y, t in zip(labels, top5, strict=True))
+    assert whole.wrong1 == int((p.argmax(1) != labels).sum())
+    assert whole.per_class[:, 0].tolist() == np.bincount(labels, minlength=7).tolist()
+
+
+def test_counting_reads_nothing_from_the_device():
+    device = torch.device("meta")  # which has no numbers to read
+    counts = Counts(7, device)
+    for images in (4, 3):
+        logits = torch.zeros(images, 7, device=device)
+        counts.add(logits.softmax(1), torch.zeros(images, dtype=torch.int64, device=device))
+    assert counts.per_class.device == counts.log_loss.device == device
+    with pytest.raises(NotImplementedError):
+        counts.read()
+
+
+def test_counts_are_read_whole():
+    counts = Counts(3)
+    counts.add(torch.tensor([[0.5, 0.25, 0.25]] * 2), torch.tensor([0, 2]))
+    found = counts.read()
+    assert (found.seen, found.wrong1, found.wrong5) == (2, 1, 0)
+    assert found.per_class.tolist() == [[1, 0, 0], [0, 0, 0], [1, 1, 0]]
+    assert found.loss == counts.loss == (0 - np.log(0.5) - np.log(0.25)) / 2

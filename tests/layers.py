@@ -1,0 +1,54 @@
+"""The layers of the package, from the top: each imports only from those above it.
+
+`test_imports` holds every module to this list, and CONTRIBUTING.md shows it: write it there anew
+with `python -m tests.layers`.
+"""
+
+from pathlib import Path
+
+PAGE = Path(__file__).parents[1] / "CONTRIBUTING.md"
+BEGIN, END = "<!-- layers -->\n", "<!-- end of layers -->\n"
+
+LAYERS = {
+    "validate": "JSON from outside, checked against types",
+    "terminal": "text from outside, made safe to print",
+    "files": "files written whole or not at all, folders locked",
+    "processor": "what the CPU can do, and which of its instructions MKL uses",
+    "device": "the device, its precision, its threads, what makes results repeat on it",
+    "recipes": "a training described whole; the named ones; the 2012 lab notes",
+    "kernels": "the operations, one folder each: operator, reference, CPU kernel, CUDA kernel",
+    "nets": "the networks, one file a paper",
+    "sources": "where labeled images are found: folders, lists, archives, data sets",
+    "images": "image files decoded, and made into records of one size",
+    "packs": "the pack: its files read, described, checked",
+    "packing": "the pack: how it is made",
+    "batches": "records cropped, mirrored and colored into batches; loaders",
+    "checkpoint": "a saved training, whole",
+    "runs": "the folder of a training",
+    "evaluation": "errors counted, scores, ensembles, submissions",
+    "training": "the training step, the schedule, the loop, its log",
+    "exporting": "a network as ONNX or OpenVINO",
+    "predict": "a trained network as a classifier",
+    "claims": "the paper's statements as data and as commands that test them",
+    "show": "figures, drawn from files",
+    "screen": "progress and tables on a terminal",
+    "commands": "the command line, one file a command",
+    "cli": "where the command line begins",
+}
+
+
+def table() -> str:
+    """The layers as CONTRIBUTING.md shows them."""
+    rows = (f"| `{name}` | {about} |\n" for name, about in LAYERS.items())
+    return "".join(("| layer | what is in it |\n|---|---|\n", *rows))
+
+
+def shown() -> str:
+    """The layers as CONTRIBUTING.md shows them now."""
+    return PAGE.read_text().partition(BEGIN)[2].partition(END)[0]
+
+
+if __name__ == "__main__":
+    text = PAGE.read_text()
+    before, _, rest = text.partition(BEGIN)
+    PAGE.write_text(before + BEGIN + table() + END + rest.partition(END)[2])

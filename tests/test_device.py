@@ -1,0 +1,157 @@
+"""Choosing what to run on."""
+
+import json
+
+import pytest
+import torch
+from torch import nn
+
+from alexnet import device as devices
+from alexnet import nets
+from alexnet.nets.layers import Convolution
+from alexnet.recipes.recipe import Recipe
+from alexnet.training.sgd import SGD
+from alexnet.training.step import stepper
+
+
+def test_a_gpu_that_is_not_there_is_refused():
+    if torch.cuda.is_available():
+        pytest.skip("there is a GPU")
+    with pytest.raises(ValueError, match=r"sees no GPU\. Use --device cpu"):
+        devices.machine("cuda")
+
+
+def test_a_cpu_computes_in_float32_unless_told_otherwise():
+    machine = devices.machine("cpu")
+    assert (machine.precision, machine.dtype) == ("float32", torch.float32)
+
+
+@pytest.mark.parametrize("precision", ["tf32", "bf16"])
+def test_a_precision_without_units_is_refused(precision, monkeypatch):
+    monkeypatch.setattr(devices, "bf16_units", lambda: None)
+    with pytest.raises(ValueError, match=f"--precision {precision}: .* Use float32"):
+        devices.machine("cpu", precision)
+
+
+def test_bf16_learns_what_float32_learns():
+    if devices.bf16_units() is None:
+        pytest.skip("this processor has no bf16 units")
+    torch.manual_seed(1)
+    labels = torch.arange(32) % 4
+    images = torch.randn(32, 3, 32, 32) / 2 + 2 * torch.randn(4, 3, 8, 8).repeat(1, 1, 4, 4)[labels]
+    found = {}
+    for precision in ("float32", "bf16"):
+        torch.manual_seed(0)
+        machine = devices.machine("cpu", precision)
+        network = nets.build("cifar", 4, dropout=0.0)
+        network.initialize("variance")
+        devices.place(network.train(), machine)
+        sgd, step = SGD(network, Recipe()), stepper(network, machine, (32, 3, 32, 32))
+        batch = images.to(machine.dtype).contiguous(memory_format=torch.channels_last)
+        for _ in range(25):
+            loss = step(batch, labels)
+            sgd.step(loss, 0.001)
+        found[precision] = loss.item()
+        assert all(p.dtype == torch.float32 for p in network.parameters())
+    assert found["float32"] < 1.0
+    assert found["bf16"] == pytest.approx(found["float32"], abs=0.1)
+
+
+def test_a_compiled_step_learns_the_same(monkeypatch):
+    prepared, prepare = [], torch.compile
+    monkeypatch.setattr(devices, "check_compiler", lambda device: None)
+    monkeypatch.setattr(
+        torch, "compile", lambda n: prepared.append(n) or prepare(n, backend="aot_eager")
+    )
+    images, labels = torch.randn(16, 3, 32, 32), torch.arange(16) % 4
+    found = []
+    for compiled in (False, True):
+        machine = devices.machine("cpu", compiled=compiled)
+        torch.manual_seed(0)
+        wide, narrow = Convolution(3, 64, 3, padding=1), Convolution(64, 64, 3, padding=1)
+        network = nn.Sequential(wide, narrow, nn.AvgPool2d(32), nn.Flatten(), nn.Linear(64, 4))
+        devices.place(network.train(), machine)
+        sgd, step = SGD(network, Recipe()), stepper(network, machine, tuple(images.shape))
+        assert (network in prepared) == compiled
+        for _ in range(3):
+            loss = step(images, labels)
+            sgd.step(loss, 0.01)
+        found.append(loss.item())
+    assert found[0] == pytest.approx(found[1], rel=1e-4)
+
+
+def test_compiling_without_a_compiler_is_refused(monkeypatch):
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    with pytest.raises(ValueError, match=r"--compile needs .* no-such-compiler is not there"):
+        devices.machine("cpu", compiled=True)
+
+
+def test_the_allocator_can_be_left_alone(monkeypatch):
+    monkeypatch.setenv("ALEXNET_MALLOC", "default")
+    assert not devices.keep_memory()
+
+
+def test_an_environment_names_the_processor_and_the_versions():
+    found = devices.describe(devices.machine("cpu"))
+    assert found["torch"] == torch.__version__
+    assert found["device_name"]
+    assert found["instructions"] == torch.backends.cpu.get_cpu_capability()
+    assert found["mkl"] == devices.mkl_mode()
+
+
+def test_an_environment_says_what_was_set(monkeypatch):
+    monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "AVX2")
+    monkeypatch.delenv("NUMBA_CPU_NAME", raising=False)
+    settings = devices.describe(devices.machine("cpu"))["settings"]
+    assert settings["ONEDNN_MAX_CPU_ISA"] == "AVX2"
+    assert settings["MKL_CBWR"]
+    assert "NUMBA_CPU_NAME" not in settings
+
+
+@pytest.mark.parametrize(
+    ("units", "words"),
+    [
+        ("AMX", "more than twice as fast"),
+        ("AVX512-BF16", "about 1.9 times as fast,"),
+        ("Arm BF16", "may train"),
+    ],
+)
+def test_bf16_is_advised_where_there_are_units_for_it(units, words, monkeypatch):
+    monkeypatch.setattr(devices, "bf16_units", lambda: units)
+    said = devices.advice(devices.machine("cpu"))
+    assert f"({units}): --precision bf16" in said
+    assert words in said
+    assert devices.advice(devices.machine("cpu", "bf16")) is None
+    monkeypatch.setattr(devices, "bf16_units", lambda: None)
+    assert devices.advice(devices.machine("cpu")) is None
+
+
+def test_a_training_that_may_not_repeat_says_so(monkeypatch):
+    monkeypatch.setattr(devices, "mkl_mode", lambda: "OFF")
+    assert "MKL_CBWR to AUTO,STRICT" in devices.unrepeatable(devices.machine("cpu"))
+    for mode in ("AUTO,STRICT", "AVX2", None):
+        monkeypatch.setattr(devices, "mkl_mode", lambda mode=mode: mode)
+        assert devices.unrepeatable(devices.machine("cpu")) is None
+
+
+def test_what_changed_since_an_environment_is_named(tmp_path, monkeypatch):
+    path, machine = tmp_path / "environment.json", devices.machine("cpu")
+    assert devices.changed_since(path, machine) is None  # there is none
+    monkeypatch.delenv("ONEDNN_MAX_CPU_ISA", raising=False)
+    before = {**devices.describe(machine), "pack": {"path": "p"}}
+    path.write_text(json.dumps(before))
+    assert devices.changed_since(path, machine) is None
+    path.write_text(json.dumps({**before, "threads": 99}))
+    threads = torch.get_num_threads()
+    assert f"Not as before: threads 99 → {threads}. The" in devices.changed_since(path, machine)
+    path.write_text(json.dumps(before))
+    monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "AVX2")
+    assert "ONEDNN_MAX_CPU_ISA not set → AVX2" in devices.changed_since(path, machine)
+
+
+@pytest.mark.parametrize("text", ['{"threads": 99, "settings": 3}', "[]", "{", '{"device": "cpu"}'])
+def test_an_old_or_damaged_environment_stops_nothing(text, tmp_path):
+    path = tmp_path / "environment.json"
+    path.write_text(text)
+    found = devices.changed_since(path, devices.machine("cpu"))
+    assert found is None or "threads 99" in found

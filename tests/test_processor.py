@@ -1,0 +1,79 @@
+"""What the processor has, and what its libraries were told and when."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from alexnet import processor
+from alexnet.processor import bf16_units, mkl_mode
+
+XEON, EPYC, ARM = {"avx512_bf16": True, "amx_bf16": True}, {"avx512_bf16": True}, {"bf16": True}
+
+
+@pytest.mark.parametrize(
+    ("has", "limit", "units"),
+    [
+        (XEON, None, "AMX"),
+        (XEON, "ALL", "AMX"),
+        (XEON, "AVX512_CORE_AMX", "AMX"),
+        (XEON, "AVX512_CORE_BF16", "AVX512-BF16"),
+        (XEON, "AVX512_CORE", None),
+        (EPYC, None, "AVX512-BF16"),
+        (EPYC, "nonsense", "AVX512-BF16"),
+        (EPYC, "avx2", None),
+        (EPYC, "SSE41", None),
+        (ARM, None, "Arm BF16"),
+        ({"avx2": True}, None, None),
+        ({}, None, None),
+    ],
+)
+def test_bf16_is_a_matter_of_instructions_and_of_what_onednn_may_use(
+    has, limit, units, monkeypatch
+):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: has)
+    monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: True)
+    for name in ("ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA"):
+        monkeypatch.delenv(name, raising=False)
+        if limit is not None:
+            monkeypatch.setenv(name, limit)
+        assert bf16_units() == units
+
+
+def test_without_onednn_nothing_uses_the_units(monkeypatch):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: XEON)
+    monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: False)
+    assert bf16_units() is None
+
+
+MODE = "from alexnet.processor import mkl_mode; print(mkl_mode())"
+USED = "import torch; torch.rand(9, 9) @ torch.rand(9, 9)"
+
+
+@pytest.mark.skipif(mkl_mode() is None, reason="this torch has no MKL that can be asked")
+@pytest.mark.parametrize(
+    ("before", "setting", "mode"),
+    [
+        ("pass", None, "AUTO,STRICT"),
+        ("import torch", None, "AUTO,STRICT"),
+        ("import torch; torch.set_num_threads(1); torch.zeros(9)", None, "AUTO,STRICT"),
+        (USED, None, "OFF"),
+        (USED, "AUTO,STRICT", "AUTO,STRICT"),
+        ("pass", "COMPATIBLE", "COMPATIBLE"),
+        ("pass", "", "OFF"),
+    ],
+)
+def test_mkl_repeats_itself_unless_it_was_used_before(before, setting, mode):
+    environment = {name: value for name, value in os.environ.items() if name != "MKL_CBWR"}
+    if setting is not None:
+        environment["MKL_CBWR"] = setting
+    command = [sys.executable, "-W", "error", "-c", f"{before}\n{MODE}"]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment)
+    assert (done.stdout.strip(), done.stderr) == (mode, "")
+
+
+def test_a_library_that_cannot_be_asked_is_no_error(monkeypatch):
+    monkeypatch.setattr(processor, "_mkl_asker", lambda: None)
+    assert mkl_mode() is None
