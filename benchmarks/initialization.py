@@ -18,7 +18,8 @@ from alexnet import device as devices
 from alexnet.batches.augment import Preprocessing
 from alexnet.batches.batches import Batches
 from alexnet.packs.pack import Pack, open_pack
-from alexnet.recipes.recipe import RECIPES, Recipe
+from alexnet.recipes.named import RECIPES
+from alexnet.recipes.recipe import Recipe
 from alexnet.training.sgd import SGD
 from alexnet.training.step import stepper
 from alexnet.training.train import new_network

@@ -64,7 +64,7 @@ def eager(device: str, batch: int, steps: int, form: torch.memory_format) -> Tur
 
 def ours(device: str, batch: int, steps: int) -> Turn:
     from alexnet import device as devices
-    from alexnet.recipes.recipe import RECIPES
+    from alexnet.recipes.named import RECIPES
     from alexnet.training.sgd import SGD
     from alexnet.training.step import stepper
     from alexnet.training.train import new_network
@@ -92,7 +92,7 @@ def seconds_to(error: float, pack_path: Path, device: str) -> tuple[float, int]:
 
     from alexnet.evaluation.scores import measure
     from alexnet.packs.pack import open_pack
-    from alexnet.recipes.recipe import RECIPES
+    from alexnet.recipes.named import RECIPES
     from alexnet.training.train import train
 
     pack, spent = open_pack(pack_path), 0.0

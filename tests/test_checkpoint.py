@@ -9,7 +9,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from alexnet import checkpoint as checkpoints
-from alexnet.recipes.recipe import RECIPES
+from alexnet.recipes.named import RECIPES
 from alexnet.training.train import train
 from tests.mutations import damaged, strange
 

@@ -15,7 +15,7 @@ from alexnet.evaluation.images import is_run, trained_on
 from alexnet.evaluation.scores import measure, relabeling
 from alexnet.packing.automatic import pack_beside
 from alexnet.packing.pack import pack, pack_images
-from alexnet.recipes.recipe import RECIPES, packed_side
+from alexnet.recipes.named import RECIPES, packed_side
 from alexnet.runs import check_folder
 from alexnet.sources import Entry, Source, open_source
 from alexnet.training.train import train

@@ -33,13 +33,14 @@ if TYPE_CHECKING:
     from alexnet.packing.pack import pack_images as pack
     from alexnet.packs.pack import Pack, open_pack
     from alexnet.predict import Classifier, Prediction, load
-    from alexnet.recipes.recipe import RECIPES, Recipe
+    from alexnet.recipes.named import RECIPES
+    from alexnet.recipes.recipe import Recipe
     from alexnet.training.train import train
     from alexnet.training.transfer import Transfer
 
 _HOMES = {
     "NETS": ("nets", "NETS"),
-    "RECIPES": ("recipes.recipe", "RECIPES"),
+    "RECIPES": ("recipes.named", "RECIPES"),
     "Classifier": ("predict", "Classifier"),
     "Pack": ("packs.pack", "Pack"),
     "Prediction": ("predict", "Prediction"),

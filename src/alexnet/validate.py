@@ -63,11 +63,13 @@ def check(value: Any, kind: Any, place: str) -> Any:
     something else.
 
     `kind` is Any, None, bool, int, float, str, a Literal, a union, list[…], tuple[…], dict[str, …]
-    (or Mapping), a dataclass (from an object with its fields) or Annotated with a Range or
-    NOT_FINITE. A bool is no int; an int is a float.
+    (or Mapping), a dataclass (from an object with its fields), a class with a method `parse` (from
+    a text) or Annotated with a Range or NOT_FINITE. A bool is no int; an int is a float.
     """
     if kind is Any:
         return value
+    if hasattr(kind, "parse"):
+        return _check_text(value, kind, place)
     if dataclasses.is_dataclass(kind):
         return _check_dataclass(value, kind, place)
     origin, arguments = get_origin(kind), get_args(kind)
@@ -106,6 +108,14 @@ def _check_scalar(value: Any, kind: Any, place: str, finite: bool = True) -> Any
     if kind not in names:
         raise TypeError(f"validate.check does not know {kind!r}")
     raise _mismatch(value, names[kind], place)
+
+
+def _check_text(value: Any, kind: Any, place: str) -> Any:
+    text = _check_scalar(value, str, place)
+    try:
+        return kind.parse(text)
+    except ValueError as error:
+        raise ValueError(f"{place}: {error}") from error
 
 
 def _check_annotated(value: Any, kind: Any, notes: tuple[Any, ...], place: str) -> Any:

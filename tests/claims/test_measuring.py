@@ -14,7 +14,7 @@ from alexnet.claims.paper import CLAIMS
 from alexnet.claims.results import load
 from alexnet.claims.trainings import Interrupted, Job, resolve
 from alexnet.packs.pack import open_pack
-from alexnet.recipes.recipe import RECIPES
+from alexnet.recipes.named import RECIPES
 
 ON_IMAGENET = [c for c in CLAIMS.values() if c.data and c.data.kind != "cifar10"]
 

@@ -5,7 +5,8 @@ import pytest
 from alexnet import nets
 from alexnet.claims.notes import NOTES, baseline, gained
 from alexnet.claims.paper import CLAIMS, find
-from alexnet.recipes.recipe import RECIPES, Recipe
+from alexnet.recipes.named import RECIPES
+from alexnet.recipes.recipe import Recipe
 
 
 def test_there_are_fifteen_in_order():

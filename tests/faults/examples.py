@@ -278,7 +278,7 @@ def trained(epochs: int = 1) -> Files:
     """A pack, a run of one epoch on it, and its predictions."""
     from alexnet.evaluation.ensemble import predict
     from alexnet.packing.pack import pack
-    from alexnet.recipes.recipe import RECIPES
+    from alexnet.recipes.named import RECIPES
     from alexnet.training.train import train
 
     with tempfile.TemporaryDirectory() as name:

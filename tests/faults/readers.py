@@ -138,7 +138,7 @@ def read_pack(folder: Path, name: str) -> None:
     from alexnet.packs.pack import open_pack
     from alexnet.packs.summary import info
     from alexnet.packs.verification import verify
-    from alexnet.recipes.recipe import RECIPES, recommend
+    from alexnet.recipes.named import RECIPES, recommend
 
     pack = open_pack(folder / "x.pack")
 
@@ -172,8 +172,8 @@ def read_checkpoint(folder: Path, name: str) -> None:
     """A checkpoint, as resuming, predicting and transferring use it."""
     from alexnet import checkpoint
     from alexnet.predict import load
-    from alexnet.recipes.recipe import RECIPES
-    from alexnet.training.schedule import rates
+    from alexnet.recipes.named import RECIPES
+    from alexnet.training.schedule import compute_rates
     from alexnet.training.sgd import SGD
 
     path = folder / "run" / "last.safetensors"
@@ -184,7 +184,7 @@ def read_checkpoint(folder: Path, name: str) -> None:
         sgd = SGD(network, found.recipe)
         sgd.restore(found.momenta, found.position.rate, found.position.rates)
         errors = [x["val_top1"] for x in found.position.history if "val_top1" in x]
-        rates(found.recipe, found.position.epoch, errors)
+        compute_rates(found.recipe, found.position.epoch, errors)
         found.recipe.differences(RECIPES["cifar"])
 
     def predict() -> None:
@@ -254,8 +254,9 @@ def read_recipe(folder: Path, name: str) -> None:
     import torch
 
     from alexnet.nets.variations import network_of
-    from alexnet.recipes.recipe import RECIPES, Recipe
-    from alexnet.training.schedule import rates
+    from alexnet.recipes.named import RECIPES
+    from alexnet.recipes.recipe import Recipe
+    from alexnet.training.schedule import compute_rates
 
     try:
         fields = json.loads((folder / name).read_bytes())
@@ -270,13 +271,15 @@ def read_recipe(folder: Path, name: str) -> None:
             network_of(recipe, 10)
 
     each(
-        build, lambda: rates(recipe, 1.5, [0.5, 0.4]), lambda: recipe.differences(RECIPES["paper"])
+        build,
+        lambda: compute_rates(recipe, 1.5, [0.5, 0.4]),
+        lambda: recipe.differences(RECIPES["paper"]),
     )
 
 
 def recipe_files() -> list[Files]:
     """The named recipes as JSON."""
-    from alexnet.recipes.recipe import RECIPES
+    from alexnet.recipes.named import RECIPES
 
     texts = {json.dumps(recipe.to_dict()) for recipe in RECIPES.values()}
     return [{"recipe.json": text.encode()} for text in sorted(texts)[:8]]

@@ -2,7 +2,7 @@
 
 import pytest
 
-from alexnet.nets.variations import network_of, value_like
+from alexnet.nets.variations import network_of, parse_like
 from alexnet.recipes.recipe import Recipe
 
 
@@ -18,13 +18,13 @@ from alexnet.recipes.recipe import Recipe
     ],
 )
 def test_a_text_becomes_what_the_network_takes(example, text, value):
-    assert value_like(example, "x", text) == value
+    assert parse_like(example, "x", text) == value
 
 
 @pytest.mark.parametrize(("example", "text"), [(True, "maybe"), (2, "two")])
 def test_a_text_of_another_kind_is_refused(example, text):
     with pytest.raises(ValueError, match=f"x is {text}; it has to be"):
-        value_like(example, "x", text)
+        parse_like(example, "x", text)
 
 
 def test_every_variation_reaches_the_network():

@@ -1,17 +1,12 @@
-"""A training described whole."""
+"""A training described whole: its values, its file and its errors."""
 
 import json
 
 import pytest
 
-from alexnet.recipes.recipe import RECIPES, Recipe, Step, recommend
-
-
-def test_the_defaults_are_those_of_section_5():
-    paper = RECIPES["paper"]
-    assert (paper.batch_size, paper.momentum, paper.weight_decay) == (128, 0.9, 0.0005)
-    assert (paper.learning_rate, paper.drop_factor, paper.drops) == (0.01, 10, 3)
-    assert (paper.epochs, paper.crop, paper.dropout) == (90, 224, 0.5)
+from alexnet.recipes.factors import LayerDecay, RateFactor, Variation
+from alexnet.recipes.named import RECIPES
+from alexnet.recipes.recipe import Recipe
 
 
 @pytest.mark.parametrize("name", RECIPES)
@@ -24,49 +19,58 @@ def test_a_recipe_from_before_a_field_was_added_means_what_it_meant():
     assert Recipe.from_dict({"epochs": 3}) == Recipe(epochs=3)
 
 
-@pytest.mark.parametrize("name", [n for n in RECIPES if "146" not in n and n != "paper"])
-def test_every_recipe_names_layers_that_its_network_has(name):
-    from alexnet import nets
-
-    recipe = RECIPES[name]
-    layers = {layer.name for layer in nets.layers(recipe.network)} | {"low2"}
-    assert {Step.of(text).layer for text in (*recipe.rates, *recipe.decays)} <= layers
-
-
-@pytest.mark.parametrize(
-    ("text", "step"),
-    [
-        ("conv1=0.1@67", ("conv1", 0.1, 67)),
-        ("0.1@2.5", ("", 0.1, 2.5)),
-        ("fc8=1e-3", ("fc8", 1e-3, 0)),
-        ("1", ("", 1, 0)),
-    ],
-)
-def test_a_step_reads_as_it_is_written(text, step):
-    assert Step.of(text) == step
+def test_texts_become_values_when_a_recipe_is_made():
+    recipe = Recipe(
+        variations=["unit=tanh"],
+        decays=("fc8=0.01",),
+        schedule="steps",
+        steps=("0.1@25", RateFactor(0.01, 51)),
+        rates=("conv1=0@72",),
+        bias_steps=("1",),
+    )
+    assert recipe.variations == (Variation("unit", "tanh"),)
+    assert recipe.decays == (LayerDecay("fc8", 0.01),)
+    assert recipe.steps == (RateFactor(0.1, 25), RateFactor(0.01, 51))
+    assert recipe.rates == (RateFactor(0, 72, "conv1"),)
+    assert recipe.bias_steps == (RateFactor(1),)
 
 
-@pytest.mark.parametrize("text", ["", "conv1", "conv1=", "=3", "1@", "-1", "1e", "conv1=0@x"])
-def test_what_is_no_step_is_refused(text):
-    with pytest.raises(ValueError, match="is no step: write FACTOR@EPOCH"):
-        Step.of(text)
+def test_values_are_written_as_texts():
+    fields = Recipe(rates=("conv1=0.1", "conv1=0@72"), variations=("norm=no",)).to_dict()
+    assert fields["rates"] == ("conv1=0.1", "conv1=0@72")
+    assert fields["variations"] == ("norm=no",)
 
 
 @pytest.mark.parametrize(
-    ("field", "text", "wanted"),
+    ("fields", "message"),
     [
-        ("rates", "0.1@3", "LAYER=FACTOR"),
-        ("decays", "0.1", "LAYER=FACTOR"),
-        ("steps", "conv1=0.1@3", "FACTOR@EPOCH"),
-        ("variations", "tanh", "NAME=VALUE"),
+        ({"rates": ["conv1"]}, r"recipe.rates\[0\]: 'conv1' is no factor of a rate"),
+        ({"rates": [0.1]}, r"recipe.rates\[0\] is 0.1, not a text"),
+        ({"rates": "conv1=0"}, "recipe.rates is .*, not a list"),
+        ({"steps": [{"factor": 1.0}]}, r"recipe.steps\[0\] is an object of 1, not a text"),
     ],
 )
-def test_a_step_in_the_wrong_place_is_refused(field, text, wanted):
-    with pytest.raises(ValueError, match=f"{field} is {text}; it has to be {wanted}"):
-        Recipe(**{field: (text,)})
+def test_a_file_with_something_else_than_texts_is_refused(fields, message):
+    with pytest.raises(ValueError, match=message):
+        Recipe.from_dict(fields)
 
 
-def test_a_schedule_of_steps_needs_some():
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        ("rates", "0.1@3", "rates is 0.1@3; it has to be LAYER=FACTOR"),
+        ("decays", "0.1", "decays: '0.1' is no decay of a layer: write LAYER=DECAY"),
+        ("steps", "conv1=0.1@3", "steps is conv1=0.1@3; it has to be FACTOR@EPOCH"),
+        ("steps", 0.1, "steps is 0.1; it has to be a text or a RateFactor"),
+        ("variations", "tanh", "variations: 'tanh' is no variation: write NAME=VALUE"),
+    ],
+)
+def test_a_value_in_the_wrong_field_is_refused_by_name(field, value, message):
+    with pytest.raises(ValueError, match=message):
+        Recipe(**{field: (value,)})
+
+
+def test_a_schedule_of_steps_needs_factors():
     with pytest.raises(ValueError, match=r"--steps 0.1@25 0.01@51"):
         Recipe(schedule="steps")
 
@@ -84,14 +88,6 @@ def test_a_value_that_cannot_train_is_refused_by_name(field, value):
         Recipe(**{field: value})
 
 
-def test_every_kind_of_pack_gets_a_recipe_that_exists():
-    found = {
-        ("digits", 32, 1_448, True): "digits",
-        ("cifar10", 32, 50_000, True): "cifar",
-        ("folder", 256, 9_469, True): "small",
-        ("folder", 256, 500_000, False): "small",
-        ("ilsvrc2012", 256, 1_281_167, True): "paper",
-    }
-    for pack, name in found.items():
-        assert recommend(*pack)[0] == name
-        assert name in RECIPES
+def test_two_recipes_differ_in_the_fields_that_are_written_differently():
+    differences = Recipe(epochs=3, variations=("towers=1",)).differences(Recipe())
+    assert differences == {"epochs": (3, 90), "variations": (("towers=1",), ())}

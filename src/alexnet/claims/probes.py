@@ -37,7 +37,7 @@ def colors(checkpoint: Checkpoint) -> list[list[float]]:
     Raises ValueError for a network without two towers.
     """
     network = checkpoint.recipe.network
-    one = "towers=1" in checkpoint.recipe.variations or network.endswith("-half")
+    one = "towers=1" in map(str, checkpoint.recipe.variations) or network.endswith("-half")
     if one or not network.startswith(("alexnet", "original")):
         raise ValueError(f"{network} does not have two towers: name a run of alexnet")
     kernels = checkpoint.weights["conv1.weight"].double().numpy()

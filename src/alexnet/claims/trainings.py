@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from alexnet.claims.claim import Claim, Run
-from alexnet.recipes.recipe import RECIPES, Recipe, recommend
+from alexnet.recipes.named import RECIPES, recommend
+from alexnet.recipes.recipe import Recipe
 
 if TYPE_CHECKING:
     from alexnet.checkpoint import Checkpoint
@@ -116,7 +117,7 @@ def place(job: Job, pack: Pack, recipe: Recipe, start: Path | None = None) -> Pa
     if precision != "float32":
         facts.append(precision)
     digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:10]
-    words = [recipe.network, *recipe.variations]
+    words = [recipe.network, *map(str, recipe.variations)]
     name = re.sub(r"[^\w.=-]+", "-", "-".join(words))
     return job.folder / "runs" / f"{name}-seed{recipe.seed}-{digest}"
 

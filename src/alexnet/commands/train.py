@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from tyro.conf import Positional, arg
 
 from alexnet.recipes.lab_notes import FROM_TRAINED
-from alexnet.recipes.recipe import RECIPES, Recipe, packed_side, recommend
+from alexnet.recipes.named import RECIPES, packed_side, recommend
+from alexnet.recipes.recipe import Recipe
 from alexnet.validate import read_json
 
 if TYPE_CHECKING:

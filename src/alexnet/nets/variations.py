@@ -1,4 +1,10 @@
-"""The network that a recipe describes, its variations read from text."""
+"""The network that a recipe describes: the texts of its variations become arguments.
+
+    Recipe(variations=("towers=1", "norm=no"))  →  AlexNet(…, towers=1, norm=False)
+
+Training, checkpoints and the estimate of memory call `network_of`. The networks themselves know
+nothing of recipes.
+"""
 
 from __future__ import annotations
 
@@ -11,21 +17,28 @@ from alexnet import nets
 from alexnet.recipes.recipe import Recipe
 
 SWITCH = {"yes": True, "true": True, "on": True, "no": False, "false": False, "off": False}
+"""The words for a variation that is on or off."""
 
 
 def network_of(recipe: Recipe, classes: int) -> nn.Module:
-    """The network of a recipe, weights not yet drawn. Raises ValueError as `nets.build`."""
-    given = dict(text.split("=", 1) for text in recipe.variations)
+    """Build the network of a recipe, its weights not initialized.
+
+    Raises ValueError for a network or a variation that does not exist, as `nets.build` does.
+    """
     known = inspect.signature(nets.find(recipe.network).build).parameters
-    varied = {
-        name: value_like(known[name].default, name, text) if name in known else text
-        for name, text in given.items()
+    arguments = {
+        name: parse_like(known[name].default, name, text) if name in known else text
+        for name, text in ((v.name, v.value) for v in recipe.variations)
     }
-    return nets.build(recipe.network, classes, recipe.crop, recipe.dropout, **varied)
+    return nets.build(recipe.network, classes, recipe.crop, recipe.dropout, **arguments)
 
 
-def value_like(example: object, name: str, text: str) -> Any:
-    """The value of a text, of the kind of `example`. Raises ValueError for a text of another."""
+def parse_like(example: object, name: str, text: str) -> Any:
+    """Parse the text of the variation `name` as a value of the type of `example`.
+
+    Bools are the words of SWITCH, tuples are separated by commas. Raises ValueError for a text of
+    another type.
+    """
     if isinstance(example, bool):
         if text.lower() not in SWITCH:
             raise ValueError(f"{name} is {text}; it has to be yes or no")

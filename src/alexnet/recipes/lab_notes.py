@@ -1,208 +1,232 @@
-"""The trainings of the 2012 code, as its lab notes and parameter files have them: plain data.
+"""The trainings of the 2012 code, from its lab notes and parameter files, as recipes.
 
-Each is a row of times, in epochs, at which somebody changed a rate by hand. Where the notes are
-silent a comment says what was put there. An epoch of the notes is taken for that many finished
-passes through the images; a data batch is 1,024 of them.
+In 2012 people watched a training and changed its learning rates by hand; the notes give the epoch
+of every change. Where the notes are silent, a comment says what was assumed. "Epoch N" of the notes
+is taken to mean that N passes through the images are done; a batch of the notes has 1,024 images.
+
+`recipes.named` adds these to the recipes with a name. Imports no torch.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from functools import partial
 
-Training = dict[str, Any]
-"""Fields of a Recipe."""
+from alexnet.recipes.factors import LayerDecay, RateFactor, factors_at
+from alexnet.recipes.recipe import Recipe
 
-COMMON: Training = {
-    "schedule": "steps",
-    "bias_rate": 2.0,
-    "mean_at": "center",
-    "chunk": 32,
-}
-"""What all of them share, besides what the paper says too."""
+imagenet = partial(Recipe, schedule="steps", bias_rate=2.0, mean_at="center", chunk=32)
+"""A recipe with what all ImageNet trainings below share and the paper does not have."""
 
-NEVER = ("1",)
-"""Biases that kept their rate of 0.02 to the end."""
+CONSTANT = factors_at({0: 1})
+"""`bias_steps` of trainings whose biases kept their rate of 0.02 to the end."""
 
-LOW = "conv1", "conv2", "low2"
-"""The layers that end early in the networks with a low-resolution path."""
+LOW_RESOLUTION = "conv1", "conv2", "low2"
+"""The layers that stop first in the networks with a low-resolution path."""
+
+
+def lower_biases_at(epoch: int) -> tuple[RateFactor, ...]:
+    """Return the `bias_steps` of a training whose biases ended at a rate of 0.002.
+
+    The notes do not say when it was lowered; the epoch of the first drop is assumed.
+    """
+    return factors_at({0: 1, epoch: 0.1})
 
 
 def by_hand(
     network: str,
     drops: tuple[int, int, int],
-    quiet: int,
+    noise_until: int,
     frozen: int,
-    stop: int,
+    epochs: int,
     *,
     early: tuple[str, ...] = ("conv1",),
-    biases: tuple[str, ...] = NEVER,
-) -> Training:
-    """A training from random weights.
+    biases: tuple[RateFactor, ...] = CONSTANT,
+) -> Recipe:
+    """Return a training from random weights, which ends after `epochs`.
 
-    At `drops` the rate becomes 0.001, 0.0001 and 0.00001. At `quiet` the color noise ends and the
-    `early` layers go to 0.00001, before the others do; at `frozen` they stop.
+    At the epochs `drops` the learning rate becomes 0.001, 0.0001 and 0.00001. At `noise_until` the
+    color noise ends and the rate of the layers `early` becomes 0.00001, before that of the others
+    does; at `frozen` these layers stop.
     """
     first, second, third = drops
-    ends = [f"{layer}=0.1@{quiet}" for layer in early] if quiet < frozen else []
-    ends += [f"{layer}=0@{frozen}" for layer in early]
-    return COMMON | {
-        "network": network,
-        "steps": (f"0.1@{first}", f"0.01@{second}", f"0.001@{third}"),
-        "rates": tuple(ends),
-        "bias_steps": biases,
-        "noise_until": quiet,
-        "epochs": stop,
-    }
+    lowered = [RateFactor(0.1, noise_until, layer) for layer in early if noise_until < frozen]
+    stopped = [RateFactor(0, frozen, layer) for layer in early]
+    return imagenet(
+        network=network,
+        steps=factors_at({first: 0.1, second: 0.01, third: 0.001}),
+        rates=(*lowered, *stopped),
+        bias_steps=biases,
+        noise_until=noise_until,
+        epochs=epochs,
+    )
 
 
-def once(epoch: int) -> tuple[str, ...]:
-    """Biases at 0.002 in the end. When they were lowered is not noted: put at the first drop."""
-    return "1", f"0.1@{epoch}"
-
-
-FROM_RANDOM: dict[str, Training] = {
+FROM_RANDOM: dict[str, Recipe] = {
+    # (network, (three drops), noise_until, frozen, epochs)
     # ILSVRC-2012: 40.7 % and 18.2 % with ten views; on 2010, 37.5 % and 17.0 %.
     "original-145": by_hand("original-145", (25, 51, 79), 67, 72, 91),
-    "original-145-2010": by_hand("original-145", (23, 51, 78), 68, 72, 93, biases=once(23)),
-    # When the others went to 0.00001 is not noted: as net 145.
+    "original-145-2010": by_hand(
+        "original-145", (23, 51, 78), 68, 72, 93, biases=lower_biases_at(23)
+    ),
+    # The notes do not say when the last drop was; 78 is assumed, as for original-145-2010.
     "original-145-half": by_hand("original-145-half", (20, 48, 78), 66, 72, 96),
-    # When conv1 was lowered and the noise ended is not noted: as net 145.
-    "original-147": by_hand("original-147", (23, 51, 79), 67, 79, 90, biases=once(23)),
+    # The notes do not say when conv1 was lowered and the noise ended; 67 is assumed, as for
+    # original-145.
+    "original-147": by_hand("original-147", (23, 51, 79), 67, 79, 90, biases=lower_biases_at(23)),
     "original-148": by_hand("original-148", (22, 44, 86), 69, 73, 97),
     "original-150": by_hand("original-150", (25, 49, 79), 66, 72, 92),
-    # Its schedule is not noted: as net 145.
+    # The notes have no schedule; that of net 145 is assumed.
     "original-167": by_hand("original-167", (25, 51, 79), 67, 72, 91),
-    "original-120": by_hand("original-120", (22, 49, 81), 66, 73, 95, early=LOW),
-    "original-120-2010": by_hand("original-120", (26, 47, 82), 66, 72, 106, early=LOW),
-    "original-131": by_hand("original-131", (22, 46, 81), 66, 75, 100, early=LOW, biases=once(22)),
-    "original-135": by_hand("original-135", (20, 47, 81), 66, 75, 96, early=LOW, biases=once(20)),
-    "original-137": by_hand("original-137", (26, 50, 84), 75, 75, 99, early=LOW, biases=once(26)),
+    "original-120": by_hand("original-120", (22, 49, 81), 66, 73, 95, early=LOW_RESOLUTION),
+    "original-120-2010": by_hand("original-120", (26, 47, 82), 66, 72, 106, early=LOW_RESOLUTION),
+    "original-131": by_hand(
+        "original-131",
+        (22, 46, 81),
+        66,
+        75,
+        100,
+        early=LOW_RESOLUTION,
+        biases=lower_biases_at(22),
+    ),
+    "original-135": by_hand(
+        "original-135",
+        (20, 47, 81),
+        66,
+        75,
+        96,
+        early=LOW_RESOLUTION,
+        biases=lower_biases_at(20),
+    ),
+    "original-137": by_hand(
+        "original-137",
+        (26, 50, 84),
+        75,
+        75,
+        99,
+        early=LOW_RESOLUTION,
+        biases=lower_biases_at(26),
+    ),
 }
-"""Sections 6 and 7 of the paper: what was trained from random weights."""
+"""Sections 6 and 7 of the paper: the networks that were trained from random weights."""
 
-SLOW = tuple(f"conv{i}=0.1" for i in range(1, 6))
-"""Convolutions that come from another training learn at 0.001, what is new at 0.01."""
+SLOW_CONVOLUTIONS = tuple(RateFactor(0.1, layer=f"conv{i}") for i in range(1, 6))
+"""Convolutions from an earlier training learn at a rate of 0.001, new layers at 0.01."""
 
-FROM_TRAINED: dict[str, Training] = {
-    # Net 145 once more from its end: 40.3 % and 18.0 %.
-    "original-145-again": COMMON
-    | {
-        "network": "original-145",
-        "learning_rate": 0.001,
-        "steps": ("0.1@16", "0.01@33"),
-        "rates": ("conv1=0",),
-        "bias_rate": 20.0,
-        "bias_steps": NEVER,
-        "noise_until": 33,
-        "epochs": 44,
-    },
+
+def lower_at(epoch: float, *layers: str) -> tuple[RateFactor, ...]:
+    """Return the factors that lower the rates of these layers to a tenth at an epoch."""
+    return tuple(RateFactor(0.1, epoch, layer) for layer in layers)
+
+
+fine_tuning = partial(imagenet, learning_rate=0.001, bias_rate=20.0, bias_steps=CONSTANT)
+"""What the trainings on ILSVRC-2012 share that begin with trained weights."""
+
+FROM_TRAINED: dict[str, Recipe] = {
+    # Net 145 trained once more from its end: 40.3 % and 18.0 %.
+    "original-145-again": fine_tuning(
+        network="original-145",
+        steps=factors_at({16: 0.1, 33: 0.01}),
+        rates=factors_at({0: 0}, "conv1"),
+        noise_until=33,
+        epochs=44,
+    ),
     # 10,184 classes; takes conv1 to conv5 of a net 145. Batch 1600 of 8,700 is a fifth of an epoch.
-    "original-146-2009": COMMON
-    | {
-        "network": "original-146",
-        "schedule": "constant",
-        "rates": (*SLOW, *(f"{layer}=0.1@2.2" for layer in ("conv6", "fc6", "fc7", "fc8"))),
-        "bias_steps": NEVER,
-        "epochs": 7,
-    },
-    # 21,843 classes; takes conv1 to conv6 of the one before.
-    "original-146-2011": COMMON
-    | {
-        "network": "original-146-2011",
-        "schedule": "constant",
-        "rates": (
-            *SLOW,
-            "conv6=0.1",
-            *(f"{layer}=0.1@6" for layer in ("fc6", "fc7", "linear8", "fc8")),
+    "original-146-2009": imagenet(
+        network="original-146",
+        schedule="constant",
+        rates=(*SLOW_CONVOLUTIONS, *lower_at(2.2, "conv6", "fc6", "fc7", "fc8")),
+        bias_steps=CONSTANT,
+        epochs=7,
+    ),
+    # 21,843 classes; takes conv1 to conv6 of the training above.
+    "original-146-2011": imagenet(
+        network="original-146-2011",
+        schedule="constant",
+        rates=(
+            *SLOW_CONVOLUTIONS,
+            *lower_at(0, "conv6"),
+            *lower_at(6, "fc6", "fc7", "linear8", "fc8"),
         ),
-        "bias_steps": NEVER,
-        "epochs": 9,
-    },
-    # ILSVRC-2012; takes all but fc8: 39.0 % and 16.6 %. fc8 is fast from batch 300 of 1,251 on.
-    "original-146-2012-2011": COMMON
-    | {
-        "network": "original-146",
-        "learning_rate": 0.001,
-        "steps": ("0.1@22", "0.01@42"),
-        "rates": ("conv1=0.1", "conv1=0.01@5", "conv1=0@7", "fc8=10@0.24", "fc8=1@9"),
-        "bias_rate": 20.0,
-        "bias_steps": NEVER,
-        "noise_until": 38,
-        "epochs": 54,
-    },
-    # ILSVRC-2012; takes all but fc8 of the training on 10,184 classes: 39.1 % and 16.9 %.
-    "original-146-2012-2009": COMMON
-    | {
-        "network": "original-146",
-        "learning_rate": 0.001,
-        "steps": ("0.1@22", "0.01@42"),
-        "rates": ("conv1=0.1", "conv1=0.01@3", "conv1=0@4"),
-        "bias_rate": 20.0,
-        "bias_steps": NEVER,
-        "noise_until": 38,
-        "epochs": 52,
-    },
+        bias_steps=CONSTANT,
+        epochs=9,
+    ),
+    # ILSVRC-2012; takes all layers but fc8 of original-146-2011: 39.0 % and 16.6 %. fc8 is fast
+    # from batch 300 of 1,251 on.
+    "original-146-2012-2011": fine_tuning(
+        network="original-146",
+        steps=factors_at({22: 0.1, 42: 0.01}),
+        rates=(
+            *factors_at({0: 0.1, 5: 0.01, 7: 0}, "conv1"),
+            *factors_at({0.24: 10, 9: 1}, "fc8"),
+        ),
+        noise_until=38,
+        epochs=54,
+    ),
+    # ILSVRC-2012; takes all layers but fc8 of original-146-2009: 39.1 % and 16.9 %.
+    "original-146-2012-2009": fine_tuning(
+        network="original-146",
+        steps=factors_at({22: 0.1, 42: 0.01}),
+        rates=factors_at({0: 0.1, 3: 0.01, 4: 0}, "conv1"),
+        noise_until=38,
+        epochs=52,
+    ),
 }
-"""Pre-training and fine-tuning: each wants `--init`, and docs/pretraining.md has the commands."""
+"""Pre-training and fine-tuning. Each needs `--init RUN`; docs/pretraining.md has the commands."""
 
-SMALL: Training = {
-    "schedule": "steps",
-    "learning_rate": 0.001,
-    "bias_rate": 2.0,
-    "dropout": 0.0,
-    "color_noise": 0.0,
-    "mean_at": "center",
-}
-"""What the trainings on CIFAR-10 share; a bias rate of 0.002 is lowered with the others."""
+cifar = partial(
+    Recipe,
+    schedule="steps",
+    learning_rate=0.001,
+    bias_rate=2.0,
+    dropout=0.0,
+    color_noise=0.0,
+    mean_at="center",
+)
+"""A recipe with what all trainings on CIFAR-10 share. Their biases begin at a rate of 0.002, which
+is lowered with that of the weights."""
 
-ON_CIFAR: dict[str, Training] = {
-    # How long the first two were trained is not noted: as the third.
-    "cifar-19pct": SMALL
-    | {
-        "network": "cifar-19pct",
-        "crop": 32,
-        "flip": False,
-        "decays": ("conv1=0.004", "conv2=0.004", "conv3=0.004", "fc4=3"),
-        "steps": ("0.1@120", "0.01@130"),
-        "epochs": 140,
-    },
-    "cifar-80sec": SMALL
-    | {
-        "network": "cifar-80sec",
-        "crop": 32,
-        "flip": False,
-        "decays": ("conv1=0.004", "conv2=0.004", "conv3=0.004", "fc4=0.03", "fc5=0.03"),
-        "steps": ("0.1@120", "0.01@130"),
-        "epochs": 140,
-    },
-    "cifar-18pct": SMALL
-    | {
-        "network": "cifar-18pct",
-        "crop": 32,
-        "flip": False,
-        "decays": ("conv1=0.004", "conv2=0.004", "conv3=0.004", "fc4=1"),
-        "steps": ("0.1@120", "0.01@130"),
-        "epochs": 140,
-    },
-    # How long is not noted: as the network it is compared with.
-    "cifar-13pct": SMALL
-    | {
-        "network": "cifar-13pct",
-        "crop": 24,
-        "decays": ("conv1=0", "conv2=0", "local3=0.004", "local4=0.004", "fc5=0.004"),
-        "steps": ("0.1@500", "0.01@510"),
-        "epochs": 520,
-    },
-    "cifar-11pct": SMALL
-    | {
-        "network": "cifar-11pct",
-        "crop": 24,
-        "decays": ("conv1=0", "conv2=0", "local3=0.004", "local4=0.004", "fc5=0.01"),
-        "steps": ("0.1@500", "0.01@510"),
-        "epochs": 520,
-    },
+whole_images = partial(cifar, crop=32, flip=False, steps=factors_at({120: 0.1, 130: 0.01}))
+"""What those on images of 32×32 share."""
+
+crops_of_24 = partial(cifar, crop=24, steps=factors_at({500: 0.1, 510: 0.01}))
+"""What those on crops of 24×24 share."""
+
+
+def decays(**layers: float) -> tuple[LayerDecay, ...]:
+    """Return the weight decay of each layer that is named."""
+    return tuple(LayerDecay(layer, decay) for layer, decay in layers.items())
+
+
+ON_CIFAR: dict[str, Recipe] = {
+    # The notes do not say how long the first two were trained; as long as the third is assumed.
+    "cifar-19pct": whole_images(
+        network="cifar-19pct",
+        decays=decays(conv1=0.004, conv2=0.004, conv3=0.004, fc4=3),
+        epochs=140,
+    ),
+    "cifar-80sec": whole_images(
+        network="cifar-80sec",
+        decays=decays(conv1=0.004, conv2=0.004, conv3=0.004, fc4=0.03, fc5=0.03),
+        epochs=140,
+    ),
+    "cifar-18pct": whole_images(
+        network="cifar-18pct",
+        decays=decays(conv1=0.004, conv2=0.004, conv3=0.004, fc4=1),
+        epochs=140,
+    ),
+    # The notes do not say how long; as long as cifar-11pct, which it is compared with, is assumed.
+    "cifar-13pct": crops_of_24(
+        network="cifar-13pct",
+        decays=decays(conv1=0, conv2=0, local3=0.004, local4=0.004, fc5=0.004),
+        epochs=520,
+    ),
+    "cifar-11pct": crops_of_24(
+        network="cifar-11pct",
+        decays=decays(conv1=0, conv2=0, local3=0.004, local4=0.004, fc5=0.01),
+        epochs=520,
+    ),
 }
-"""Section 3.3's 13 % and 11 %, and their smaller relatives."""
+"""The networks of section 3.3 with 13 % and 11 % error, and their smaller relatives."""
 
 TRAININGS = FROM_RANDOM | FROM_TRAINED | ON_CIFAR
-"""All of them by name; most are named as their network."""
+"""All of them by name; most have the name of their network."""

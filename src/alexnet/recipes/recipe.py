@@ -1,179 +1,39 @@
-"""One training, described whole, and the trainings that have a name.
+"""`Recipe`: all that decides a training besides its images, in one frozen dataclass.
 
-Nothing here imports torch: the command line reads this file to print its help.
+A recipe holds the network and its variations, the initialization, the augmentation, the update
+rule and the schedule. The command line, a run's `recipe.json` and every checkpoint describe a
+training by these fields; `recipes.named` has the recipes with a name. Whatever trains, loads or
+builds a network imports this module. It must not import torch: the command line reads it to print
+its help, which shows the text below each field.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import re
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
-from alexnet.recipes import lab_notes
+from alexnet.recipes.factors import LayerDecay, RateFactor, Variation
 from alexnet.validate import check
 
 Schedule = Literal["plateau", "steps", "discrete", "exponential", "cosine", "constant"]
 Initialization = Literal["printed", "variance"]
 MeanAt = Literal["pixel", "center"]
 
-
-class Step(NamedTuple):
-    """A factor that holds from an epoch on: `conv1=0.1@67`, `0.1@25`, `conv1=0`."""
-
-    layer: str
-    """Empty where no layer is named."""
-    factor: float
-    epoch: float
-    """How many epochs are done when it begins to hold; 0 where none is named."""
-
-    @classmethod
-    def of(cls, text: str) -> Step:
-        """The step of its text. Raises ValueError for another."""
-        match = re.fullmatch(r"(?:([A-Za-z]\w*)=)?([\d.eE+-]+)(?:@([\d.]+))?", text)
-        try:
-            layer, factor, epoch = match.groups() if match else ("", "none", "0")
-            step = cls(layer or "", float(factor), float(epoch or 0))
-        except ValueError:
-            step = cls("", -1.0, 0.0)
-        if step.factor < 0:
-            raise ValueError(f"{text!r} is no step: write FACTOR@EPOCH or LAYER=FACTOR@EPOCH")
-        return step
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """A training run: network, initialization, augmentation, update rule and schedule.
-
-    The defaults are the paper's, as printed (sections 4 and 5).
-    """
-
-    network: str = "alexnet"
-    """Which network: `alexnet networks` lists them."""
-    variations: tuple[str, ...] = ()
-    """What is varied in it, as in `unit=tanh towers=1 norm=no overlap=no without=conv3,conv4`."""
-    initialization: Initialization = "printed"
-    """`printed`: the paper's Gaussians (section 5). `variance`: Gaussians that keep the variance
-    of the activations from layer to layer (arXiv 1502.01852), biases zero."""
-    dropout: float = 0.5
-    """Share of the units of fc6 and fc7 that a training step silences (section 4.2)."""
-
-    epochs: int = 90
-    """Passes through the training images."""
-    batch_size: int = 128
-    """Images a step."""
-    learning_rate: float = 0.01
-    """The rate at the start (after the warm-up, where there is one)."""
-    momentum: float = 0.9
-    """Share of the last step that the next one keeps."""
-    weight_decay: float = 0.0005
-    """Pull of every weight towards zero, times the learning rate."""
-    decays: tuple[str, ...] = ()
-    """Layers with a weight decay of their own: `fc8=0.01`."""
-    decay_biases: bool = False
-    """Let biases decay as weights do."""
-    schedule: Schedule = "plateau"
-    """`plateau`: divide the rate when the validation error stops improving. `steps`: as `--steps`
-    says. `discrete`: divide it at even distances. `exponential`: as much, without steps. `cosine`:
-    down to zero at the last step (arXiv 1608.03983). `constant`: leave it."""
-    drops: int = 3
-    """How often `plateau` and `discrete` divide the rate."""
-    drop_factor: float = 10.0
-    """By how much they divide it each time; `exponential` divides it as much in all."""
-    patience: int = 8
-    """Epochs without a lower validation error before `plateau` divides the rate."""
-    steps: tuple[str, ...] = ()
-    """What `steps` multiplies the rate by, from which epoch on: `0.1@25 0.01@51`."""
-    rates: tuple[str, ...] = ()
-    """Layers whose weights have a rate of their own, as a factor, from an epoch on: `conv1=0.1
-    conv1=0@72`. 0 freezes a layer, biases and all: no gradient, momentum or decay."""
-    bias_rate: float = 1.0
-    """What the rate is multiplied by for biases; the 2012 code has 2."""
-    bias_steps: tuple[str, ...] = ()
-    """Steps for the biases alone, which then keep to no schedule: `1` never lowers their rate."""
-    warmup_epochs: float = 0.0
-    """Epochs over which the rate climbs from zero."""
-
-    crop: int = 224
-    """Side in pixels of the square cut out of every packed image."""
-    random_crop: bool = True
-    """Cut at a random place (section 4.1), else in the center."""
-    flip: bool = True
-    """Mirror one image in two (section 4.1)."""
-    chunk: int = 1
-    """How many images in a row are cut and mirrored alike; 32 in the 2012 code."""
-    subtract_mean: bool = True
-    """Subtract the mean of the training images, pixel by pixel (section 2)."""
-    mean_at: MeanAt = "pixel"
-    """Which part of the mean image: what lies under the crop (`pixel`), or always the `center`, as
-    in the 2012 code."""
-    color_noise: float = 0.1
-    """Standard deviation of the shifts along the principal components of the colors, in standard
-    deviations of the components (section 4.1, as the 2012 code computes it). 0: none."""
-    noise_until: int | None = None
-    """After how many epochs the color noise ends; the 2012 code's end before the last drops."""
-    pixel_scale: float = 1.0
-    """What pixels (0 to 255, less the mean) are multiplied by on their way into the network."""
-
-    seed: int = 0
-    """Everything random follows from it: weights, order, crops, colors, dropout."""
-
-    def __post_init__(self) -> None:
-        """Raise ValueError for a value that no training can use."""
-        for name in POSITIVE:
-            _require(getattr(self, name) > 0, name, getattr(self, name), "more than 0")
-        for name in NOT_NEGATIVE:
-            _require(getattr(self, name) >= 0, name, getattr(self, name), "0 or more")
-        for name in ("momentum", "dropout"):
-            _require(0 <= getattr(self, name) < 1, name, getattr(self, name), "in [0, 1)")
-        for name in ("patience", "chunk"):
-            _require(getattr(self, name) >= 1, name, getattr(self, name), "1 or more")
-        for name, most in MOST.items():
-            _require(getattr(self, name) <= most, name, getattr(self, name), f"{most} or less")
-        self._check_texts()
-
-    def _check_texts(self) -> None:
-        for name in ("rates", "decays", "steps", "bias_steps"):
-            for text in getattr(self, name):
-                named = Step.of(text).layer != ""
-                wanted = "LAYER=FACTOR" if name in ("rates", "decays") else "FACTOR@EPOCH"
-                _require(named == ("LAYER" in wanted), name, text, wanted)
-        for text in self.variations:
-            _require(re.fullmatch(r"\w+=\S+", text), "variations", text, "NAME=VALUE")
-        if self.schedule == "steps" and not self.steps:
-            raise ValueError("the schedule `steps` has none; say --steps 0.1@25 0.01@51")
-
-    def to_dict(self) -> dict[str, Any]:
-        """Every field by name, as it stands in `recipe.json`."""
-        return dataclasses.asdict(self)
-
-    @classmethod
-    def from_dict(cls, fields: dict[str, Any]) -> Recipe:
-        """The recipe of such a dictionary. Raises ValueError for a field that does not exist."""
-        known = {field.name for field in dataclasses.fields(cls)}
-        if unknown := sorted(set(fields) - known):
-            raise ValueError(
-                f"a recipe has no {', '.join(unknown)}; it has {', '.join(sorted(known))}"
-            )
-        found: Recipe = check(fields, cls, "recipe")
-        return found
-
-    def noise_in(self, epoch: int) -> float:
-        """The color noise of an epoch, from 0."""
-        over = self.noise_until is not None and epoch >= self.noise_until
-        return 0.0 if over else self.color_noise
-
-    def differences(self, other: Recipe) -> dict[str, tuple[Any, Any]]:
-        """The fields in which two recipes differ: name → (mine, theirs)."""
-        mine, theirs = self.to_dict(), other.to_dict()
-        return {name: (mine[name], theirs[name]) for name in mine if mine[name] != theirs[name]}
-
+TEXTS: dict[str, type[RateFactor] | type[LayerDecay] | type[Variation]] = {
+    "variations": Variation,
+    "decays": LayerDecay,
+    "steps": RateFactor,
+    "rates": RateFactor,
+    "bias_steps": RateFactor,
+}
+"""Fields whose values may be given as texts and are written as texts; what each text describes."""
 
 POSITIVE = "epochs", "batch_size", "crop", "learning_rate", "pixel_scale", "drop_factor"
 NOT_NEGATIVE = "weight_decay", "color_noise", "warmup_epochs", "drops", "bias_rate", "seed"
 
 LARGEST_SCALE = 1e6
-MOST = {
+LARGEST = {
     "epochs": 1 << 20,
     "batch_size": 1 << 20,
     "crop": 1 << 14,
@@ -182,79 +42,174 @@ MOST = {
     "learning_rate": 1e30,
     "seed": 2**63 - 1,
 }
-"""What no training needs more of: larger numbers are mistakes, and would end in overflows."""
+"""The largest values that are accepted. Larger ones are mistakes, and would overflow somewhere."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A training described whole: network, initialization, augmentation, update rule, schedule.
+
+    The defaults are the paper's, as printed (sections 4 and 5). `variations`, `decays`, `steps`,
+    `rates` and `bias_steps` may also be given as texts: `Recipe(schedule="steps",
+    steps=("0.1@25",))` holds `RateFactor(0.1, epoch=25)`. Raises ValueError for a value that no
+    training can use.
+    """
+
+    network: str = "alexnet"
+    """Name of the network; `alexnet networks` lists them."""
+    variations: tuple[Variation, ...] = ()
+    """Variations of the network, as NAME=VALUE: `unit=tanh towers=1 norm=no overlap=no
+    without=conv3,conv4`."""
+    initialization: Initialization = "printed"
+    """Distribution of the first weights. `printed`: the paper's Gaussians (section 5). `variance`:
+    Gaussians that keep the variance of the activations from layer to layer (arXiv 1502.01852),
+    with biases of zero."""
+    dropout: float = 0.5
+    """Probability with which a training step sets a unit of fc6 or fc7 to zero (section 4.2)."""
+
+    epochs: int = 90
+    """Number of passes through the training images."""
+    batch_size: int = 128
+    """Number of images in one step of training."""
+    learning_rate: float = 0.01
+    """Learning rate at the start, or after the warm-up if there is one."""
+    momentum: float = 0.9
+    """Share of the last update that is added to the next one."""
+    weight_decay: float = 0.0005
+    """Weight decay: each update subtracts this, times the learning rate, times the weight."""
+    decays: tuple[LayerDecay, ...] = ()
+    """Weight decays of single layers, as LAYER=DECAY: `fc8=0.01`."""
+    decay_biases: bool = False
+    """Apply weight decay to biases too."""
+    schedule: Schedule = "plateau"
+    """How the learning rate changes. `plateau`: divide it when the validation error stops
+    improving. `steps`: multiply it by the factors of `--steps`. `discrete`: divide it at evenly
+    spaced epochs. `exponential`: divide it by the same total, continuously. `cosine`: half a cosine
+    wave, down to zero at the last step (arXiv 1608.03983). `constant`: never change it."""
+    drops: int = 3
+    """How many times `plateau` and `discrete` divide the learning rate."""
+    drop_factor: float = 10.0
+    """What each drop divides the learning rate by; `exponential` divides it by this to the power of
+    `--drops` over the whole training."""
+    patience: int = 8
+    """Number of epochs without a lower validation error after which `plateau` divides the rate."""
+    steps: tuple[RateFactor, ...] = ()
+    """Factors of the schedule `steps`, as FACTOR@EPOCH: `0.1@25 0.01@51` means a tenth of the first
+    learning rate from epoch 25 on and a hundredth from epoch 51 on."""
+    rates: tuple[RateFactor, ...] = ()
+    """Factors on the learning rate of single layers, as LAYER=FACTOR or LAYER=FACTOR@EPOCH:
+    `conv1=0.1 conv1=0@72`. They apply to the biases too, unless `--bias-steps` is given. A factor
+    of 0 freezes the layer and its biases: no gradient, momentum or decay."""
+    bias_rate: float = 1.0
+    """Factor on the learning rate of biases; the 2012 code has 2."""
+    bias_steps: tuple[RateFactor, ...] = ()
+    """Factors for the biases alone, as FACTOR@EPOCH. If given, biases ignore the schedule and the
+    warm-up; `1` alone keeps their rate constant."""
+    warmup_epochs: float = 0.0
+    """Number of epochs over which the learning rate rises from zero."""
+
+    crop: int = 224
+    """Side, in pixels, of the square that is cut out of each packed image."""
+    random_crop: bool = True
+    """Cut the square at a random place (section 4.1), not at the center."""
+    flip: bool = True
+    """Mirror each image with a probability of one half (section 4.1)."""
+    chunk: int = 1
+    """Number of consecutive images that share one crop position and one mirroring; 32 in the 2012
+    code."""
+    subtract_mean: bool = True
+    """Subtract the mean of the training images, pixel by pixel (section 2)."""
+    mean_at: MeanAt = "pixel"
+    """Part of the mean image that is subtracted: the part at the position of the crop (`pixel`), or
+    always the `center`, as in the 2012 code."""
+    color_noise: float = 0.1
+    """Standard deviation of the color shifts along the principal components of the colors, in
+    standard deviations of the components (section 4.1, as the 2012 code computes it). 0: none."""
+    noise_until: int | None = None
+    """Number of epochs after which the color noise ends; in the 2012 code it ends before the last
+    drops of the learning rate."""
+    pixel_scale: float = 1.0
+    """Factor that pixels (0 to 255, minus the mean) are multiplied by before the first layer."""
+
+    seed: int = 0
+    """Seed of everything random: initial weights, order of the images, crops, colors, dropout."""
+
+    def __post_init__(self) -> None:
+        """Turn texts into values, and check all values. Raises ValueError."""
+        for name in TEXTS:
+            values = tuple(_as_value(name, value) for value in getattr(self, name))
+            object.__setattr__(self, name, values)  # the way to set a field of a frozen dataclass
+        self._check_numbers()
+        self._check_factors()
+
+    def _check_numbers(self) -> None:
+        for name in POSITIVE:
+            _require(getattr(self, name) > 0, name, getattr(self, name), "more than 0")
+        for name in NOT_NEGATIVE:
+            _require(getattr(self, name) >= 0, name, getattr(self, name), "0 or more")
+        for name in ("momentum", "dropout"):
+            _require(0 <= getattr(self, name) < 1, name, getattr(self, name), "in [0, 1)")
+        for name in ("patience", "chunk"):
+            _require(getattr(self, name) >= 1, name, getattr(self, name), "1 or more")
+        for name, largest in LARGEST.items():
+            _require(
+                getattr(self, name) <= largest, name, getattr(self, name), f"{largest} or less"
+            )
+
+    def _check_factors(self) -> None:
+        for factor in self.rates:
+            _require(factor.layer, "rates", factor, "LAYER=FACTOR or LAYER=FACTOR@EPOCH")
+        for name in ("steps", "bias_steps"):
+            for factor in getattr(self, name):
+                _require(not factor.layer, name, factor, "FACTOR@EPOCH")
+        if self.schedule == "steps" and not self.steps:
+            raise ValueError(
+                "the schedule `steps` needs factors of the learning rate and epochs: say --steps "
+                "0.1@25 0.01@51"
+            )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return every field by name, as `recipe.json` has it: the fields of TEXTS as texts."""
+        fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        return fields | {name: tuple(map(str, fields[name])) for name in TEXTS}
+
+    @classmethod
+    def from_dict(cls, fields: dict[str, Any]) -> Recipe:
+        """Return the recipe that `to_dict` wrote; fields that are missing have their defaults.
+
+        Raises ValueError for a field that does not exist and for a value of the wrong type.
+        """
+        known = {field.name for field in dataclasses.fields(cls)}
+        if unknown := sorted(set(fields) - known):
+            raise ValueError(
+                f"a recipe has no {', '.join(unknown)}; it has {', '.join(sorted(known))}"
+            )
+        recipe: Recipe = check(fields, cls, "recipe")
+        return recipe
+
+    def noise_in(self, epoch: int) -> float:
+        """Return the color noise in an epoch; the first epoch is 0."""
+        is_over = self.noise_until is not None and epoch >= self.noise_until
+        return 0.0 if is_over else self.color_noise
+
+    def differences(self, other: Recipe) -> dict[str, tuple[Any, Any]]:
+        """Return the fields that differ: name → (value here, value in `other`), as in `to_dict`."""
+        here, there = self.to_dict(), other.to_dict()
+        return {name: (here[name], there[name]) for name in here if here[name] != there[name]}
+
+
+def _as_value(name: str, value: object) -> object:
+    """Return a value of a field of TEXTS, parsed if it is a text."""
+    kind = TEXTS[name]
+    if isinstance(value, kind):
+        return value
+    _require(isinstance(value, str), name, value, f"a text or a {kind.__name__}")
+    try:
+        return kind.parse(str(value))
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}") from None
 
 
 def _require(holds: object, name: str, value: object, wanted: str) -> None:
     if not holds:
         raise ValueError(f"{name} is {value}; it has to be {wanted}")
-
-
-RECIPES: dict[str, Recipe] = {
-    "paper": Recipe(),
-    "small": Recipe(
-        initialization="variance",
-        schedule="cosine",
-        warmup_epochs=1.0,
-        epochs=30,
-        batch_size=64,
-        pixel_scale=1 / 64,
-    ),
-    "cifar": Recipe(
-        network="cifar",
-        initialization="variance",
-        crop=32,
-        dropout=0.0,
-        color_noise=0.0,
-        epochs=10,
-        learning_rate=0.02,
-        schedule="cosine",
-        warmup_epochs=0.5,
-        pixel_scale=1 / 64,
-    ),
-    "digits": Recipe(
-        network="cifar",
-        initialization="variance",
-        crop=28,
-        dropout=0.0,
-        color_noise=0.0,
-        flip=False,
-        epochs=20,
-        batch_size=32,
-        learning_rate=0.02,
-        schedule="cosine",
-        warmup_epochs=1,
-        pixel_scale=1 / 64,
-    ),
-    **{name: Recipe(**fields) for name, fields in lab_notes.TRAININGS.items()},
-}
-"""Trainings by name. `alexnet train` prints in what the one it uses departs from the paper."""
-
-DIGITS = "digits", "mnist"
-
-SMALLEST_PHOTOGRAPH = 64
-"""Packs of a smaller side hold small pictures, which the large network cannot take."""
-
-FEW_IMAGES = 100_000
-"""Under so many training images the printed initialization is slow to leave ln(classes)."""
-
-
-def packed_side(crop: int) -> int:
-    """The side at which photographs are packed for crops of this side: 256 for 224."""
-    return crop * 8 // 7
-
-
-def recommend(kind: str, size: int, images: int, validation: bool) -> tuple[str, str]:
-    """The recipe for a pack, and why: (name, reason).
-
-    `kind` is that of its source; it has `images` training images of `size`×`size`.
-    """
-    if kind in DIGITS:
-        return "digits", "the images are digits, which have a right way round"
-    if size < SMALLEST_PHOTOGRAPH:
-        return "cifar", f"the images are {size}×{size}"
-    if images < FEW_IMAGES:
-        return "small", f"{images:,} training images are few, and the printed start is slow there"
-    if not validation:
-        return "small", "there are no validation images, which the printed schedule needs"
-    return "paper", f"{images:,} training images"

@@ -1,10 +1,20 @@
-"""The update rule of section 5, with the library's fused kernel doing the work.
+"""The update rule of section 5 of the paper, done by the fused kernel of `torch.optim.SGD`.
 
-    v ← 0.9·v − 0.0005·ε·w − ε·∂L/∂w,    w ← w + v
+The paper updates the weights w and their velocity v, at momentum m = 0.9, weight decay 0.0005 and
+learning rate ε, by
 
-The velocity v contains the learning rate ε. `torch.optim.SGD` keeps b with v = −ε·b instead, which
-is the same until ε changes. When it changes from ε₀ to ε, −ε·(m·b) has to become −ε₀·m·b: for that
-one step the library is told a momentum of m·ε₀/ε.
+    v ← m·v − 0.0005·ε·w − ε·∂L/∂w        w ← w + v
+
+`torch.optim.SGD` keeps a momentum buffer b instead, and multiplies by ε afterwards:
+
+    b ← m·b + 0.0005·w + ∂L/∂w            w ← w − ε·b
+
+With v = −ε·b the two are the same as long as ε does not change. When it changes from ε₀ to ε, the
+old velocity is −ε₀·b, but the optimizer would go on with −ε·b. So for that one step its momentum is
+set to m·ε₀/ε, and ε·(m·ε₀/ε)·b = m·ε₀·b is what the paper's rule keeps.
+
+`training.train` makes one SGD and calls it after each backward pass. This module knows nothing of
+files, data or progress.
 """
 
 from __future__ import annotations
@@ -14,116 +24,127 @@ from collections import defaultdict
 import torch
 from torch import Tensor, nn
 
-from alexnet.recipes.recipe import Recipe, Step
+from alexnet.recipes.recipe import Recipe
 from alexnet.training.schedule import Rates
 
 
 class SGD:
-    """Momentum and weight decay over a network's weights, each group at a rate of its own.
+    """Stochastic gradient descent with momentum and weight decay, each group at its own rate.
 
-    Groups are the weights and the biases of the network, and those of every layer for which the
-    recipe has a rate or a decay. A loss that is not finite disables every later step, on the
-    device and without a question to it: the weights stay what they were when the last finite loss
-    was computed.
+    The groups are the weights and the biases of the network, and those of every layer for which the
+    recipe has a rate or a decay. From the first loss that is not finite on, a step changes nothing.
+    That is decided on the device (`found_inf`), without a synchronization: the weights stay as the
+    last step with a finite loss left them.
     """
 
     def __init__(self, network: nn.Module, recipe: Recipe) -> None:
         """Raises ValueError where the recipe names a layer that the network does not have."""
         self.momentum = recipe.momentum
         self.names = {p: name for name, p in network.named_parameters()}
-        groups = _groups(self.names, recipe)
-        self.library = torch.optim.SGD(groups, lr=0.0, momentum=recipe.momentum, fused=True)
+        groups = _make_groups(self.names, recipe)
+        self.optimizer = torch.optim.SGD(groups, lr=0.0, momentum=recipe.momentum, fused=True)
         for p in self.names:
-            self.library.state[p]["momentum_buffer"] = torch.zeros_like(p)
-        self.stopped = torch.zeros((), device=next(iter(self.names)).device)
-        """1 since the first loss that was not finite, else 0."""
-        self.library.found_inf = self.stopped  # type: ignore[attr-defined]
+            self.optimizer.state[p]["momentum_buffer"] = torch.zeros_like(p)
+        self.found_nonfinite = torch.zeros((), device=next(iter(self.names)).device)
+        """1 since the first loss that was not finite, else 0; the fused kernel reads it."""
+        self.optimizer.found_inf = self.found_nonfinite  # type: ignore[attr-defined]
         self.rate = 0.0
         """The learning rate of the last step."""
         self.rates: dict[str, float] = {}
-        """Of every group that has been moved: the rate of the last step that moved it."""
+        """Group → the rate of the last step that changed it: the ε₀ of the formulas above."""
 
     @property
     def layers(self) -> list[str]:
-        """The layers that have weights, by name."""
+        """The names of the layers that have weights."""
         return list(dict.fromkeys(name.split(".")[0] for name in self.names.values()))
 
     def step(self, loss: Tensor, rates: Rates | float) -> None:
-        """Apply the gradients at these rates and clear them. What has a rate of 0 stays as it is.
+        """Update the weights with the gradients of `loss`, and clear the gradients.
 
-        One number is the rate of everything.
+        A single number is the rate of all groups. A group whose rate is 0 does not change, nor do
+        its momenta.
         """
         rates = rates if isinstance(rates, Rates) else Rates(rates, rates)
-        self.stopped.copy_(torch.where(loss.detach().isfinite(), self.stopped, 1.0))
-        for group in self.library.param_groups:
-            self._set(group, rates.of(group["layer"], group["bias"]))
-        self.library.step()
+        is_finite = loss.detach().isfinite()
+        self.found_nonfinite.copy_(torch.where(is_finite, self.found_nonfinite, 1.0))
+        for group in self.optimizer.param_groups:
+            self._set_rate(group, rates.of(group["layer"], group["bias"]))
+        self.optimizer.step()
         self.rate = rates.weights or self.rate
-        self.library.zero_grad()
+        self.optimizer.zero_grad()
 
-    def _set(self, group: dict[str, object], rate: float) -> None:
+    def _set_rate(self, group: dict[str, object], rate: float) -> None:
+        """Set a group's rate, and its momentum as the header says. The optimizer skips a parameter
+        that has no gradient."""
         if rate == 0:
             for p in group["params"]:  # type: ignore[attr-defined]
                 p.grad = None
             return
-        name = _name(group)
+        name = _name_group(group)
         group["lr"] = rate
         group["momentum"] = self.momentum * (self.rates[name] / rate if name in self.rates else 1.0)
         self.rates[name] = rate
 
-    def freeze(self, *moments: Rates) -> bool:
-        """Compute no gradients where the rate is 0 at all these moments; whether that is new.
+    def freeze(self, *rates_to_come: Rates) -> bool:
+        """Turn gradients off for groups whose rate is 0 in all of these Rates, and on for others.
 
-        Raises ValueError if nothing would be left to train.
+        Returns whether that changed anything. Raises ValueError if nothing would be left to train.
         """
-        changed, moving = False, 0
-        for group in self.library.param_groups:
-            moves = any(rates.of(group["layer"], group["bias"]) for rates in moments)
-            moving += moves
+        changed, trainable = False, 0
+        for group in self.optimizer.param_groups:
+            is_trained = any(rates.of(group["layer"], group["bias"]) for rates in rates_to_come)
+            trainable += is_trained
             for p in group["params"]:
-                changed |= p.requires_grad != moves
-                p.requires_grad_(moves)
-        if not moving:
+                changed |= p.requires_grad != is_trained
+                p.requires_grad_(is_trained)
+        if not trainable:
             raise ValueError("every layer is frozen; leave one that learns out of --rates")
         return changed
 
     def momenta(self) -> dict[str, Tensor]:
-        """The library's momentum buffers by the name of their weight."""
-        return {name: self.library.state[p]["momentum_buffer"] for p, name in self.names.items()}
+        """Return the momentum buffers b by the names of their parameters: what checkpoints keep."""
+        return {name: self.optimizer.state[p]["momentum_buffer"] for p, name in self.names.items()}
 
     def restore(self, momenta: dict[str, Tensor], rate: float, rates: dict[str, float]) -> None:
-        """Go on from buffers and from the rates of the steps that left them."""
+        """Continue from saved buffers, `rate` and `rates`.
+
+        Checkpoints of earlier versions have no `rates`: then `rate` is that of every group.
+        """
         for name, buffer in self.momenta().items():
             buffer.copy_(momenta[name])
         self.rate = rate
-        self.rates = dict(rates) or {_name(g): rate for g in self.library.param_groups}
+        self.rates = dict(rates) or {_name_group(g): rate for g in self.optimizer.param_groups}
 
 
-def _groups(names: dict[nn.Parameter, str], recipe: Recipe) -> list[dict[str, object]]:
-    """Weights and biases of the whole network, then of each layer that goes its own way."""
-    decays = {step.layer: step.factor for step in map(Step.of, recipe.decays)}
-    own = {step.layer for step in map(Step.of, recipe.rates)} | decays.keys()
+def _make_groups(names: dict[nn.Parameter, str], recipe: Recipe) -> list[dict[str, object]]:
+    """Return parameter groups for the optimizer: by layer ("" for the whole network) and kind.
+
+    Parameters of one dimension are biases.
+    """
+    decays = {decay.layer: decay.decay for decay in recipe.decays}
+    own = {factor.layer for factor in recipe.rates} | decays.keys()
     layer_of = {p: name.split(".")[0] for p, name in names.items()}
     if unknown := sorted(own - set(layer_of.values())):
         raise ValueError(
             f"network {recipe.network!r} has no layer {', '.join(unknown)} to give a rate or a "
             f"decay; it has {', '.join(dict.fromkeys(layer_of.values()))}"
         )
-    members = defaultdict(list)
+    parameters = defaultdict(list)
     for p, layer in layer_of.items():
-        members[layer if layer in own else "", p.ndim == 1].append(p)
+        parameters[layer if layer in own else "", p.ndim == 1].append(p)
     return [
         {
-            "params": members[layer, bias],
+            "params": parameters[layer, bias],
             "weight_decay": 0.0
             if bias and not recipe.decay_biases
             else decays.get(layer, recipe.weight_decay),
             "layer": layer,
             "bias": bias,
         }
-        for layer, bias in sorted(members)
+        for layer, bias in sorted(parameters)
     ]
 
 
-def _name(group: dict[str, object]) -> str:
+def _name_group(group: dict[str, object]) -> str:
+    """Return the name of a group in `SGD.rates` and in checkpoints: "conv1 weights"."""
     return f"{group['layer'] or 'network'} {'biases' if group['bias'] else 'weights'}"

@@ -35,14 +35,15 @@ from alexnet.nets.variations import network_of
 from alexnet.packs.background_check import ShardCheck
 from alexnet.packs.pack import Pack
 from alexnet.packs.samples import write_samples
-from alexnet.recipes.recipe import SMALLEST_PHOTOGRAPH, Recipe
+from alexnet.recipes.named import SMALLEST_PHOTOGRAPH
+from alexnet.recipes.recipe import Recipe
 from alexnet.runs import RunFolder, check_folder, check_free, checkpoint_of
 from alexnet.sources.names import some
 from alexnet.training.interrupt import Interrupt
 from alexnet.training.log import RunLog, SafeScreen, Screen
 from alexnet.training.memory import room_for_steps
 from alexnet.training.meter import Meter
-from alexnet.training.schedule import Rates, rates
+from alexnet.training.schedule import Rates, compute_rates
 from alexnet.training.sgd import SGD
 from alexnet.training.step import stepper
 from alexnet.training.transfer import Transfer, describe_init, first_init
@@ -252,7 +253,7 @@ class Training:
         done = epoch + step / len(self.batches)
         history = self.position.history
         errors = [measured["val_top1"] for measured in history if "val_top1" in measured]
-        return rates(self.recipe, done, errors)
+        return compute_rates(self.recipe, done, errors)
 
     def _validate(self) -> Counts | None:
         if not _has_validation(self.pack):
