@@ -54,7 +54,7 @@ def test_a_finished_run_is_resumed_by_a_bare_option_and_says_how_to_give_it_more
     assert "--epochs 12" in named.stderr
     newest = alexnet("train", "tiny.pack", "--resume", cwd=place)
     assert newest.returncode == 0, newest.stderr
-    assert f"Going on with {run.relative_to(place)}" in newest.stderr
+    assert f"Resuming {run.relative_to(place)}" in newest.stderr
     none = alexnet("train", run.parents[1] / "tiny.pack", "--resume", cwd=run)
     assert none.returncode == 1
     assert "tiny.pack in runs/: --resume RUN" in none.stderr

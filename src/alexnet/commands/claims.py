@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from tyro.conf import Positional, arg
 
-from alexnet.commands.train import Changes
+from alexnet.commands.recipe_options import Changes
 
 if TYPE_CHECKING:
     from alexnet.claims.claim import Claim

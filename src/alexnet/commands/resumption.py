@@ -1,0 +1,90 @@
+"""What `alexnet train --resume` continues: the run, its folder and its recipe.
+
+Nothing heavy is imported before it is needed.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+from alexnet.recipes.recipe import Recipe
+from alexnet.validate import read_json
+
+Resume = tuple[()] | tuple[Path] | None
+"""The option --resume: None if it is not given, () if it stands alone, else what it names."""
+
+
+def find_resumed(resume: Resume, run_folder: Path | None, images: str) -> Path | None:
+    """Return the run or checkpoint file to resume; None if --resume is not given.
+
+    --resume alone means the run folder that is given, else the newest run of these images, whose
+    name is printed. Raises ValueError if there is none.
+    """
+    if resume is None:
+        return None
+    if resume:
+        return resume[0]
+    if run_folder is not None:
+        return run_folder
+    newest = find_newest_run(images)
+    print(f"Resuming {newest}.", file=sys.stderr)
+    return newest
+
+
+def folder_of(resumed: Path | None) -> Path | None:
+    """Return the folder of a run or of a checkpoint file."""
+    if resumed is None or resumed.suffix != ".safetensors" or resumed.is_dir():
+        return resumed
+    return resumed.parent
+
+
+def find_newest_run(images: str) -> Path:
+    """Return the run in runs/ on these images, or this pack, that was started last.
+
+    Raises ValueError if there is none.
+    """
+    starts = {  # environment.json is written whenever a training starts or is resumed
+        path.parent: path.stat().st_mtime_ns
+        for path in Path("runs").glob("*/environment.json")
+        if was_trained_on(path.parent, images)
+    }
+    if not starts:
+        raise ValueError(
+            f"there is no run of {images} in runs/: --resume RUN names the run to resume"
+        )
+    return max(starts, key=starts.__getitem__)
+
+
+def was_trained_on(run: Path, images: str) -> bool:
+    """Return whether `images` is the pack of a run, or what its pack was made of."""
+    from alexnet.evaluation.images import trained_on
+    from alexnet.runs import described_pack
+
+    pack = described_pack(run).get("path", "")
+    if pack and os.path.realpath(pack) == os.path.realpath(images):
+        return True
+    return trained_on(run, images, may_be_relative=True) is not None
+
+
+def read_recipe(resumed: Path) -> Recipe | None:
+    """Return the recipe of a run or checkpoint file; None for a folder that has none yet.
+
+    Raises ValueError if there is no checkpoint and recipe.json is damaged.
+    """
+    from alexnet.checkpoint import load_recipe
+    from alexnet.runs import checkpoint_of
+
+    checkpoint, description = checkpoint_of(resumed), resumed / "recipe.json"
+    if checkpoint is not None:
+        return load_recipe(checkpoint)
+    try:
+        return Recipe.from_dict(read_json(description))
+    except FileNotFoundError:
+        return None
+    except ValueError as error:
+        raise ValueError(
+            f"{description} is damaged ({error}), and there is no checkpoint yet: begin again in "
+            "another folder"
+        ) from error

@@ -1,0 +1,96 @@
+"""The pack that `alexnet train` reads: the one that is named, or one made of the images first.
+
+Nothing heavy is imported before it is needed.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from alexnet.commands.recipe_options import RecipeChoice
+from alexnet.commands.resumption import folder_of
+from alexnet.recipes.named import packed_side
+
+if TYPE_CHECKING:
+    from alexnet.packs.pack import Pack
+    from alexnet.sources import Source
+
+
+@dataclass(frozen=True)
+class TrainingPack:
+    """The images that a training is asked for, and what decides the size they are packed at."""
+
+    images: str
+    """A pack, or what `alexnet pack` reads."""
+    choice: RecipeChoice
+    resumed: Path | None
+    """The run or checkpoint file that is resumed."""
+
+    def open_or_make(self, run: Path) -> Pack:
+        """Open the pack, or make it beside the folder of the run. Prints what is packed."""
+        from alexnet.commands.pack import make_beside
+        from alexnet.packs.pack import open_pack
+        from alexnet.sources import open_source
+
+        if (Path(self.images) / "pack.json").is_file():
+            return open_pack(Path(self.images))
+        if pack := self._find_pack_of_resumed():
+            return pack
+        source = open_source(self.images)
+        options, reason = self._choose_options(source)
+        description = f"{options['size']}×{options['size']} {reason}"
+        self._check_before_packing(source, options["size"], description)
+        print(f"{self.images} is not a pack: packing it first, {description}", file=sys.stderr)
+        return make_beside(self.images, source, run, **options)
+
+    def _find_pack_of_resumed(self) -> Pack | None:
+        """Return the pack that the resumed run was trained on, if it was made of these images."""
+        from alexnet.evaluation.images import trained_on
+
+        folder = folder_of(self.resumed)
+        return trained_on(folder, self.images, may_be_relative=True) if folder else None
+
+    def _choose_options(self, source: Source) -> tuple[dict[str, Any], str]:
+        """Return the options of the new pack, which suit the network that it is for, and why."""
+        from alexnet import checkpoint
+        from alexnet.evaluation.images import packing_like
+        from alexnet.packing.pack import PHOTOGRAPH
+        from alexnet.runs import checkpoint_of
+
+        if start := self.choice.init or (self.resumed and checkpoint_of(self.resumed)):
+            options = packing_like(checkpoint.load(checkpoint.find(start)))
+            return options, f"(fit: {options['fit']}), as the network of {start} was trained"
+        native, crop = source.native_size, self.choice.find_crop()
+        if native and (crop is None or crop <= native):
+            return {"size": native}, "as they are"
+        if crop is None:
+            return {"size": PHOTOGRAPH}, "as in the paper"
+        return {"size": packed_side(crop)}, f"for crops of {crop}×{crop}"
+
+    def _check_before_packing(self, source: Source, size: int, description: str) -> None:
+        """Raise ValueError for a training that cannot be, before time is spent on its images."""
+        import torch
+
+        from alexnet.nets.variations import network_of
+        from alexnet.sources.names import some
+
+        if len(source.classes) < 2:
+            raise ValueError(
+                f"{self.images} has images of one class only, {some(source.classes)}: there is "
+                "nothing to tell apart. Add a folder of images of another class"
+            )
+        if self.resumed is not None:
+            return
+        name, _ = self.choice.choose_name(source.kind, size, 0, True)
+        recipe = self.choice.make_recipe(name, size)
+        if recipe.crop > size:
+            raise ValueError(
+                f"the recipe `{name}` cuts {recipe.crop}×{recipe.crop} pixels out of images, which "
+                f"would be packed {description}. Say --crop {size * 7 // 8}, or pack them at "
+                f"another size first: alexnet pack IMAGES PACK --size {packed_side(recipe.crop)}"
+            )
+        with torch.device("meta"):  # builds the network without its weights
+            network_of(recipe, len(source.classes))
