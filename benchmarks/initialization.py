@@ -20,7 +20,7 @@ from alexnet.batches.batches import Batches
 from alexnet.packs.pack import Pack, open_pack
 from alexnet.recipes.recipe import RECIPES, Recipe
 from alexnet.training.sgd import SGD
-from alexnet.training.step import stepper
+from alexnet.training.step import make_step
 from alexnet.training.train import new_network
 from interleave import options, report
 
@@ -29,11 +29,11 @@ MARK = 20
 
 def losses(pack: Pack, recipe: Recipe, steps: int, device: str) -> list[float]:
     """The losses of the first steps of a training."""
-    machine = devices.machine(device)
+    machine = devices.set_up_machine(device)
     how = Preprocessing.of(pack, recipe).to(machine.device)
-    network = devices.place(new_network(recipe, len(pack.classes)).train(), machine)
+    network = devices.move_to_device(new_network(recipe, len(pack.classes)).train(), machine)
     shape = recipe.batch_size, 3, recipe.crop, recipe.crop
-    sgd, step = SGD(network, recipe), stepper(network, machine, shape)
+    sgd, step = SGD(network, recipe), make_step(network, machine, shape)
     found: list[float] = []
     while len(found) < steps:
         batches = Batches(pack.splits["train"], how, recipe, machine)

@@ -202,7 +202,7 @@ def test_too_little_memory_is_said_with_a_smaller_batch(tiny_pack, one, tmp_path
     def full(self, images, labels):
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB\nmore")
 
-    monkeypatch.setattr("alexnet.training.step.Step.__call__", full)
+    monkeypatch.setattr("alexnet.training.step.TrainingStep.__call__", full)
     with pytest.raises(MemoryError, match=r"16 images of 28×28 .* 2 GiB\).*--batch-size 8"):
         train(tiny_pack, tmp_path / "run", one, device="cpu")
     assert not (tmp_path / "run").exists()

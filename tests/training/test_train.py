@@ -271,7 +271,7 @@ def test_a_finished_training_on_a_full_disk_says_that_best_could_not_be_mended(
 
     listener = Listener()
     (straight / "best.safetensors").unlink()
-    monkeypatch.setattr(checkpoint, "keep_as", refuse)
+    monkeypatch.setattr(checkpoint, "link_or_copy", refuse)
     monkeypatch.setattr("alexnet.training.train.is_best", lambda history: True)
     outcome = train(tiny_pack, straight, quick, device="cpu", resume=straight, screen=listener)
     assert not outcome.saved
@@ -340,7 +340,7 @@ def test_with_rates_of_their_own_and_late_freezing_resuming_changes_no_bit(
 def test_a_variation_is_trained_saved_and_opened_again(tiny_pack, quick, tmp_path):
     tanh = dataclasses.replace(quick, variations=("unit=tanh",), epochs=1)
     run = train(tiny_pack, tmp_path / "run", tanh, device="cpu").run
-    assert checkpoint.load(run / "last.safetensors").network().unit == "tanh"
+    assert checkpoint.load(run / "last.safetensors").build_network().unit == "tanh"
     with pytest.raises(ValueError, match="cannot vary towers; it can vary unit"):
         train(tiny_pack, tmp_path / "no", dataclasses.replace(quick, variations=("towers=1",)),
               device="cpu")  # fmt: skip

@@ -179,9 +179,9 @@ class Train:
         from alexnet import checkpoint
         from alexnet.evaluation.images import packing_like
         from alexnet.packing.pack import PHOTOGRAPH
-        from alexnet.runs import checkpoint_of
+        from alexnet.runs import find_checkpoint_to_resume
 
-        if start := self.init or (self.resumed and checkpoint_of(self.resumed)):
+        if start := self.init or (self.resumed and find_checkpoint_to_resume(self.resumed)):
             options = packing_like(checkpoint.load(checkpoint.find(start)))
             return options, f"(fit: {options['fit']}), as the network of {start} was trained"
         native, crop = source.native_size, self.wanted_crop()
@@ -259,9 +259,9 @@ class Train:
         """The recipe of this name with what the options change, for images of this side."""
         recipe = RECIPES[name]
         if self.recipe is None and self.init is not None:
-            from alexnet.training.transfer import like
+            from alexnet.training.transfer import adopt_network
 
-            recipe = like(recipe, self.init)
+            recipe = adopt_network(recipe, self.init)
         elif self.recipe is None and (crop := self.crop_of_network()) and crop <= size < 2 * crop:
             recipe = dataclasses.replace(recipe, crop=crop)
         return dataclasses.replace(recipe, **self.given())
@@ -298,10 +298,10 @@ def newest_run(images: str) -> Path:
     Raises ValueError if there is none.
     """
     from alexnet.evaluation.images import trained_on
-    from alexnet.runs import described_pack
+    from alexnet.runs import read_pack_description
 
     def is_of_images(run: Path) -> bool:
-        pack = described_pack(run).get("path", "")
+        pack = read_pack_description(run).get("path", "")
         if pack and os.path.realpath(pack) == os.path.realpath(images):
             return True
         return trained_on(run, images, may_be_relative=True) is not None
@@ -316,9 +316,9 @@ def newest_run(images: str) -> Path:
 def recipe_of(resumed: Path) -> Recipe | None:
     """The recipe of a run that goes on; None for a folder that has none yet."""
     from alexnet.checkpoint import load_recipe
-    from alexnet.runs import checkpoint_of
+    from alexnet.runs import find_checkpoint_to_resume
 
-    checkpoint, described = checkpoint_of(resumed), resumed / "recipe.json"
+    checkpoint, described = find_checkpoint_to_resume(resumed), resumed / "recipe.json"
     if checkpoint is not None:
         return load_recipe(checkpoint)
     try:

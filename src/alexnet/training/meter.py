@@ -13,7 +13,7 @@ from torch import Tensor
 
 from alexnet.batches.augment import order
 from alexnet.checkpoint import Position
-from alexnet.training.log import Progress
+from alexnet.training.log import TrainingProgress
 
 if TYPE_CHECKING:
     from alexnet.training.train import Training
@@ -97,7 +97,7 @@ class Meter:
         waited = training.batches.waited
         left = (training.recipe.epochs - self.epoch) * steps - position.step
         speed = self.images / seconds
-        progress = Progress(
+        progress = TrainingProgress(
             epoch=self.epoch + 1,
             epochs=training.recipe.epochs,
             step=position.step,

@@ -36,22 +36,22 @@ from alexnet.packs.background_check import ShardCheck
 from alexnet.packs.pack import Pack
 from alexnet.packs.samples import write_samples
 from alexnet.recipes.recipe import SMALLEST_PHOTOGRAPH, Recipe
-from alexnet.runs import RunFolder, check_folder, check_free, checkpoint_of
+from alexnet.runs import RunFolder, check_folder, check_free, find_checkpoint_to_resume
 from alexnet.sources.names import some
 from alexnet.training.interrupt import Interrupt
 from alexnet.training.log import RunLog, SafeScreen, Screen
-from alexnet.training.memory import room_for_steps
+from alexnet.training.memory import count_step_memory
 from alexnet.training.meter import Meter
 from alexnet.training.schedule import Rates, rates
 from alexnet.training.sgd import SGD
-from alexnet.training.step import stepper
+from alexnet.training.step import make_step
 from alexnet.training.transfer import Transfer, describe_init, first_init
 
 FULL = errno.ENOSPC, errno.EDQUOT, errno.EFBIG
 
 
 @dataclass(frozen=True)
-class Outcome:
+class TrainingOutcome:
     """How a training ended."""
 
     run: Path
@@ -76,7 +76,7 @@ def train(
     save_minutes: float = 10.0,
     log_seconds: float = 10.0,
     screen: Screen | None = None,
-) -> Outcome:
+) -> TrainingOutcome:
     """Train a network on the `train` images of a pack, measuring it on `val` after every epoch.
 
     `compiled` has torch.compile prepare the step, which takes a minute or so at the start.
@@ -93,18 +93,18 @@ def train(
     """
     run, screen = Path(run), SafeScreen(screen or Screen())
     check_folder(run, Path(pack.source["path"]))
-    machine = devices.machine(device, precision, resident, compiled)
-    if recipe.crop >= SMALLEST_PHOTOGRAPH and (hint := devices.advice(machine)):
+    machine = devices.set_up_machine(device, precision, resident, compiled)
+    if recipe.crop >= SMALLEST_PHOTOGRAPH and (hint := devices.suggest_bf16(machine)):
         screen.say(hint)
     _check(pack, recipe)
     _check_network(pack, recipe)
-    if hint := devices.unrepeatable(machine):
+    if hint := devices.explain_unrepeatable(machine):
         screen.say(hint)
-    path = checkpoint_of(resume) if resume is not None else None
+    path = find_checkpoint_to_resume(resume) if resume is not None else None
     start = checkpoints.load(path) if path is not None else None
     if path is not None and start is not None:
         _check_same(start, pack, recipe)
-        if hint := devices.changed_since(path.parent / "environment.json", machine):
+        if hint := devices.explain_changes(path.parent / "environment.json", machine):
             screen.say(hint)
     if path is None or path.parent.resolve() != run.resolve():
         check_free(run)
@@ -156,18 +156,18 @@ class Training:
         preprocessing = start.preprocessing if start else Preprocessing.of(pack, recipe)
         self.preprocessing = preprocessing.to(machine.device)
         self.network = (
-            start.network() if start else new_network(recipe, len(pack.classes))
+            start.build_network() if start else new_network(recipe, len(pack.classes))
         ).train()
-        devices.place(self.network, machine)
+        devices.move_to_device(self.network, machine)
         self.sgd = SGD(self.network, recipe)
         self.position = start.position if start else Position()
         if start is not None:
             self.sgd.restore(start.momenta, start.position.rate, start.position.rates)
-        room = room_for_steps(recipe, len(pack.classes), machine)
+        room = count_step_memory(recipe, len(pack.classes), machine)
         self.batches = Batches(pack.splits["train"], self.preprocessing, recipe, machine, room)
         self.shape = recipe.batch_size, 3, recipe.crop, recipe.crop
         self._freeze(self.position.epoch)
-        self.step = stepper(self.network, machine, self.shape)
+        self.step = make_step(self.network, machine, self.shape)
         self.init = init or first_init(run)
         if start is None:
             self._describe()
@@ -187,13 +187,13 @@ class Training:
         self.screen.say(f"Taken from {init.init}: {', '.join(taken)}.")
         self.screen.say(f"Newly drawn: {', '.join(new) or 'nothing'}.")
 
-    def run_epochs(self) -> Outcome:
+    def run_epochs(self) -> TrainingOutcome:
         """Train until the last epoch is done or somebody asks to stop."""
         saved = not (self.run / "last.safetensors").exists() or self._keep_best()
         for epoch in range(self.position.epoch, self.recipe.epochs):
             if self._freeze(epoch):
                 del self.step  # and with it the memory of its graph
-                self.step = stepper(self.network, self.machine, self.shape)
+                self.step = make_step(self.network, self.machine, self.shape)
             self._train_epoch(epoch)
             stopped = self.interrupt.signal is not None
             measured = None if stopped else self._finish_epoch(epoch, self._validate())
@@ -204,7 +204,7 @@ class Training:
                 break
             if self.shard_check.news:
                 self._heed_shard_check()
-        return Outcome(self.run, self.position, self.interrupt.signal, saved)
+        return TrainingOutcome(self.run, self.position, self.interrupt.signal, saved)
 
     def _train_epoch(self, epoch: int) -> None:
         meter = self.meter
@@ -213,7 +213,7 @@ class Training:
         for step, batch in enumerate(
             self.batches.epoch(epoch, self.position.step), self.position.step
         ):
-            set_key(self.network, step_seed(self.recipe.seed, epoch, step))
+            set_key(self.network, derive_step_seed(self.recipe.seed, epoch, step))
             loss = self.step(batch.images, batch.labels)
             self.sgd.step(loss, self.rates_at(epoch, step))
             meter.add(step, loss, len(batch.labels))
@@ -302,7 +302,7 @@ class Training:
         if self.position.step or not is_best(self.position.history):
             return True
         last, best = self.run / "last.safetensors", self.run / "best.safetensors"
-        return self._written(lambda: checkpoints.keep_as(last, best))
+        return self._written(lambda: checkpoints.link_or_copy(last, best))
 
     def _written(self, write: Callable[[], None], what: str = "checkpoint") -> bool:
         """Whether it could be written. A folder that has disappeared is made again."""
@@ -325,7 +325,7 @@ class Training:
         write_samples(self.pack, self.run)
         replace_json(self.run / "recipe.json", self.recipe.to_dict())
         pack = runs.describe_pack(self.pack.path, self.pack.checksum, self.run)
-        machine, init = devices.describe(self.machine), describe_init(self.init)
+        machine, init = devices.describe_machine(self.machine), describe_init(self.init)
         replace_json(self.run / "environment.json", {**machine, "pack": pack, **init})
 
 
@@ -337,7 +337,7 @@ def new_network(recipe: Recipe, classes: int) -> nn.Module:
     return network
 
 
-def step_seed(seed: int, epoch: int, step: int) -> int:
+def derive_step_seed(seed: int, epoch: int, step: int) -> int:
     """The key of what dropout draws in one step, 63 bits: a hash of where the step is."""
     digest = hashlib.blake2b(f"{seed}/{epoch}/{step}".encode(), digest_size=8).digest()
     return int.from_bytes(digest, "little") >> 1
@@ -365,14 +365,14 @@ def epoch_line(epoch: int, epochs: int, measured: dict[str, float]) -> str:
     return line
 
 
-def _finish(run: Path, path: Path, start: Checkpoint, screen: Screen) -> Outcome:
+def _finish(run: Path, path: Path, start: Checkpoint, screen: Screen) -> TrainingOutcome:
     """Mend the `best` of a finished training, which a kill may have left behind; say how good."""
     last, best, saved = run / "last.safetensors", run / "best.safetensors", True
     stale = last.exists() and path.samefile(last) and is_best(start.position.history)
     if stale and not _is_at(best, start.position):
         try:
             with lock_folder(run, "training"):
-                checkpoints.keep_as(last, best)
+                checkpoints.link_or_copy(last, best)
             screen.say(f"{best} was not the best epoch's; now it is.")
         except BlockingIOError:
             raise
@@ -380,7 +380,7 @@ def _finish(run: Path, path: Path, start: Checkpoint, screen: Screen) -> Outcome
             screen.say(f"{best} is not the best epoch's and cannot be written: {error.strerror}")
             saved = False
     screen.say(finished_line(start.position))
-    return Outcome(run, start.position, None, saved)
+    return TrainingOutcome(run, start.position, None, saved)
 
 
 def _is_at(path: Path, position: Position) -> bool:
