@@ -37,8 +37,9 @@ from alexnet.nets.layers import set_key
 from alexnet.processor import find_bf16_units
 from alexnet.recipes.recipe import Recipe
 from alexnet.training.log import Screen
+from alexnet.training.loop import new_network
 from alexnet.training.step import TrainingStep, make_step
-from alexnet.training.train import new_network, train
+from alexnet.training.train import train
 from interleave import machine, options, write_json
 from made import made_pack
 

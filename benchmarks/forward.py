@@ -36,7 +36,7 @@ def ours(device: str, batch: int, times: int) -> Turn:
     """As `alexnet evaluate` and `alexnet predict` set it up."""
     from alexnet import device as devices
     from alexnet.recipes.recipe import Recipe
-    from alexnet.training.train import new_network
+    from alexnet.training.loop import new_network
 
     machine = devices.set_up_machine(device)
     network = devices.move_to_device(

@@ -19,9 +19,9 @@ from alexnet.batches.augment import Preprocessing
 from alexnet.batches.batches import Batches
 from alexnet.packs.pack import Pack, open_pack
 from alexnet.recipes.recipe import RECIPES, Recipe
+from alexnet.training.loop import new_network
 from alexnet.training.sgd import SGD
 from alexnet.training.step import make_step
-from alexnet.training.train import new_network
 from interleave import options, report
 
 MARK = 20

@@ -21,10 +21,10 @@ from alexnet.images.records import Format, record_shape
 from alexnet.nets.layers import set_key
 from alexnet.packs.pack import Pack, Split
 from alexnet.recipes.recipe import Recipe
+from alexnet.training.loop import derive_step_seed, new_network
 from alexnet.training.memory import count_step_memory
 from alexnet.training.sgd import SGD
 from alexnet.training.step import make_step
-from alexnet.training.train import derive_step_seed, new_network
 
 DIFFERENT = 2048
 """Records that are not repetitions: 200 MB of yuv420."""

@@ -65,9 +65,9 @@ def eager(device: str, batch: int, steps: int, form: torch.memory_format) -> Tur
 def ours(device: str, batch: int, steps: int) -> Turn:
     from alexnet import device as devices
     from alexnet.recipes.recipe import RECIPES
+    from alexnet.training.loop import new_network
     from alexnet.training.sgd import SGD
     from alexnet.training.step import make_step
-    from alexnet.training.train import new_network
 
     machine = devices.set_up_machine(device)
     recipe = dataclasses.replace(RECIPES["cifar"], batch_size=batch)

@@ -186,9 +186,9 @@ def ours(
     """This package's network, kernels and update rule, set up as `alexnet train` sets them up."""
     from alexnet import device as devices
     from alexnet.recipes.recipe import Recipe
+    from alexnet.training.loop import new_network
     from alexnet.training.sgd import SGD
     from alexnet.training.step import make_step
-    from alexnet.training.train import new_network
 
     machine = devices.set_up_machine(device, precision, compiled=compiled)
     recipe = Recipe(batch_size=batch, initialization="variance")

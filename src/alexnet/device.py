@@ -12,14 +12,12 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
-from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import nn
 
 from alexnet.processor import Bf16Units, find_bf16_units, read_mkl_mode, read_processor_name
-from alexnet.validate import read_json
 
 Precision = Literal["auto", "float32", "tf32", "bf16"]
 Residence = Literal["auto", "yes", "no"]
@@ -67,8 +65,8 @@ def set_up_machine(
     if where.type == "cpu":
         if precision == "tf32" or (precision == "bf16" and find_bf16_units() is None):
             raise ValueError(
-                f"--precision {precision}: {read_processor_name()} has no units for it, and without them it "
-                "is many times slower. Use float32"
+                f"--precision {precision}: {read_processor_name()} has no units for it, and "
+                "without them it is many times slower. Use float32"
             )
         keep_memory()
         chosen: Precision = "float32" if precision == "auto" else precision
@@ -238,17 +236,13 @@ def describe_machine(machine: Machine) -> dict[str, object]:
     }
 
 
-def explain_changes(environment: Path, machine: Machine) -> str | None:
-    """What differs from an earlier `environment.json` and may change last bits; None if nothing.
+def explain_changes(before: dict[str, Any], machine: Machine) -> str | None:
+    """Name what has changed since an earlier training and may change the last bits of a result.
 
-    What an older file does not say, and a file that cannot be read, differ in nothing.
+    `before` is what `describe_machine` returned then, as `runs.read_environment` reads it. A fact
+    that it lacks, because an older version wrote it, counts as unchanged. Returns None if nothing
+    has changed.
     """
-    try:
-        before = read_json(environment)
-    except (OSError, ValueError):
-        return None
-    if not isinstance(before, dict):
-        return None
     then, now = _what_decides_bits(before), _what_decides_bits(describe_machine(machine))
     differences = [
         f"{name} {then[name]} → {now[name]}"

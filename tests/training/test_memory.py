@@ -8,13 +8,13 @@ import torch
 from alexnet import device as devices
 from alexnet.kernels.runtime.backends import why_missing
 from alexnet.recipes.recipe import Recipe
+from alexnet.training.loop import new_network
 from alexnet.training.memory import (
     MARGIN,
     count_step_memory,
     count_training_memory,
     list_kept_for_backward,
 )
-from alexnet.training.train import new_network
 
 PAPER = Recipe()
 WEIGHTS = 4 * 60_965_224

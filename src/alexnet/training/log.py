@@ -84,7 +84,7 @@ class RunLog:
         line = json.dumps({"event": event, "epoch": epoch, "step": step, **values}) + "\n"
         self._try(self.path, lambda: append(self.path, line.encode()))
 
-    def scalars(self, at: int, **values: float) -> None:
+    def write_scalars(self, at: int, **values: float) -> None:
         """Curves for TensorBoard: `train_loss` becomes train/loss; `at` counts steps."""
         curves = self._curves
         shown = {
