@@ -34,11 +34,12 @@ from alexnet.batches.loaders import OnHost
 from alexnet.kernels import crop, formulas_only, norm_pool, relu_pool, response_norm
 from alexnet.kernels.runtime.layout import channels_last
 from alexnet.nets.layers import set_key
-from alexnet.processor import bf16_units
+from alexnet.processor import find_bf16_units
 from alexnet.recipes.recipe import Recipe
 from alexnet.training.log import Screen
-from alexnet.training.step import Step, stepper
-from alexnet.training.train import new_network, train
+from alexnet.training.loop import new_network
+from alexnet.training.step import TrainingStep, make_step
+from alexnet.training.train import train
 from interleave import machine, options, write_json
 from made import made_pack
 
@@ -116,16 +117,20 @@ def crops(device: str, images: int) -> Iterator[Check]:
 def steps(device: str, batch: int) -> Iterator[Check]:
     """The step as it is used beside the plain one: the same losses and gradients, dropout too."""
     precisions = [("float32", 1e-5), ("bf16", 1e-2)]
-    alone = device == "cpu" and bf16_units() is None
+    alone = device == "cpu" and find_bf16_units() is None
     for precision, allowed in precisions[:1] if alone else precisions:
-        where = devices.machine(device, precision)  # type: ignore[arg-type]
+        where = devices.set_up_machine(device, precision)  # type: ignore[arg-type]
         recipe = Recipe(initialization="variance", batch_size=batch)
-        network = devices.place(new_network(recipe, 100).train(), where)
+        network = devices.move_to_device(new_network(recipe, 100).train(), where)
         images = channels_last(torch.randn(batch, 3, 224, 224).to(device, where.dtype))
         labels = torch.randint(0, 100, (batch,)).to(device)
-        used = stepper(network, where, tuple(images.shape))
+        used = make_step(network, where, tuple(images.shape))
         found = []
-        for step in used, used, Step(network, where):  # twice, for what a replay leaves behind
+        for step in (
+            used,
+            used,
+            TrainingStep(network, where),
+        ):  # twice, for what a replay leaves behind
             network.zero_grad()
             set_key(network, 7)
             loss = step(images, labels)
@@ -144,7 +149,7 @@ def homes(device: str, batch: int) -> Iterator[Check]:
     plain = Batches(split, how, recipe, devices.Machine(torch.device("cpu")))
     assert isinstance(plain.loader, OnHost)
     for resident in "yes", "no":
-        where = devices.machine(device, "float32", resident)  # type: ignore[arg-type]
+        where = devices.set_up_machine(device, "float32", resident)  # type: ignore[arg-type]
         mine = Batches(split, how.to(where.device), recipe, where)
         worst = 0.0
         for a, b in zip(mine.epoch(1), plain.epoch(1), strict=True):

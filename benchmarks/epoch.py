@@ -19,7 +19,7 @@ import torch
 from alexnet import device as devices
 from alexnet.images.records import record_shape
 from alexnet.recipes.recipe import Recipe
-from alexnet.training.memory import training_memory
+from alexnet.training.memory import count_training_memory
 from interleave import Contestant, keeper, memory, options, report, table, verdict
 from made import CLASSES, Training, made_pack
 
@@ -34,8 +34,8 @@ def as_many_as_fit(device: str, pixels: str, batch: int) -> int:
     """All of ILSVRC-2012 where there is room, else what there is room for."""
     if not device.startswith("cuda"):
         return ON_CPU
-    precision = devices.machine(device).precision
-    taken = training_memory(Recipe(batch_size=batch), CLASSES, precision).whole + CONTEXT
+    precision = devices.set_up_machine(device).precision
+    taken = count_training_memory(Recipe(batch_size=batch), CLASSES, precision).whole + CONTEXT
     free, _ = torch.cuda.mem_get_info()
     (record,) = record_shape(256, "yuv420")
     room = (free - taken) // (record if pixels == "yuv420" else 2 * record)
@@ -54,7 +54,7 @@ def seconds_of(training: Training, epoch: int, start: int = 0) -> float:
 
 def memory_beside_records(training: Training, batch: int) -> dict[str, int]:
     """Bytes of the GPU that training was counted to take, and what it took at most."""
-    counted = training_memory(Recipe(batch_size=batch), CLASSES, training.machine.precision)
+    counted = count_training_memory(Recipe(batch_size=batch), CLASSES, training.machine.precision)
     records = getattr(training.batches.loader, "records", None)
     resident = records.nbytes if isinstance(records, torch.Tensor) else 0
     return {"counted": counted.whole, "taken": torch.cuda.max_memory_reserved() - resident}

@@ -36,10 +36,12 @@ def ours(device: str, batch: int, times: int) -> Turn:
     """As `alexnet evaluate` and `alexnet predict` set it up."""
     from alexnet import device as devices
     from alexnet.recipes.recipe import Recipe
-    from alexnet.training.train import new_network
+    from alexnet.training.loop import new_network
 
-    machine = devices.machine(device)
-    network = devices.place(new_network(Recipe(initialization="variance"), CLASSES).eval(), machine)
+    machine = devices.set_up_machine(device)
+    network = devices.move_to_device(
+        new_network(Recipe(initialization="variance"), CLASSES).eval(), machine
+    )
     images = torch.randn(batch, 3, 224, 224, device=device, dtype=machine.dtype)
     images = images.contiguous(memory_format=torch.channels_last)
     return in_torch(network, images, times, machine.precision == "bf16")

@@ -66,7 +66,7 @@ def compiled(device: str, batch: int, times: int, folder: str) -> Turn:
 
 
 def ours(device: str, batch: int, times: int, folder: str) -> Turn:
-    devices.machine(device)
+    devices.set_up_machine(device)
     network = new_network().to(device, memory_format=torch.channels_last)
     return in_torch(network, images_for(batch, device, memory_format=torch.channels_last), times)
 
@@ -164,7 +164,7 @@ def at(batch: int, chosen: list[str], args: Any, folder: str) -> dict[str, Conte
 
 def from_path_to_labels(device: str, folder: str, rounds: int) -> dict[str, float]:
     """Medians in milliseconds: a JPEG file to five labels, the network alone, and their ratio."""
-    machine = devices.machine(device)
+    machine = devices.set_up_machine(device)
     classifier = Classifier(new_network(), tuple(map(str, range(CLASSES))), plain(), machine)
     path = Path(folder, "photograph.jpg")
     path.write_bytes(simplejpeg.encode_jpeg(photograph(), 90))

@@ -20,9 +20,9 @@ from alexnet.batches.batches import Batches
 from alexnet.packs.pack import Pack, open_pack
 from alexnet.recipes.named import RECIPES
 from alexnet.recipes.recipe import Recipe
+from alexnet.training.loop import new_network
 from alexnet.training.sgd import SGD
-from alexnet.training.step import stepper
-from alexnet.training.train import new_network
+from alexnet.training.step import make_step
 from interleave import options, report
 
 MARK = 20
@@ -30,11 +30,11 @@ MARK = 20
 
 def losses(pack: Pack, recipe: Recipe, steps: int, device: str) -> list[float]:
     """The losses of the first steps of a training."""
-    machine = devices.machine(device)
+    machine = devices.set_up_machine(device)
     how = Preprocessing.of(pack, recipe).to(machine.device)
-    network = devices.place(new_network(recipe, len(pack.classes)).train(), machine)
+    network = devices.move_to_device(new_network(recipe, len(pack.classes)).train(), machine)
     shape = recipe.batch_size, 3, recipe.crop, recipe.crop
-    sgd, step = SGD(network, recipe), stepper(network, machine, shape)
+    sgd, step = SGD(network, recipe), make_step(network, machine, shape)
     found: list[float] = []
     while len(found) < steps:
         batches = Batches(pack.splits["train"], how, recipe, machine)

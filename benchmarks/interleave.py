@@ -25,7 +25,7 @@ from typing import Any
 
 import torch
 
-from alexnet.device import processor
+from alexnet.device import read_processor_name
 
 Turn = Callable[[], int]
 """Does some work and returns how many images it was. If it has a `ready`, that is called first,
@@ -184,7 +184,7 @@ def verdict(what: str, found: float, target: float) -> str:
 
 def machine(device: str) -> dict[str, Any]:
     """What the numbers were measured on."""
-    name = torch.cuda.get_device_name() if device.startswith("cuda") else processor()
+    name = torch.cuda.get_device_name() if device.startswith("cuda") else read_processor_name()
     return {
         "date": date.today().isoformat(),
         "machine": name,

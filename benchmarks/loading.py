@@ -33,7 +33,7 @@ class Ours:
 
     def __init__(self, device: str, batch: int, files: Path, cold: bool = False) -> None:
         self.recipe, self.files, self.cold = Recipe(batch_size=batch), files, cold
-        self.machine = devices.machine(device)
+        self.machine = devices.set_up_machine(device)
         self.epoch = 0
         self.open()
 

@@ -21,10 +21,10 @@ from alexnet.images.records import Format, record_shape
 from alexnet.nets.layers import set_key
 from alexnet.packs.pack import Pack, Split
 from alexnet.recipes.recipe import Recipe
-from alexnet.training.memory import room_for_steps
+from alexnet.training.loop import derive_step_seed, new_network
+from alexnet.training.memory import count_step_memory
 from alexnet.training.sgd import SGD
-from alexnet.training.step import stepper
-from alexnet.training.train import new_network, step_seed
+from alexnet.training.step import make_step
 
 DIFFERENT = 2048
 """Records that are not repetitions: 200 MB of yuv420."""
@@ -82,21 +82,21 @@ class Training:
     def __init__(
         self, device: str, batch: int, pack: Pack, resident: Residence = "auto", **changes: Any
     ) -> None:
-        self.machine = devices.machine(device, resident=resident)
+        self.machine = devices.set_up_machine(device, resident=resident)
         recipe = Recipe(batch_size=batch, initialization="variance", pixel_scale=1 / 64)
         self.recipe = replace(recipe, **changes)
         self.network = new_network(self.recipe, len(pack.classes)).train()
-        devices.place(self.network, self.machine)
+        devices.move_to_device(self.network, self.machine)
         self.sgd = SGD(self.network, self.recipe)
         self.preprocessing = Preprocessing.of(pack, self.recipe).to(self.machine.device)
         began = time.perf_counter()
-        room = room_for_steps(self.recipe, len(pack.classes), self.machine)
+        room = count_step_memory(self.recipe, len(pack.classes), self.machine)
         self.batches = Batches(
             pack.splits["train"], self.preprocessing, self.recipe, self.machine, room
         )
         self.seconds_to_fill = time.perf_counter() - began
         shape = batch, 3, self.recipe.crop, self.recipe.crop
-        self.step = stepper(self.network, self.machine, shape)
+        self.step = make_step(self.network, self.machine, shape)
 
     @property
     def home(self) -> str:
@@ -106,7 +106,7 @@ class Training:
     def losses(self, epoch: int, start: int = 0) -> Iterator[Tensor]:
         """The loss of every step of an epoch, not yet waited for, from step `start` on."""
         for step, batch in enumerate(self.batches.epoch(epoch, start), start):
-            set_key(self.network, step_seed(self.recipe.seed, epoch, step))
+            set_key(self.network, derive_step_seed(self.recipe.seed, epoch, step))
             loss = self.step(batch.images, batch.labels)
             self.sgd.step(loss, RATE)
             yield loss

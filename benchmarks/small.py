@@ -65,18 +65,18 @@ def eager(device: str, batch: int, steps: int, form: torch.memory_format) -> Tur
 def ours(device: str, batch: int, steps: int) -> Turn:
     from alexnet import device as devices
     from alexnet.recipes.named import RECIPES
+    from alexnet.training.loop import new_network
     from alexnet.training.sgd import SGD
-    from alexnet.training.step import stepper
-    from alexnet.training.train import new_network
+    from alexnet.training.step import make_step
 
-    machine = devices.machine(device)
+    machine = devices.set_up_machine(device)
     recipe = dataclasses.replace(RECIPES["cifar"], batch_size=batch)
     network = new_network(recipe, 10).to(device, memory_format=torch.channels_last).train()
     images = torch.randn(batch, 3, 32, 32, device=device).contiguous(
         memory_format=torch.channels_last
     )
     labels = torch.randint(0, 10, (batch,), device=device)
-    sgd, step = SGD(network, recipe), stepper(network, machine, tuple(images.shape))
+    sgd, step = SGD(network, recipe), make_step(network, machine, tuple(images.shape))
 
     def turn() -> int:
         for _ in range(steps):

@@ -186,17 +186,17 @@ def ours(
     """This package's network, kernels and update rule, set up as `alexnet train` sets them up."""
     from alexnet import device as devices
     from alexnet.recipes.recipe import Recipe
+    from alexnet.training.loop import new_network
     from alexnet.training.sgd import SGD
-    from alexnet.training.step import stepper
-    from alexnet.training.train import new_network
+    from alexnet.training.step import make_step
 
-    machine = devices.machine(device, precision, compiled=compiled)
+    machine = devices.set_up_machine(device, precision, compiled=compiled)
     recipe = Recipe(batch_size=batch, initialization="variance")
-    network = devices.place(new_network(recipe, CLASSES).train(), machine)
+    network = devices.move_to_device(new_network(recipe, CLASSES).train(), machine)
     images = torch.randn(batch, 3, 224, 224, device=device, dtype=machine.dtype)
     images = images.contiguous(memory_format=torch.channels_last)
     labels = torch.randint(0, CLASSES, (batch,), device=device)
-    sgd, step = SGD(network, recipe), stepper(network, machine, tuple(images.shape))
+    sgd, step = SGD(network, recipe), make_step(network, machine, tuple(images.shape))
 
     def turn() -> int:
         for _ in range(steps):

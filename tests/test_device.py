@@ -11,30 +11,30 @@ from alexnet import nets
 from alexnet.nets.layers import Convolution
 from alexnet.recipes.recipe import Recipe
 from alexnet.training.sgd import SGD
-from alexnet.training.step import stepper
+from alexnet.training.step import make_step
 
 
 def test_a_gpu_that_is_not_there_is_refused():
     if torch.cuda.is_available():
         pytest.skip("there is a GPU")
     with pytest.raises(ValueError, match=r"sees no GPU\. Use --device cpu"):
-        devices.machine("cuda")
+        devices.set_up_machine("cuda")
 
 
 def test_a_cpu_computes_in_float32_unless_told_otherwise():
-    machine = devices.machine("cpu")
+    machine = devices.set_up_machine("cpu")
     assert (machine.precision, machine.dtype) == ("float32", torch.float32)
 
 
 @pytest.mark.parametrize("precision", ["tf32", "bf16"])
 def test_a_precision_without_units_is_refused(precision, monkeypatch):
-    monkeypatch.setattr(devices, "bf16_units", lambda: None)
+    monkeypatch.setattr(devices, "find_bf16_units", lambda: None)
     with pytest.raises(ValueError, match=f"--precision {precision}: .* Use float32"):
-        devices.machine("cpu", precision)
+        devices.set_up_machine("cpu", precision)
 
 
 def test_bf16_learns_what_float32_learns():
-    if devices.bf16_units() is None:
+    if devices.find_bf16_units() is None:
         pytest.skip("this processor has no bf16 units")
     torch.manual_seed(1)
     labels = torch.arange(32) % 4
@@ -42,11 +42,11 @@ def test_bf16_learns_what_float32_learns():
     found = {}
     for precision in ("float32", "bf16"):
         torch.manual_seed(0)
-        machine = devices.machine("cpu", precision)
+        machine = devices.set_up_machine("cpu", precision)
         network = nets.build("cifar", 4, dropout=0.0)
         network.initialize("variance")
-        devices.place(network.train(), machine)
-        sgd, step = SGD(network, Recipe()), stepper(network, machine, (32, 3, 32, 32))
+        devices.move_to_device(network.train(), machine)
+        sgd, step = SGD(network, Recipe()), make_step(network, machine, (32, 3, 32, 32))
         batch = images.to(machine.dtype).contiguous(memory_format=torch.channels_last)
         for _ in range(25):
             loss = step(batch, labels)
@@ -66,12 +66,12 @@ def test_a_compiled_step_learns_the_same(monkeypatch):
     images, labels = torch.randn(16, 3, 32, 32), torch.arange(16) % 4
     found = []
     for compiled in (False, True):
-        machine = devices.machine("cpu", compiled=compiled)
+        machine = devices.set_up_machine("cpu", compiled=compiled)
         torch.manual_seed(0)
         wide, narrow = Convolution(3, 64, 3, padding=1), Convolution(64, 64, 3, padding=1)
         network = nn.Sequential(wide, narrow, nn.AvgPool2d(32), nn.Flatten(), nn.Linear(64, 4))
-        devices.place(network.train(), machine)
-        sgd, step = SGD(network, Recipe()), stepper(network, machine, tuple(images.shape))
+        devices.move_to_device(network.train(), machine)
+        sgd, step = SGD(network, Recipe()), make_step(network, machine, tuple(images.shape))
         assert (network in prepared) == compiled
         for _ in range(3):
             loss = step(images, labels)
@@ -83,7 +83,7 @@ def test_a_compiled_step_learns_the_same(monkeypatch):
 def test_compiling_without_a_compiler_is_refused(monkeypatch):
     monkeypatch.setenv("CXX", "no-such-compiler")
     with pytest.raises(ValueError, match=r"--compile needs .* no-such-compiler is not there"):
-        devices.machine("cpu", compiled=True)
+        devices.set_up_machine("cpu", compiled=True)
 
 
 def test_the_allocator_can_be_left_alone(monkeypatch):
@@ -92,17 +92,17 @@ def test_the_allocator_can_be_left_alone(monkeypatch):
 
 
 def test_an_environment_names_the_processor_and_the_versions():
-    found = devices.describe(devices.machine("cpu"))
+    found = devices.describe_machine(devices.set_up_machine("cpu"))
     assert found["torch"] == torch.__version__
     assert found["device_name"]
     assert found["instructions"] == torch.backends.cpu.get_cpu_capability()
-    assert found["mkl"] == devices.mkl_mode()
+    assert found["mkl"] == devices.read_mkl_mode()
 
 
 def test_an_environment_says_what_was_set(monkeypatch):
     monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "AVX2")
     monkeypatch.delenv("NUMBA_CPU_NAME", raising=False)
-    settings = devices.describe(devices.machine("cpu"))["settings"]
+    settings = devices.describe_machine(devices.set_up_machine("cpu"))["settings"]
     assert settings["ONEDNN_MAX_CPU_ISA"] == "AVX2"
     assert settings["MKL_CBWR"]
     assert "NUMBA_CPU_NAME" not in settings
@@ -117,41 +117,40 @@ def test_an_environment_says_what_was_set(monkeypatch):
     ],
 )
 def test_bf16_is_advised_where_there_are_units_for_it(units, words, monkeypatch):
-    monkeypatch.setattr(devices, "bf16_units", lambda: units)
-    said = devices.advice(devices.machine("cpu"))
+    monkeypatch.setattr(devices, "find_bf16_units", lambda: units)
+    said = devices.suggest_bf16(devices.set_up_machine("cpu"))
     assert f"({units}): --precision bf16" in said
     assert words in said
-    assert devices.advice(devices.machine("cpu", "bf16")) is None
-    monkeypatch.setattr(devices, "bf16_units", lambda: None)
-    assert devices.advice(devices.machine("cpu")) is None
+    assert devices.suggest_bf16(devices.set_up_machine("cpu", "bf16")) is None
+    monkeypatch.setattr(devices, "find_bf16_units", lambda: None)
+    assert devices.suggest_bf16(devices.set_up_machine("cpu")) is None
 
 
 def test_a_training_that_may_not_repeat_says_so(monkeypatch):
-    monkeypatch.setattr(devices, "mkl_mode", lambda: "OFF")
-    assert "MKL_CBWR to AUTO,STRICT" in devices.unrepeatable(devices.machine("cpu"))
+    monkeypatch.setattr(devices, "read_mkl_mode", lambda: "OFF")
+    assert "MKL_CBWR to AUTO,STRICT" in devices.explain_unrepeatable(devices.set_up_machine("cpu"))
     for mode in ("AUTO,STRICT", "AVX2", None):
-        monkeypatch.setattr(devices, "mkl_mode", lambda mode=mode: mode)
-        assert devices.unrepeatable(devices.machine("cpu")) is None
+        monkeypatch.setattr(devices, "read_mkl_mode", lambda mode=mode: mode)
+        assert devices.explain_unrepeatable(devices.set_up_machine("cpu")) is None
 
 
-def test_what_changed_since_an_environment_is_named(tmp_path, monkeypatch):
-    path, machine = tmp_path / "environment.json", devices.machine("cpu")
-    assert devices.changed_since(path, machine) is None  # there is none
+def test_what_changed_since_an_environment_is_named(monkeypatch):
+    machine = devices.set_up_machine("cpu")
     monkeypatch.delenv("ONEDNN_MAX_CPU_ISA", raising=False)
-    before = {**devices.describe(machine), "pack": {"path": "p"}}
-    path.write_text(json.dumps(before))
-    assert devices.changed_since(path, machine) is None
-    path.write_text(json.dumps({**before, "threads": 99}))
+    before = json.loads(json.dumps({**devices.describe_machine(machine), "pack": {"path": "p"}}))
+    assert devices.explain_changes(before, machine) is None
     threads = torch.get_num_threads()
-    assert f"Not as before: threads 99 → {threads}. The" in devices.changed_since(path, machine)
-    path.write_text(json.dumps(before))
+    changed = devices.explain_changes({**before, "threads": 99}, machine)
+    assert f"Not as before: threads 99 → {threads}. The" in changed
     monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "AVX2")
-    assert "ONEDNN_MAX_CPU_ISA not set → AVX2" in devices.changed_since(path, machine)
+    assert "ONEDNN_MAX_CPU_ISA not set → AVX2" in devices.explain_changes(before, machine)
 
 
-@pytest.mark.parametrize("text", ['{"threads": 99, "settings": 3}', "[]", "{", '{"device": "cpu"}'])
-def test_an_old_or_damaged_environment_stops_nothing(text, tmp_path):
-    path = tmp_path / "environment.json"
-    path.write_text(text)
-    found = devices.changed_since(path, devices.machine("cpu"))
-    assert found is None or "threads 99" in found
+@pytest.mark.parametrize("before", [{}, {"device": "cpu"}, {"settings": 3}])
+def test_facts_that_an_old_environment_lacks_count_as_unchanged(before):
+    assert devices.explain_changes(before, devices.set_up_machine("cpu")) is None
+
+
+def test_facts_of_a_strange_environment_are_compared_all_the_same():
+    before = {"threads": 99, "settings": 3}
+    assert "threads 99" in devices.explain_changes(before, devices.set_up_machine("cpu"))

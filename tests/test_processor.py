@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from alexnet import processor
-from alexnet.processor import bf16_units, mkl_mode
+from alexnet.processor import find_bf16_units, read_mkl_mode
 
 XEON, EPYC, ARM = {"avx512_bf16": True, "amx_bf16": True}, {"avx512_bf16": True}, {"bf16": True}
 
@@ -39,20 +39,20 @@ def test_bf16_is_a_matter_of_instructions_and_of_what_onednn_may_use(
         monkeypatch.delenv(name, raising=False)
         if limit is not None:
             monkeypatch.setenv(name, limit)
-        assert bf16_units() == units
+        assert find_bf16_units() == units
 
 
 def test_without_onednn_nothing_uses_the_units(monkeypatch):
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: XEON)
     monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: False)
-    assert bf16_units() is None
+    assert find_bf16_units() is None
 
 
-MODE = "from alexnet.processor import mkl_mode; print(mkl_mode())"
+MODE = "from alexnet.processor import read_mkl_mode; print(read_mkl_mode())"
 USED = "import torch; torch.rand(9, 9) @ torch.rand(9, 9)"
 
 
-@pytest.mark.skipif(mkl_mode() is None, reason="this torch has no MKL that can be asked")
+@pytest.mark.skipif(read_mkl_mode() is None, reason="this torch has no MKL that can be asked")
 @pytest.mark.parametrize(
     ("before", "setting", "mode"),
     [
@@ -76,4 +76,4 @@ def test_mkl_repeats_itself_unless_it_was_used_before(before, setting, mode):
 
 def test_a_library_that_cannot_be_asked_is_no_error(monkeypatch):
     monkeypatch.setattr(processor, "_mkl_asker", lambda: None)
-    assert mkl_mode() is None
+    assert read_mkl_mode() is None

@@ -10,14 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from alexnet.screen import Bar
-from alexnet.terminal import GuardedStream, guarded, printable, unguarded
+from alexnet.terminal import GuardedStream, escape_unprintable, guard_streams, unwrap_stream
 
 WICKED = "cat\x1b[2J\x1b]0;title\x07\u202egpj.\u2066\udcff\x9b1m\r"
 
 
 def test_escapes_marks_of_direction_and_bytes_that_are_no_text_are_spelled_out():
-    assert printable("a\x1b\x07\n\u202e\udcff\x9b") == r"a\x1b\x07\n\u202e\udcff\x9b"
-    assert printable("naïve 猫, ½ $x") == "naïve 猫, ½ $x"
+    assert escape_unprintable("a\x1b\x07\n\u202e\udcff\x9b") == r"a\x1b\x07\n\u202e\udcff\x9b"
+    assert escape_unprintable("naïve 猫, ½ $x") == "naïve 猫, ½ $x"
 
 
 def stream(encoding):
@@ -43,22 +43,26 @@ def test_what_may_be_shown_is_shown_as_it_is():
 
 def test_both_outputs_are_guarded_for_a_while(capsys):
     before = sys.stdout, sys.stderr
-    with guarded():
+    with guard_streams():
         sys.stdout.write(WICKED + "\n")
         sys.stderr.write(WICKED + "\n")
-        assert unguarded(sys.stderr) is before[1]
+        assert unwrap_stream(sys.stderr) is before[1]
     assert (sys.stdout, sys.stderr) == before
     out, err = capsys.readouterr()
     assert "\x1b" not in out + err
-    assert out == err == printable(WICKED) + "\n"
+    assert out == err == escape_unprintable(WICKED) + "\n"
 
 
 def test_a_line_beside_a_bar_is_escaped(capsys):
-    with guarded(), Bar() as bar:
+    with guard_streams(), Bar() as bar:
         bar.say(f"a\n{WICKED}")
         bar.show(1, 2, f"[red]{WICKED}")
     err = capsys.readouterr().err
-    assert err.rstrip("\n").splitlines() == ["a", printable(WICKED), "[red]" + printable(WICKED)]
+    assert err.rstrip("\n").splitlines() == [
+        "a",
+        escape_unprintable(WICKED),
+        "[red]" + escape_unprintable(WICKED),
+    ]
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "utf-8"])

@@ -80,14 +80,14 @@ class Checkpoint:
     weights: dict[str, Tensor] = field(repr=False)
     momenta: dict[str, Tensor] = field(repr=False)
 
-    def network(self) -> nn.Module:
+    def build_network(self) -> nn.Module:
         """The network with these weights, on the CPU, ready to classify."""
         with torch.device("meta"):
             network = network_of(self.recipe, len(self.classes))
         network.load_state_dict(self.weights, assign=True)
         return network.eval()
 
-    def preprocessing_for(self, pack: Pack) -> Preprocessing:
+    def adapt_preprocessing(self, pack: Pack) -> Preprocessing:
         """The preprocessing this network was trained with, for images packed elsewhere.
 
         Raises ValueError if they were packed at another size.
@@ -120,7 +120,7 @@ def save(checkpoint: Checkpoint, path: Path) -> None:
         raise _os_error(error, path) from error
 
 
-def keep_as(path: Path, other: Path) -> None:
+def link_or_copy(path: Path, other: Path) -> None:
     """Let `other` be what `path` is now: a second name of one file, where the disk allows it."""
 
     def link_or_copy(draft: Path) -> None:

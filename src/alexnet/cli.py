@@ -12,7 +12,7 @@ import sys
 from typing import Any
 
 from alexnet import __version__
-from alexnet.terminal import guarded
+from alexnet.terminal import guard_streams
 from alexnet.training.interrupt import end_at_signals
 
 DESCRIPTION = """Labeled images in, a trained and measured classifier out: the system of Krizhevsky,
@@ -35,7 +35,7 @@ def main(arguments: list[str] | None = None) -> None:
 
     from alexnet.commands import COMMANDS
 
-    with guarded():
+    with guard_streams():
         _run(tyro, COMMANDS, arguments)
 
 

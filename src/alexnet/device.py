@@ -12,14 +12,12 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
-from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import nn
 
-from alexnet.processor import Bf16Units, bf16_units, mkl_mode, processor
-from alexnet.validate import read_json
+from alexnet.processor import Bf16Units, find_bf16_units, read_mkl_mode, read_processor_name
 
 Precision = Literal["auto", "float32", "tf32", "bf16"]
 Residence = Literal["auto", "yes", "no"]
@@ -49,7 +47,7 @@ class Machine:
         return nullcontext()
 
 
-def machine(
+def set_up_machine(
     device: str = "auto",
     precision: Precision = "auto",
     resident: Residence = "auto",
@@ -61,14 +59,14 @@ def machine(
     not there, for a precision that the device has no units for, and where torch.compile lacks a
     compiler.
     """
-    where = choose(device)
+    where = choose_device(device)
     if compiled:
         check_compiler(where)
     if where.type == "cpu":
-        if precision == "tf32" or (precision == "bf16" and bf16_units() is None):
+        if precision == "tf32" or (precision == "bf16" and find_bf16_units() is None):
             raise ValueError(
-                f"--precision {precision}: {processor()} has no units for it, and without them it "
-                "is many times slower. Use float32"
+                f"--precision {precision}: {read_processor_name()} has no units for it, and "
+                "without them it is many times slower. Use float32"
             )
         keep_memory()
         chosen: Precision = "float32" if precision == "auto" else precision
@@ -95,7 +93,7 @@ def repeat_on_gpu() -> None:
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
 
 
-def place(network: nn.Module, machine: Machine) -> nn.Module:
+def move_to_device(network: nn.Module, machine: Machine) -> nn.Module:
     """Move a network to the device, its weights laid out channels last; the network itself.
 
     Layers that can compute in more than one way (they have a method `prepare`) are told what type
@@ -109,7 +107,7 @@ def place(network: nn.Module, machine: Machine) -> nn.Module:
     return network
 
 
-def choose(device: str = "auto") -> torch.device:
+def choose_device(device: str = "auto") -> torch.device:
     """`auto` (a GPU if there is one), `cpu`, `cuda` (the current GPU) or `cuda:1`; with its index.
 
     Raises ValueError for another name and for a GPU that is not there.
@@ -156,11 +154,11 @@ FASTER: dict[Bf16Units, str] = {
 """What bf16 gains in a training step, where that has been measured (`benchmarks/train_step.py`)."""
 
 
-def advice(machine: Machine) -> str | None:
+def suggest_bf16(machine: Machine) -> str | None:
     """What would train a large network faster on this machine, if anything."""
     if machine.device.type != "cpu" or machine.precision != "float32":
         return None
-    units = bf16_units()
+    units = find_bf16_units()
     if units is None:
         return None
     gain = FASTER.get(units, "may train large networks faster")
@@ -170,9 +168,9 @@ def advice(machine: Machine) -> str | None:
     )
 
 
-def unrepeatable(machine: Machine) -> str | None:
+def explain_unrepeatable(machine: Machine) -> str | None:
     """Why a resumed training may differ in its last bits from one never stopped, if it may."""
-    if machine.device.type != "cpu" or mkl_mode() != "OFF":
+    if machine.device.type != "cpu" or read_mkl_mode() != "OFF":
         return None
     return (
         "MKL, which multiplies matrices for torch, chooses by addresses here: a resumed training "
@@ -208,14 +206,14 @@ SAME_VERSIONS = "torch", "numba"
 """What must be the same, SETTINGS besides, for results to be the same bit for bit."""
 
 
-def describe(machine: Machine) -> dict[str, object]:
+def describe_machine(machine: Machine) -> dict[str, object]:
     """What `environment.json` says of the machine and the software."""
     import numpy
 
     import alexnet
 
     device = machine.device
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else processor()
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else read_processor_name()
     return {
         "alexnet": alexnet.__version__,
         "command": sys.argv,
@@ -225,8 +223,8 @@ def describe(machine: Machine) -> dict[str, object]:
         "compiled": machine.compiled,
         "threads": torch.get_num_threads(),
         "instructions": torch.backends.cpu.get_cpu_capability(),
-        "bf16_units": bf16_units(),
-        "mkl": mkl_mode(),
+        "bf16_units": find_bf16_units(),
+        "mkl": read_mkl_mode(),
         "settings": {
             name: os.environ[name] for name in (*SETTINGS, *SETTINGS_SEEN) if name in os.environ
         },
@@ -238,18 +236,14 @@ def describe(machine: Machine) -> dict[str, object]:
     }
 
 
-def changed_since(environment: Path, machine: Machine) -> str | None:
-    """What differs from an earlier `environment.json` and may change last bits; None if nothing.
+def explain_changes(before: dict[str, Any], machine: Machine) -> str | None:
+    """Name what has changed since an earlier training and may change the last bits of a result.
 
-    What an older file does not say, and a file that cannot be read, differ in nothing.
+    `before` is what `describe_machine` returned then, as `runs.read_environment` reads it. A fact
+    that it lacks, because an older version wrote it, counts as unchanged. Returns None if nothing
+    has changed.
     """
-    try:
-        before = read_json(environment)
-    except (OSError, ValueError):
-        return None
-    if not isinstance(before, dict):
-        return None
-    then, now = _what_decides_bits(before), _what_decides_bits(describe(machine))
+    then, now = _what_decides_bits(before), _what_decides_bits(describe_machine(machine))
     differences = [
         f"{name} {then[name]} → {now[name]}"
         for name in now

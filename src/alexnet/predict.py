@@ -103,7 +103,7 @@ class Classifier:
     ) -> None:
         self.classes, self.machine, self.device = classes, machine, machine.device
         self.preprocessing = preprocessing = preprocessing.to(machine.device)
-        self.network = devices.place(network, machine).eval()
+        self.network = devices.move_to_device(network, machine).eval()
         self.options = Options(
             preprocessing.side,
             preprocessing.fit,
@@ -238,8 +238,8 @@ def load(run: str | Path, device: str = "auto", *, max_pixels: int = MAX_PIXELS)
     if Path(run).suffix in FORMATS:
         return _load_portable(Path(run), device, max_pixels)
     checkpoint = checkpoints.load(checkpoints.find(run))
-    facts = checkpoint.network(), checkpoint.classes, checkpoint.preprocessing
-    return Classifier(*facts, devices.machine(device), max_pixels=max_pixels)
+    facts = checkpoint.build_network(), checkpoint.classes, checkpoint.preprocessing
+    return Classifier(*facts, devices.set_up_machine(device), max_pixels=max_pixels)
 
 
 def _load_portable(path: Path, device: str, max_pixels: int) -> Classifier:

@@ -26,7 +26,7 @@ MKL_STRICT, MKL_ALL = 0x10000, -1
 """The numbers of `mkl_service.h`."""
 
 
-def processor() -> str:
+def read_processor_name() -> str:
     """The processor's own name where the system tells it."""
     try:
         with open("/proc/cpuinfo") as lines:
@@ -38,7 +38,7 @@ def processor() -> str:
     return names[0] if names else platform.processor() or platform.machine()
 
 
-def bf16_units() -> Bf16Units | None:
+def find_bf16_units() -> Bf16Units | None:
     """The instructions that multiply bf16 matrices in hardware here, None where there are none.
 
     They are used through oneDNN: a torch without it has none, and ONEDNN_MAX_CPU_ISA can forbid
@@ -57,7 +57,7 @@ def bf16_units() -> Bf16Units | None:
     return "AVX512-BF16" if has.get("avx512_bf16", False) else None
 
 
-def mkl_mode() -> str | None:
+def read_mkl_mode() -> str | None:
     """How MKL chooses its ways, as a value of MKL_CBWR: "AUTO,STRICT"; "OFF": by address too.
 
     None where torch has no MKL, or one that cannot be asked. MKL decides at its first call, and

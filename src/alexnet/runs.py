@@ -92,7 +92,7 @@ def check_free(run: Path) -> None:
         )
 
 
-def checkpoint_of(resume: str | Path) -> Path | None:
+def find_checkpoint_to_resume(resume: str | Path) -> Path | None:
     """The checkpoint to go on from; None for a run that has not saved one yet.
 
     Raises FileNotFoundError for a checkpoint file that is missing and for a folder of other things.
@@ -124,7 +124,7 @@ def read_environment(run: Path) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def described_pack(run: Path) -> dict[str, str]:
+def read_pack_description(run: Path) -> dict[str, str]:
     """What a run says of the pack that it was trained on: path, relative path, checksum."""
     pack = read_environment(run).get("pack")
     said = pack.items() if isinstance(pack, dict) else ()

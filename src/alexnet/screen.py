@@ -11,9 +11,8 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 from rich.text import Text
 
-from alexnet.terminal import encodable, printable, unguarded
-from alexnet.training.log import Progress as TrainingProgress
-from alexnet.training.log import Screen
+from alexnet.terminal import escape_unencodable, escape_unprintable, unwrap_stream
+from alexnet.training.log import Screen, TrainingProgress
 
 BAR = 16
 """Characters that a bar takes."""
@@ -23,7 +22,7 @@ class Bar:
     """A bar with a text behind it, on stderr; without a terminal, the text as a line at times."""
 
     def __init__(self, seconds_between_lines: float = 10.0) -> None:
-        stream = unguarded(sys.stderr)
+        stream = unwrap_stream(sys.stderr)
         self.console = Console(file=stream, highlight=False, soft_wrap=True)
         self.seconds, self.last = seconds_between_lines, 0.0
         columns = BarColumn(BAR), TextColumn("{task.description}", markup=False)
@@ -62,7 +61,7 @@ class Bar:
 
     def _safe(self, text: str) -> str:
         """What a file or class is called cannot move the cursor, nor be a letter too many."""
-        return encodable(printable(text, "\n"), self.console.encoding)
+        return escape_unencodable(escape_unprintable(text, "\n"), self.console.encoding)
 
 
 class TrainingScreen(Screen):
@@ -80,7 +79,7 @@ class TrainingScreen(Screen):
 
     def progress(self, progress: TrainingProgress) -> None:
         """A line, or a bar of the epoch."""
-        long, short = progress_line(progress), short_line(progress)
+        long, short = format_progress(progress), format_short_progress(progress)
         self.bar.show(progress.step, progress.steps, long, short)
 
     def say(self, text: str) -> None:
@@ -88,24 +87,24 @@ class TrainingScreen(Screen):
         self.bar.say(text)
 
 
-def progress_line(at: TrainingProgress) -> str:
+def format_progress(at: TrainingProgress) -> str:
     """Where a training stands, in one line."""
     return (
         f"epoch {at.epoch}/{at.epochs}  step {at.step}/{at.steps}  loss {at.loss:.4f}"
         f"  rate {at.learning_rate:.2g}  {at.images_per_second:,.0f} images/s"
-        f"  waiting for data {at.waiting:.1%}  {duration(at.seconds_left)} left"
+        f"  waiting for data {at.waiting:.1%}  {format_duration(at.seconds_left)} left"
     )
 
 
-def short_line(at: TrainingProgress) -> str:
+def format_short_progress(at: TrainingProgress) -> str:
     """The same for beside a bar, in what 80 columns leave."""
     return (
         f"{at.epoch}/{at.epochs}  loss {at.loss:.4f}  {at.images_per_second:,.0f} images/s"
-        f"  waiting {at.waiting:.1%}  {duration(at.seconds_left)} left"
+        f"  waiting {at.waiting:.1%}  {format_duration(at.seconds_left)} left"
     )
 
 
-def duration(seconds: float) -> str:
+def format_duration(seconds: float) -> str:
     """1:02:03, or 2:03 under an hour."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)

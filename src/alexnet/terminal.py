@@ -15,7 +15,7 @@ from typing import Any, TextIO
 _KEPT = "\n\t"
 
 
-def printable(text: str, kept: str = "") -> str:
+def escape_unprintable(text: str, kept: str = "") -> str:
     """Text with all that is no visible character escaped, as `\\x1b`, but for what is `kept`.
 
     That is control characters, marks of direction, spaces other than the usual one, and bytes of a
@@ -26,7 +26,7 @@ def printable(text: str, kept: str = "") -> str:
     return "".join(c if c.isprintable() or c in kept else _escaped(c) for c in text)
 
 
-def encodable(text: str, encoding: str | None) -> str:
+def escape_unencodable(text: str, encoding: str | None) -> str:
     """Text with the characters escaped that an encoding, as that of a terminal, does not have."""
     encoding = encoding or "utf-8"
     return text.encode(encoding, "backslashreplace").decode(encoding)
@@ -40,12 +40,12 @@ class GuardedStream:
     """A text stream that passes on lines and tabs, and every other control character escaped."""
 
     def __init__(self, stream: TextIO) -> None:
-        self.unguarded = stream
+        self.stream = stream
 
     def write(self, text: str) -> int:
         """Write text as a terminal can be trusted with it."""
-        safe = printable(text, _KEPT)
-        self.unguarded.write(encodable(safe, self.unguarded.encoding))
+        safe = escape_unprintable(text, _KEPT)
+        self.stream.write(escape_unencodable(safe, self.stream.encoding))
         return len(text)
 
     def writelines(self, lines: Any) -> None:
@@ -54,11 +54,11 @@ class GuardedStream:
             self.write(line)
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self.unguarded, name)
+        return getattr(self.stream, name)
 
 
 @contextlib.contextmanager
-def guarded() -> Iterator[None]:
+def guard_streams() -> Iterator[None]:
     """Everything that is printed meanwhile goes through a GuardedStream."""
     streams = sys.stdout, sys.stderr
     sys.stdout, sys.stderr = GuardedStream(sys.stdout), GuardedStream(sys.stderr)
@@ -68,6 +68,6 @@ def guarded() -> Iterator[None]:
         sys.stdout, sys.stderr = streams
 
 
-def unguarded(stream: TextIO) -> TextIO:
+def unwrap_stream(stream: TextIO) -> TextIO:
     """The stream itself, for who draws on the terminal and escapes the texts of others."""
-    return stream.unguarded if isinstance(stream, GuardedStream) else stream
+    return stream.stream if isinstance(stream, GuardedStream) else stream

@@ -94,7 +94,7 @@ def test_trainings_of_another_precision_are_others(folder, monkeypatch):
         return Stopped()
 
     monkeypatch.setattr("alexnet.training.train.train", train)
-    monkeypatch.setattr("alexnet.device.bf16_units", lambda: "AMX")
+    monkeypatch.setattr("alexnet.device.find_bf16_units", lambda: "AMX")
     for precision in ("auto", "bf16"):
         command = f"alexnet claims run ten-views --pack ilsvrc2012.pack {SMALL}"
         assert run(f"{command} --precision {precision}") == 143

@@ -289,7 +289,7 @@ def test_a_file_that_disagrees_is_not_kept(run, tmp_path, monkeypatch, ending):
 
 def test_an_int8_file_that_costs_too_much_is_not_kept(run, tmp_path, monkeypatch):
     def ruined(model, out, samples):
-        network = checkpoints.load(checkpoints.find(run)).network()
+        network = checkpoints.load(checkpoints.find(run)).build_network()
         torch.nn.init.zeros_(network.fc4.weight)
         library("onnx").save(write.onnx_model(network, 28), out)
 

@@ -116,11 +116,10 @@ def _argument(text: str) -> str:
 @contextlib.contextmanager
 def _no_work() -> Any:
     """Trainings and exports end where their work would begin."""
-    from alexnet.training import train
-    from alexnet.training.train import Outcome
+    from alexnet.training.loop import Training, TrainingOutcome
 
-    def no_epochs(training: Any) -> Outcome:
-        return Outcome(training.run, training.position, None, True)
+    def no_epochs(training: Any) -> TrainingOutcome:
+        return TrainingOutcome(training.run, training.position, None, True)
 
-    with mock.patch.object(train.Training, "run_epochs", no_epochs):
+    with mock.patch.object(Training, "run_epochs", no_epochs):
         yield

@@ -180,7 +180,7 @@ def read_checkpoint(folder: Path, name: str) -> None:
 
     def resume() -> None:
         found = checkpoint.load(path)
-        network = found.network()
+        network = found.build_network()
         sgd = SGD(network, found.recipe)
         sgd.restore(found.momenta, found.position.rate, found.position.rates)
         errors = [x["val_top1"] for x in found.position.history if "val_top1" in x]

@@ -24,9 +24,9 @@ from alexnet.evaluation.counts import Counts, evaluate
 from alexnet.kernels.cropping import operator as crops
 from alexnet.nets.layers import Strided, dropouts, set_key
 from alexnet.recipes.recipe import Recipe
-from alexnet.training.memory import room_for_steps
+from alexnet.training.memory import count_step_memory
 from alexnet.training.sgd import SGD
-from alexnet.training.step import GraphedStep, stepper
+from alexnet.training.step import GraphedStep, make_step
 from alexnet.training.train import train
 
 GPUS, FREE = 2, 80 * 2**30
@@ -117,30 +117,30 @@ def gpus(monkeypatch):
     ("asked", "found"), [("cuda", 0), ("auto", 0), ("cuda:0", 0), ("cuda:1", 1)]
 )
 def test_a_gpu_is_chosen_with_its_index(asked, found, gpus):
-    assert devices.choose(asked) == torch.device("cuda", found)
-    machine = devices.machine(asked)
+    assert devices.choose_device(asked) == torch.device("cuda", found)
+    machine = devices.set_up_machine(asked)
     assert machine.device.index == gpus.current == found
-    assert devices.describe(machine)["device_name"] == f"GPU {found}"
+    assert devices.describe_machine(machine)["device_name"] == f"GPU {found}"
 
 
 def test_without_a_number_it_is_the_gpu_that_the_process_uses(gpus):
     gpus.current = 1
-    assert devices.machine("cuda").device == torch.device("cuda", 1)
+    assert devices.set_up_machine("cuda").device == torch.device("cuda", 1)
 
 
 def test_the_cpu_can_be_asked_for_where_there_are_gpus(gpus):
-    assert devices.machine("cpu").device == torch.device("cpu")
+    assert devices.set_up_machine("cpu").device == torch.device("cpu")
 
 
 @pytest.mark.parametrize("name", ["gpu", "cuda:", "cuda:x", "cuda:-1", "cpu:0", "CUDA", "0", ""])
 def test_a_name_that_is_none_is_refused(name, gpus):
     with pytest.raises(ValueError, match=r"no device has that name\. Use auto, cpu, cuda, or"):
-        devices.machine(name)
+        devices.set_up_machine(name)
 
 
 def test_a_gpu_that_is_not_among_them_is_refused(gpus):
     with pytest.raises(ValueError, match=r"sees 2 GPUs here\. Use one of cuda:0, cuda:1"):
-        devices.machine("cuda:2")
+        devices.set_up_machine("cuda:2")
 
 
 @pytest.mark.parametrize(("has_bf16", "precision"), [(True, "bf16"), (False, "float32")])
@@ -148,12 +148,12 @@ def test_the_precision_of_a_gpu_is_bf16_where_it_has_units_for_it(
     has_bf16, precision, gpus, monkeypatch
 ):
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: has_bf16)
-    assert devices.machine("cuda").precision == precision
+    assert devices.set_up_machine("cuda").precision == precision
 
 
 def test_on_a_gpu_nothing_is_chosen_by_a_stopwatch(gpus):
     torch.backends.cudnn.benchmark = True
-    devices.machine("cuda", "float32")
+    devices.set_up_machine("cuda", "float32")
     assert not torch.backends.cudnn.benchmark
     assert torch.backends.cudnn.deterministic
     assert torch.are_deterministic_algorithms_enabled()
@@ -165,16 +165,16 @@ def test_the_first_layer_takes_the_same_way_in_training_and_in_evaluation(gpus):
     ways = []
     for training in (True, False):
         network = nets.build("alexnet", 3).train(training)
-        devices.place(network, devices.machine("cuda"))
+        devices.move_to_device(network, devices.set_up_machine("cuda"))
         ways += [layer.deep for layer in network.modules() if isinstance(layer, Strided)]
     assert ways == [True, True]
 
 
 @pytest.mark.parametrize("precision", ["bf16", "tf32", "float32"])
 def test_a_first_step_is_recorded_and_replayed(precision, gpus):
-    machine = devices.machine("cuda", precision)
-    network = devices.place(nets.build("cifar", 4).train(), machine)
-    sgd, step = SGD(network, Recipe()), stepper(network, machine, (8, 3, 32, 32))
+    machine = devices.set_up_machine("cuda", precision)
+    network = devices.move_to_device(nets.build("cifar", 4).train(), machine)
+    sgd, step = SGD(network, Recipe()), make_step(network, machine, (8, 3, 32, 32))
     assert isinstance(step, GraphedStep)
     images = torch.randn(8, 3, 32, 32).to(machine.dtype)
     for some in images, images[:3]:  # a whole batch, and the last of an epoch
@@ -185,8 +185,8 @@ def test_a_first_step_is_recorded_and_replayed(precision, gpus):
 
 def test_dropout_of_a_recorded_step_reads_keys_that_are_written_before_a_replay(gpus, monkeypatch):
     network = nets.build("cifar", 4, dropout=0.5).train()
-    machine = devices.machine("cuda", "float32")
-    devices.place(network, machine)
+    machine = devices.set_up_machine("cuda", "float32")
+    devices.move_to_device(network, machine)
     drawn = []
     monkeypatch.setattr(torch.Tensor, "random_", lambda x, *_: drawn.append(x) or x.fill_(77))
     step = GraphedStep(network, machine, (4, 3, 32, 32))
@@ -233,9 +233,9 @@ class NothingRead(TorchFunctionMode):
 
 @pytest.mark.parametrize("n_views", [1, 10])
 def test_validation_on_a_gpu_reads_its_counts_once(n_views, gpus, tiny_pack, quick, monkeypatch):
-    machine = devices.machine("cuda", "float32")
+    machine = devices.set_up_machine("cuda", "float32")
     how = Preprocessing.of(tiny_pack, quick).to(machine.device)
-    network = devices.place(nets.build("cifar", len(tiny_pack.classes), 28), machine)
+    network = devices.move_to_device(nets.build("cifar", len(tiny_pack.classes), 28), machine)
     network.initialize("variance")
     split, classes = tiny_pack.splits["val"], len(tiny_pack.classes)
     on_the_cpu = devices.Machine(torch.device("cpu"))
@@ -270,11 +270,12 @@ def test_resident_and_streamed_records_train_the_same(gpus, tiny_pack, quick, tm
 
 
 def test_room_for_training_is_left_beside_resident_records(gpus, tiny_pack, quick, monkeypatch):
-    machine, split = devices.machine("cuda"), tiny_pack.splits["train"]
+    machine, split = devices.set_up_machine("cuda"), tiny_pack.splits["train"]
     preprocessing = Preprocessing.of(tiny_pack, quick)
     classes, records = len(tiny_pack.classes), 150 * 32 * 32 * 3
     room, larger = (
-        room_for_steps(dataclasses.replace(quick, batch_size=n), classes, machine) for n in (16, 99)
+        count_step_memory(dataclasses.replace(quick, batch_size=n), classes, machine)
+        for n in (16, 99)
     )
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (records + room + 1, FREE))
     homes = [Batches(split, preprocessing, quick, machine, r).loader for r in (room, larger)]

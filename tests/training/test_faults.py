@@ -18,7 +18,7 @@ from alexnet import checkpoint
 from alexnet.recipes.recipe import Recipe
 from alexnet.training.interrupt import Interrupt
 from alexnet.training.log import RunLog, Screen
-from alexnet.training.meter import Diverged
+from alexnet.training.loop import Diverged
 from alexnet.training.train import train
 from alexnet.training.transfer import Transfer
 
@@ -77,7 +77,7 @@ def test_a_full_disk_costs_lines_of_the_log_and_is_said_once_each(tmp_path):
     with files_of_at_most(70):
         for step in range(2, 9):
             log.write("step", epoch=0, step=step, loss=1.0)
-            log.scalars(step, train_loss=1.0)
+            log.write_scalars(step, train_loss=1.0)
     log.write("step", epoch=0, step=9, loss=1.0)
     lines = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
     assert [line["step"] for line in lines] == [1, 9]
@@ -90,7 +90,7 @@ def test_the_log_of_a_folder_that_is_gone_ends_nothing(tmp_path):
     log = RunLog(tmp_path / "gone", listener)
     log.rewind(0, 0)
     log.write("step", epoch=0, step=1)
-    log.scalars(1, train_loss=1.0)
+    log.write_scalars(1, train_loss=1.0)
     assert 1 <= len(listener.said) <= 2
 
 
@@ -105,7 +105,7 @@ def test_curves_are_those_that_tensorboard_reads_and_a_resumed_run_purges(tmp_pa
     pytest.importorskip("tensorboard")
     from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
 
-    RunLog(tmp_path, Screen(), done=5).scalars(6, train_loss=0.5, other=1.0)
+    RunLog(tmp_path, Screen(), done=5).write_scalars(6, train_loss=0.5, other=1.0)
     (file,) = (tmp_path / "tensorboard").iterdir()
     events = list(EventFileLoader(str(file)).Load())
     assert events[0].file_version == "brain.Event:2"
@@ -202,7 +202,7 @@ def test_too_little_memory_is_said_with_a_smaller_batch(tiny_pack, one, tmp_path
     def full(self, images, labels):
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB\nmore")
 
-    monkeypatch.setattr("alexnet.training.step.Step.__call__", full)
+    monkeypatch.setattr("alexnet.training.step.TrainingStep.__call__", full)
     with pytest.raises(MemoryError, match=r"16 images of 28×28 .* 2 GiB\).*--batch-size 8"):
         train(tiny_pack, tmp_path / "run", one, device="cpu")
     assert not (tmp_path / "run").exists()

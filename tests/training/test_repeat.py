@@ -14,7 +14,7 @@ from alexnet import device as devices
 from alexnet.kernels import convolve, norm_pool, relu_pool
 from alexnet.kernels.normalization.within_channel import map_norm
 from alexnet.nets.layers import by_depth
-from alexnet.processor import bf16_units, mkl_mode
+from alexnet.processor import find_bf16_units, read_mkl_mode
 from alexnet.training.train import train
 
 WORK = {
@@ -46,7 +46,7 @@ def moved(x, numbers):
 
 @pytest.mark.parametrize("name", WORK)
 def test_results_do_not_depend_on_addresses(name):
-    if mkl_mode() == "OFF":
+    if read_mkl_mode() == "OFF":
         pytest.skip("MKL was used before alexnet was imported, or MKL_CBWR is empty")
     work, *shapes = WORK[name]
     torch.manual_seed(0)
@@ -55,7 +55,7 @@ def test_results_do_not_depend_on_addresses(name):
         inputs = [
             x.contiguous(memory_format=torch.channels_last) if x.dim() == 4 else x for x in inputs
         ]
-    strict = mkl_mode() is None or "STRICT" in mkl_mode()
+    strict = read_mkl_mode() is None or "STRICT" in read_mkl_mode()
     unit = 1 if strict else 16  # MKL's other modes need operands on 64 bytes, as torch lays them
     found = []
     for shift in range(8):
@@ -87,9 +87,9 @@ train(pack, run, recipe, device="cpu", precision=sys.argv[4], resume=run)
 def test_another_process_goes_on_to_the_same_bits(
     network, crop, precision, tiny_pack, quick, tmp_path
 ):
-    if precision == "bf16" and bf16_units() is None:
+    if precision == "bf16" and find_bf16_units() is None:
         pytest.skip("this processor has no bf16 units")
-    if devices.unrepeatable(devices.machine("cpu")):
+    if devices.explain_unrepeatable(devices.set_up_machine("cpu")):
         pytest.skip("MKL was used before alexnet was imported, or MKL_CBWR is empty")
     recipe = dataclasses.replace(quick, network=network, crop=crop, epochs=2)
     half = dataclasses.replace(recipe, epochs=1)

@@ -20,8 +20,9 @@ from alexnet import checkpoint
 from alexnet.files import lock_folder
 from alexnet.packing.pack import pack
 from alexnet.training.log import Screen
-from alexnet.training.meter import Diverged
-from alexnet.training.train import is_best, train
+from alexnet.training.loop import Diverged
+from alexnet.training.saving import is_best
+from alexnet.training.train import train
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 
@@ -160,7 +161,7 @@ def test_killed_at_random_moments_it_ends_in_the_same_place(straight, tiny_pack,
 
 def test_a_loss_that_is_not_finite_stops_the_run_and_names_the_batch(tiny_pack, quick, tmp_path):
     wild = dataclasses.replace(quick, learning_rate=1e20, schedule="constant")
-    with pytest.raises(Diverged, match=r"epoch 1, step \d+ .*train/.*was not|not touched"):
+    with pytest.raises(Diverged, match=r"epoch 1, step \d+ .*train/.*did not change the weights"):
         train(tiny_pack, tmp_path / "run", wild, device="cpu")
 
 
@@ -271,8 +272,8 @@ def test_a_finished_training_on_a_full_disk_says_that_best_could_not_be_mended(
 
     listener = Listener()
     (straight / "best.safetensors").unlink()
-    monkeypatch.setattr(checkpoint, "keep_as", refuse)
-    monkeypatch.setattr("alexnet.training.train.is_best", lambda history: True)
+    monkeypatch.setattr(checkpoint, "link_or_copy", refuse)
+    monkeypatch.setattr("alexnet.training.saving.is_best", lambda history: True)
     outcome = train(tiny_pack, straight, quick, device="cpu", resume=straight, screen=listener)
     assert not outcome.saved
     assert "Read-only file system" in listener.said[0]
@@ -340,7 +341,7 @@ def test_with_rates_of_their_own_and_late_freezing_resuming_changes_no_bit(
 def test_a_variation_is_trained_saved_and_opened_again(tiny_pack, quick, tmp_path):
     tanh = dataclasses.replace(quick, variations=("unit=tanh",), epochs=1)
     run = train(tiny_pack, tmp_path / "run", tanh, device="cpu").run
-    assert checkpoint.load(run / "last.safetensors").network().unit == "tanh"
+    assert checkpoint.load(run / "last.safetensors").build_network().unit == "tanh"
     with pytest.raises(ValueError, match="cannot vary towers; it can vary unit"):
         train(tiny_pack, tmp_path / "no", dataclasses.replace(quick, variations=("towers=1",)),
               device="cpu")  # fmt: skip

@@ -12,7 +12,7 @@ from alexnet.nets.variations import network_of
 from alexnet.packing.pack import pack
 from alexnet.recipes.recipe import Recipe
 from alexnet.training.train import train
-from alexnet.training.transfer import SAME, Transfer, _last, like
+from alexnet.training.transfer import NETWORK_FIELDS, Transfer, _last, adopt_network
 
 
 @pytest.fixture(scope="module")
@@ -106,8 +106,8 @@ def test_pixels_prepared_otherwise_are_refused(earlier, one_epoch):
 
 
 def test_a_recipe_takes_over_the_network_it_begins_with(earlier):
-    found = like(Recipe(epochs=7), earlier[0])
-    assert set(found.differences(Recipe())) <= {*SAME, "epochs"}
+    found = adopt_network(Recipe(epochs=7), earlier[0])
+    assert set(found.differences(Recipe())) <= {*NETWORK_FIELDS, "epochs"}
     assert (found.network, found.crop, found.epochs) == ("cifar", 28, 7)
 
 

@@ -252,7 +252,7 @@ def choose_loader(
 ) -> Loader:
     """The best home on a machine: the GPU's memory where all records fit, else the host's.
 
-    `room`: bytes of the GPU to leave free for training (`learn.memory.room_for_steps`). Raises
+    `room`: bytes of the GPU to leave free for training (`learn.memory.count_step_memory`). Raises
     MemoryError where the records have to be on the GPU and are larger than what is free there.
     """
     device, records = machine.device, len(split) * int(np.prod(split.shape))

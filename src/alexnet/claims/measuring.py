@@ -214,7 +214,7 @@ def provenance(job: Job) -> dict[str, Any]:
     from alexnet import device as devices
     from alexnet import runs
 
-    facts = devices.describe(devices.machine(job.device, job.precision))
+    facts = devices.describe_machine(devices.set_up_machine(job.device, job.precision))
     if job.run is not None:
         facts["precision"] = runs.read_environment(job.run).get("precision")
     command = ["alexnet", *(word for word in sys.argv[1:] if word != "--json")]

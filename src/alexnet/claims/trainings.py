@@ -113,7 +113,7 @@ def place(job: Job, pack: Pack, recipe: Recipe, start: Path | None = None) -> Pa
     from alexnet import device as devices
 
     facts: list[object] = [recipe.to_dict(), pack.checksum, start.name if start else None]
-    precision = devices.machine(job.device, job.precision).precision
+    precision = devices.set_up_machine(job.device, job.precision).precision
     if precision != "float32":
         facts.append(precision)
     digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:10]

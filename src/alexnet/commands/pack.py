@@ -150,10 +150,10 @@ def tell_outcome(bar: Bar, pack: PackOnDisk) -> None:
 
 def packing_line(at: Progress) -> str:
     """Where a packing stands, in one line."""
-    from alexnet.screen import duration
+    from alexnet.screen import format_duration
 
     of = f"/{at.total:,}" if at.total is not None else ""
-    left = f"  {duration(at.seconds_left)} left" if at.seconds_left is not None else ""
+    left = f"  {format_duration(at.seconds_left)} left" if at.seconds_left is not None else ""
     return (
         f"packing {at.split}  {at.done:,}{of} images  {at.images_per_second:,.0f} images/s"
         f"  {at.skipped:,} skipped{left}"

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Literal
 
 from tyro.conf import Positional
 
-from alexnet.terminal import printable
+from alexnet.terminal import escape_unprintable
 
 if TYPE_CHECKING:
     from alexnet.predict import Prediction
@@ -153,8 +153,8 @@ def _rows(prediction: Prediction) -> list[list[object]]:
 
 
 def _block(prediction: Prediction) -> str:
-    name = printable(prediction.name)
+    name = escape_unprintable(prediction.name)
     if prediction.error is not None:
-        return f"{name}\n  error: {printable(prediction.error)}"
+        return f"{name}\n  error: {escape_unprintable(prediction.error)}"
     pairs = zip(prediction.labels, prediction.probabilities, strict=True)
-    return "\n".join([name, *(f"  {p:7.2%}  {printable(label)}" for label, p in pairs)])
+    return "\n".join([name, *(f"  {p:7.2%}  {escape_unprintable(label)}" for label, p in pairs)])

@@ -78,9 +78,9 @@ class RecipeChoice:
         """
         recipe = RECIPES[name]
         if self.name is None and self.init is not None:
-            from alexnet.training.transfer import like
+            from alexnet.training.transfer import adopt_network
 
-            recipe = like(recipe, self.init)
+            recipe = adopt_network(recipe, self.init)
         elif self.name is None and (crop := self.find_network_crop()) and crop <= size < 2 * crop:
             recipe = dataclasses.replace(recipe, crop=crop)
         return dataclasses.replace(recipe, **self.changes)

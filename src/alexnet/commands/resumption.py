@@ -60,9 +60,9 @@ def find_newest_run(images: str) -> Path:
 def was_trained_on(run: Path, images: str) -> bool:
     """Return whether `images` is the pack of a run, or what its pack was made of."""
     from alexnet.evaluation.images import trained_on
-    from alexnet.runs import described_pack
+    from alexnet.runs import read_pack_description
 
-    pack = described_pack(run).get("path", "")
+    pack = read_pack_description(run).get("path", "")
     if pack and os.path.realpath(pack) == os.path.realpath(images):
         return True
     return trained_on(run, images, may_be_relative=True) is not None
@@ -74,9 +74,9 @@ def read_recipe(resumed: Path) -> Recipe | None:
     Raises ValueError if there is no checkpoint and recipe.json is damaged.
     """
     from alexnet.checkpoint import load_recipe
-    from alexnet.runs import checkpoint_of
+    from alexnet.runs import find_checkpoint_to_resume
 
-    checkpoint, description = checkpoint_of(resumed), resumed / "recipe.json"
+    checkpoint, description = find_checkpoint_to_resume(resumed), resumed / "recipe.json"
     if checkpoint is not None:
         return load_recipe(checkpoint)
     try:

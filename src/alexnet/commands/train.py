@@ -24,7 +24,7 @@ from alexnet.commands.training_pack import TrainingPack
 if TYPE_CHECKING:
     from alexnet.packs.pack import Pack
     from alexnet.recipes.recipe import Recipe
-    from alexnet.training.train import Outcome
+    from alexnet.training.loop import TrainingOutcome
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,9 @@ class Train:
         if (self.take or self.reset) and not self.init:
             raise ValueError("--take and --reset name layers of a run: say which, --init RUN")
 
-    def _train(self, pack: Pack, folder: Path, recipe: Recipe, resumed: Path | None) -> Outcome:
+    def _train(
+        self, pack: Pack, folder: Path, recipe: Recipe, resumed: Path | None
+    ) -> TrainingOutcome:
         from alexnet.screen import TrainingScreen
         from alexnet.training.train import train
         from alexnet.training.transfer import Transfer
@@ -113,7 +115,7 @@ class Train:
                 screen=screen,
             )
 
-    def _report(self, outcome: Outcome, folder: Path, recipe: Recipe) -> int:
+    def _report(self, outcome: TrainingOutcome, folder: Path, recipe: Recipe) -> int:
         """Print how the training ended and what to do next; return the exit status."""
         resume = shlex.join(["alexnet", "train", self.images, "--resume", str(folder)])
         if outcome.signal is not None:

@@ -58,9 +58,9 @@ class TrainingPack:
         from alexnet import checkpoint
         from alexnet.evaluation.images import packing_like
         from alexnet.packing.pack import PHOTOGRAPH
-        from alexnet.runs import checkpoint_of
+        from alexnet.runs import find_checkpoint_to_resume
 
-        if start := self.choice.init or (self.resumed and checkpoint_of(self.resumed)):
+        if start := self.choice.init or (self.resumed and find_checkpoint_to_resume(self.resumed)):
             options = packing_like(checkpoint.load(checkpoint.find(start)))
             return options, f"(fit: {options['fit']}), as the network of {start} was trained"
         native, crop = source.native_size, self.choice.find_crop()

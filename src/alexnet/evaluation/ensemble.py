@@ -196,18 +196,18 @@ def predict(
     Raises what `scores.measure` raises, but takes images without labels.
     """
     path, trained, images = opened(run, pack, split)
-    here, machine = images.splits[split], devices.machine(device)
+    here, machine = images.splits[split], devices.set_up_machine(device)
     known = np.append(relabeling(trained, images, split, ignore_unknown, unlabeled=True), UNLABELED)
     labels = known[here.labels]  # a label of −1 is the last of `known`
     members = np.flatnonzero((labels >= 0) | (here.labels < 0))
     preprocessing, size = (
-        trained.preprocessing_for(images).to(machine.device),
+        trained.adapt_preprocessing(images).to(machine.device),
         max(1, batch_size // views),
     )
     batches = views_of(
         here, labels, members, preprocessing, machine.device, n_views=views, batch_size=size
     )
-    network = devices.place(trained.network(), machine)
+    network = devices.move_to_device(trained.build_network(), machine)
     likely = [found.cpu() for found, _ in answers(network, batches, machine, views)]
     return Predictions(
         members=(Member.of(path),),

@@ -80,7 +80,7 @@ def trained_on(run: Path, images: str | Path, *, may_be_relative: bool = False) 
     this program runs now: they count only if `may_be_relative` says so.
     """
     try:
-        pack = open_pack(runs.described_pack(run)["path"])
+        pack = open_pack(runs.read_pack_description(run)["path"])
         kind, path = str(pack.source["kind"]), str(pack.source["path"])
     except (OSError, ValueError, KeyError):
         return None  # there is none, or it is damaged: images can still be packed

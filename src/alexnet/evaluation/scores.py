@@ -131,9 +131,9 @@ def measure(
     missing split or, unless `ignore_unknown`, for images of classes the network does not know.
     """
     path, trained, images = opened(run, pack, split)
-    preprocessing, machine = trained.preprocessing_for(images), devices.machine(device)
+    preprocessing, machine = trained.adapt_preprocessing(images), devices.set_up_machine(device)
     counts = evaluate(
-        devices.place(trained.network(), machine),
+        devices.move_to_device(trained.build_network(), machine),
         images.splits[split],
         preprocessing.to(machine.device),
         len(trained.classes),
@@ -214,7 +214,7 @@ def default_path(scores: Scores) -> Path:
     otherwise measured by.
     """
     checkpoint, words = Path(scores.members[0].checkpoint), []
-    if runs.described_pack(checkpoint.parent).get("checksum") != scores.pack_checksum:
+    if runs.read_pack_description(checkpoint.parent).get("checksum") != scores.pack_checksum:
         name = re.sub(r"[^\w.]+", "_", scores.pack.resolve().name)[:40]
         words = [name, scores.pack_checksum[:8]]
     if words or scores.split != "val" or scores.views != 1:
@@ -231,7 +231,7 @@ def trained_on(checkpoint: Path) -> Path:
 
     Raises FileNotFoundError where it is not there any more, or was never described.
     """
-    described, folder = runs.described_pack(checkpoint.parent), checkpoint.parent
+    described, folder = runs.read_pack_description(checkpoint.parent), checkpoint.parent
     places = [Path(described["path"])] if "path" in described else []
     if "relative" in described:
         places.append(folder.resolve() / described["relative"])

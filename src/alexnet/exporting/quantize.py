@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from alexnet.exporting.graph import INPUT
 from alexnet.exporting.libraries import library
-from alexnet.terminal import unguarded
+from alexnet.terminal import unwrap_stream
 
 Samples = Sequence[NDArray[Any]]
 """Images as the network sees them, float32 1 3 crop crop each: what ranges are chosen by."""
@@ -23,7 +23,7 @@ def openvino_int8(model: Any, samples: Samples) -> Any:
     """An openvino.Model with int8 weights and activations, chosen by NNCF."""
     nncf = library("nncf")
     nncf.set_log_level(logging.ERROR)
-    with contextlib.redirect_stdout(unguarded(sys.stderr)):  # its bars are no output of ours
+    with contextlib.redirect_stdout(unwrap_stream(sys.stderr)):  # its bars are no output of ours
         return nncf.quantize(model, nncf.Dataset(samples), subset_size=len(samples))
 
 

@@ -165,7 +165,7 @@ def _tried(path: Path, trained: Checkpoint, pack: Pack | None) -> Tried:
 
 def _of_pack(trained: Checkpoint, pack: Pack, split: str, number: int) -> Tried:
     """So many images of a split, evenly spread over it."""
-    trained.preprocessing_for(pack)  # raises for another size
+    trained.adapt_preprocessing(pack)  # raises for another size
     some = pack.splits[split]
     records = some.gather(spread(number, len(some)))
     return Tried(_as_rgb(records, pack.size, pack.pixels), f"{pack.path}, {split}")
@@ -196,7 +196,7 @@ def _write(trained: Checkpoint, path: Path, samples: quantize.Samples | None, ta
         trained.preprocessing,
     )
     draft, onnx = path.with_suffix(".draft.onnx"), library("onnx")
-    onnx.save(onnx_model(trained.network(), preprocessing.crop), draft)
+    onnx.save(onnx_model(trained.build_network(), preprocessing.crop), draft)
     if path.suffix == ".xml":
         _write_openvino(draft, path, card, samples)
     else:
@@ -225,7 +225,7 @@ def _compare(trained: Checkpoint, draft: Path, tried: Tried, pack: Pack | None) 
 
     For int8, the errors of both are counted on all validation images of the pack.
     """
-    network, file = trained.network(), open_portable(draft)
+    network, file = trained.build_network(), open_portable(draft)
     size = sum(path.stat().st_size for path in draft.parent.iterdir())
     images = _seen(trained, tried.records)
     found = Exported(
@@ -264,11 +264,11 @@ def _whole_difference(file: Portable, images: Tensor, records: NDArray[np.uint8]
 
 
 def _count(network: nn.Module, trained: Checkpoint, pack: Pack, split: str) -> Counts:
-    machine = devices.machine("cpu")
+    machine = devices.set_up_machine("cpu")
     return evaluate(
-        devices.place(network, machine),
+        devices.move_to_device(network, machine),
         pack.splits[split],
-        trained.preprocessing_for(pack),
+        trained.adapt_preprocessing(pack),
         len(trained.classes),
         machine,
         relabel=relabeling(trained, pack, split, ignore_unknown=False),

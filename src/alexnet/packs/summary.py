@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from alexnet.images.decode import write_png
 from alexnet.images.records import fit, rgb
 from alexnet.packs.pack import Pack, Split
-from alexnet.terminal import printable
+from alexnet.terminal import escape_unprintable
 
 THUMBNAIL, CAPTION, GAP = 96, 18, 4
 SHEET_CLASSES, SHEET_IMAGES = 20, 10
@@ -67,7 +67,9 @@ def _class_table(pack: Pack) -> list[str]:
         known = pack.wordnet_ids[index] if pack.wordnet_ids else name
         title = name if known == name else f"{known} {name}"
         numbers = (index, *(int(count[index]) for count in counts.values()))
-        lines.append("".join(f"{number:>9,}" for number in numbers) + f"  {printable(title)}")
+        lines.append(
+            "".join(f"{number:>9,}" for number in numbers) + f"  {escape_unprintable(title)}"
+        )
     return lines
 
 
@@ -91,7 +93,7 @@ def contact_sheet(pack: Pack, path: str | Path) -> None:
         for number, image in enumerate(_thumbnails(pack, split, indices, side)):
             top, left = place * row + CAPTION, number * column + GAP
             sheet[top : top + side, left : left + side] = image
-    titles = [printable(pack.classes[at]) for at in classes]
+    titles = [escape_unprintable(pack.classes[at]) for at in classes]
     captions = ((GAP, place * row + 2, title) for place, title in enumerate(titles))
     write_png(Path(path), sheet, captions)
 

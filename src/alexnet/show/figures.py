@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
     from alexnet.predict import Prediction
-from alexnet.terminal import printable
+from alexnet.terminal import escape_unprintable
 
 RIGHT, WRONG, OTHER = "#2f7d5b", "#b5493c", "#c9d3df"
 
@@ -74,5 +74,5 @@ def _opened(path: Path) -> Any:
 
 
 def _short(label: str, width: int = 24) -> str:
-    first = printable(label.split(",")[0])
+    first = escape_unprintable(label.split(",")[0])
     return first if len(first) <= width else first[: width - 1] + "…"

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import PurePosixPath
 
 from alexnet.sources.limits import LONGEST_NAME
-from alexnet.terminal import printable
+from alexnet.terminal import escape_unprintable
 
 WORDNET_ID = re.compile(r"n\d{8}")
 ARCHIVE = re.compile(r"\.(tar|tgz|tbz2?|txz|tar\.(gz|bz2|xz))$", re.IGNORECASE)
@@ -62,7 +62,7 @@ def stem(name: str) -> str:
 def some(names: Iterable[str], limit: int = 5) -> str:
     """The first few names in quotes, and how many more there are."""
     names = list(names)
-    shown = ", ".join(f"'{printable(name)}'" for name in names[:limit])
+    shown = ", ".join(f"'{escape_unprintable(name)}'" for name in names[:limit])
     return shown if len(names) <= limit else f"{shown} and {len(names) - limit:,} more"
 
 

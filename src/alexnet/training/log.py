@@ -21,7 +21,7 @@ from alexnet.validate import parse_json
 
 
 @dataclass(frozen=True)
-class Progress:
+class TrainingProgress:
     """Where a training is, for whoever looks on."""
 
     epoch: int
@@ -40,7 +40,7 @@ class Progress:
 class Screen:
     """Somebody looking on. This one sees nothing; the command line's draws lines and bars."""
 
-    def progress(self, progress: Progress) -> None:
+    def progress(self, progress: TrainingProgress) -> None:
         """A logging interval has passed."""
 
     def say(self, text: str) -> None:
@@ -53,7 +53,7 @@ class SafeScreen(Screen):
     def __init__(self, screen: Screen) -> None:
         self.screen = screen
 
-    def progress(self, progress: Progress) -> None:
+    def progress(self, progress: TrainingProgress) -> None:
         """See Screen."""
         self._show(self.screen.progress, progress)
 
@@ -84,7 +84,7 @@ class RunLog:
         line = json.dumps({"event": event, "epoch": epoch, "step": step, **values}) + "\n"
         self._try(self.path, lambda: append(self.path, line.encode()))
 
-    def scalars(self, at: int, **values: float) -> None:
+    def write_scalars(self, at: int, **values: float) -> None:
         """Curves for TensorBoard: `train_loss` becomes train/loss; `at` counts steps."""
         curves = self._curves
         shown = {

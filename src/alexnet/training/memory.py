@@ -58,14 +58,14 @@ class TrainingMemory:
         return self.weights + self.momenta + self.steps
 
 
-def room_for_steps(recipe: Recipe, classes: int, machine: Machine) -> int:
+def count_step_memory(recipe: Recipe, classes: int, machine: Machine) -> int:
     """Bytes of a GPU to keep free of records once the weights and momenta are there; else 0."""
     if machine.device.type != "cuda":
         return 0
-    return training_memory(recipe, classes, machine.precision).steps
+    return count_training_memory(recipe, classes, machine.precision).steps
 
 
-def training_memory(recipe: Recipe, classes: int, precision: Precision) -> TrainingMemory:
+def count_training_memory(recipe: Recipe, classes: int, precision: Precision) -> TrainingMemory:
     """Count the memory of a training with these recipe, classes and precision.
 
     A forward pass on tensors without memory shows what is kept for the backward pass. It is that
@@ -80,13 +80,13 @@ def training_memory(recipe: Recipe, classes: int, precision: Precision) -> Train
         shape = recipe.batch_size, 3, recipe.crop, recipe.crop
         images = torch.empty(shape, dtype=machine.dtype, memory_format=torch.channels_last)
         labels = torch.empty(recipe.batch_size, dtype=torch.int64)
-        kept = kept_for_backward(network, images, labels, machine)
+        kept = list_kept_for_backward(network, images, labels, machine)
         weights = sum(p.nbytes for p in network.parameters())
         batch = images.nbytes + labels.nbytes
     return TrainingMemory(weights, weights, weights, sum(kept), max(kept), batch)
 
 
-def kept_for_backward(
+def list_kept_for_backward(
     network: nn.Module, images: Tensor, labels: Tensor, machine: Machine
 ) -> list[int]:
     """The bytes of each piece of memory that a forward pass keeps, besides weights and images."""

@@ -1,144 +1,159 @@
-"""Reading the losses of a training and telling of them; stopping it when they are not numbers."""
+"""The losses of a training: collected step by step, read from the device late, reported.
+
+`Meter` is what `training.loop` adds the loss of every step to. It returns what it has read and
+shows it; where the training stands is the business of `Training` alone. Never import
+`training.loop` or `training.train` here: who measures must not know who is measured.
+"""
 
 from __future__ import annotations
 
 import math
 import time
 from collections import deque
-from dataclasses import replace
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from alexnet.batches.augment import order
-from alexnet.checkpoint import Position
-from alexnet.training.log import Progress
-
-if TYPE_CHECKING:
-    from alexnet.training.train import Training
+from alexnet.training.log import RunLog, Screen, TrainingProgress
+from alexnet.training.messages import format_flat_loss
 
 FLAT_STEPS = 50
-"""Over how many steps a loss has to stay at ln(classes) to be remarked upon, after as many more."""
+"""Window of the check for a flat loss, in steps.
 
-FLAT = """The loss has stayed at {loss:.3f} = ln({classes}) for {steps} steps: nothing is being
-learned. Usual causes: a learning rate too high or too low (now {rate:g}; try a third, or three
-times it); the printed initialization, which is slow to start on few images (--initialization
-variance, or --recipe small); labels that are not those of their images (look at them: alexnet pack
---info PACK --sheet x.png)."""
+A warning is given if the mean loss of the last FLAT_STEPS steps is within 1 % of ln(classes), the
+loss of a network that gives every class the same probability. It is checked once in a training,
+when at least 2·FLAT_STEPS steps have been done.
+"""
 
 
-class Diverged(RuntimeError):  # noqa: N818 - the word of the field
-    """The loss was not a finite number. The weights are those from before that batch."""
+class StepLoss(NamedTuple):
+    """The loss of one step as a number."""
 
-    exit_code = 3
+    step: int
+    """The step within its epoch, from 0."""
+    loss: float
+    """Mean over the images of the batch."""
+    n_images: int
+
+
+@dataclass(frozen=True)
+class MeterSettings:
+    """The numbers that a Meter needs; they stay the same during a training."""
+
+    epochs: int
+    steps: int
+    """Steps per epoch."""
+    n_classes: int
+    log_seconds: float
+    """Seconds between two reports."""
+    check_flat: bool
+    """Whether to warn of a flat loss: only in a training that was not resumed."""
 
 
 class Meter:
-    """Reads the losses of the steps, as late as the device likes, and reports on them."""
+    """Collects the loss of every step and reports their mean.
 
-    def __init__(self, training: Training) -> None:
-        self.training, self.epoch = training, 0
+    On a GPU a loss is not known when its step has been launched, and asking for it makes the CPU
+    wait. So losses stay on the device until a report or a checkpoint needs them; `read` then
+    fetches all of them with one copy. On a CPU every loss is read at once, which costs nothing.
+    """
+
+    def __init__(self, settings: MeterSettings, log: RunLog, screen: Screen) -> None:
+        self.settings, self.log, self.screen = settings, log, screen
         self.steps = 0
         """Steps done by this process."""
-        self.unread: list[tuple[int, Tensor, int]] = []
-        self.recent: deque[float] = deque(maxlen=FLAT_STEPS)
-        self.since_report: list[float] = []
-        self.images, self.began, self.waited = 0, 0.0, 0.0
-        self.remarked = training.position != Position()
+        self._epoch = 0
+        self._unread: list[tuple[int, Tensor, int]] = []
+        self._recent: deque[float] = deque(maxlen=FLAT_STEPS)
+        self._since_report: list[float] = []
+        self._images, self._began, self._waited = 0, 0.0, 0.0
+        self._check_flat = settings.check_flat
 
-    def begin(self, epoch: int) -> None:
-        """Start the clock of an epoch."""
-        self.epoch, self.images = epoch, 0
-        self.began, self.waited = time.monotonic(), self.training.batches.waited
+    def begin(self, epoch: int, waited: float) -> None:
+        """Start the clock of an epoch. `waited`: the seconds waited for batches until now."""
+        self._epoch, self._images = epoch, 0
+        self._began, self._waited = time.monotonic(), waited
 
-    def add(self, step: int, loss: Tensor, images: int) -> None:
-        """Take the loss of a step. On a CPU it is read at once, which costs nothing there."""
+    def add(self, step: int, loss: Tensor, n_images: int) -> None:
+        """Keep the loss of a step, a scalar on any device, without reading it."""
         self.steps += 1
-        self.unread.append((step, loss, images))
-        self.images += images
-        if loss.device.type == "cpu":
-            self.read()
-        if time.monotonic() - self.began > self.training.log_seconds:
-            self.report()
+        self._unread.append((step, loss, n_images))
+        self._images += n_images
 
-    def read(self) -> None:
-        """Move what is unread into the position. Raises Diverged at a loss that is not finite."""
-        if not self.unread:
+    @property
+    def is_report_due(self) -> bool:
+        """Whether `log_seconds` have passed since the last report."""
+        return time.monotonic() - self._began > self.settings.log_seconds
+
+    @property
+    def should_read(self) -> bool:
+        """Whether there are losses that can be read without waiting for a GPU."""
+        return bool(self._unread) and self._unread[-1][1].device.type == "cpu"
+
+    def read(self) -> list[StepLoss]:
+        """Return the losses added since the last call, in order; they may be infinite or NaN."""
+        if not self._unread:
+            return []
+        losses = torch.stack([loss for _, loss, _ in self._unread]).tolist()
+        readings = [
+            StepLoss(step, loss, n_images)
+            for (step, _, n_images), loss in zip(self._unread, losses, strict=True)
+        ]
+        self._unread.clear()
+        self._recent.extend(losses)
+        self._since_report.extend(losses)
+        return readings
+
+    def report(self, step: int, rate: float, waited: float) -> None:
+        """Write the mean of the losses read since the last report to the log and the screen.
+
+        `step` is the number of steps of the epoch that are done, `rate` the learning rate of the
+        last of them, `waited` the seconds waited for batches until now. Without new losses
+        nothing is reported.
+        """
+        if not self._since_report:
             return
-        training, position = self.training, self.training.position
-        losses = torch.stack([loss for _, loss, _ in self.unread]).tolist()
-        total = position.loss_sum
-        for (step, _, images), loss in zip(self.unread, losses, strict=True):
-            if not math.isfinite(loss):
-                raise Diverged(self._where(step, loss))
-            total += loss * images
-        last_step = self.unread[-1][0]
-        training.position = replace(
-            position,
-            step=last_step + 1,
-            rate=training.sgd.rate,
-            rates=dict(training.sgd.rates),
-            loss_sum=total,
+        now = time.monotonic()
+        progress = self._measure(step, rate, waited, now)
+        values = {
+            "loss": progress.loss,
+            "learning_rate": rate,
+            "images_per_second": progress.images_per_second,
+            "waiting": progress.waiting,
+        }
+        done = self._epoch * self.settings.steps + step
+        self.log.write("step", epoch=self._epoch, step=step, **values)
+        self.log.write_scalars(done, train_step_loss=progress.loss)
+        self.screen.progress(progress)
+        self._warn_of_flat_loss(done, rate)
+        self._since_report.clear()
+        self._began, self._waited, self._images = now, waited, 0
+
+    def _measure(self, step: int, rate: float, waited: float, now: float) -> TrainingProgress:
+        """Where the training is, and how fast it was since the last report."""
+        settings = self.settings
+        seconds = max(now - self._began, 1e-9)  # a coarse clock can stand still
+        steps_left = (settings.epochs - self._epoch) * settings.steps - step
+        return TrainingProgress(
+            epoch=self._epoch + 1,
+            epochs=settings.epochs,
+            step=step,
+            steps=settings.steps,
+            loss=math.fsum(self._since_report) / len(self._since_report),
+            learning_rate=rate,
+            images_per_second=self._images / seconds,
+            waiting=(waited - self._waited) / seconds,
+            seconds_left=steps_left * seconds / len(self._since_report),
         )
-        self.unread.clear()
-        self.recent.extend(losses)
-        self.since_report.extend(losses)
 
-    def report(self) -> None:
-        """Tell the log and the screen how it goes."""
-        self.read()
-        if not self.since_report:
+    def _warn_of_flat_loss(self, done: int, rate: float) -> None:
+        """Say once if the loss is that of guessing. `done`: steps since the training began."""
+        enough = done >= 2 * FLAT_STEPS and len(self._recent) == FLAT_STEPS
+        if not self._check_flat or not enough or self.settings.n_classes < 2:
             return
-        training, now = self.training, time.monotonic()
-        steps, position = len(training.batches), training.position
-        seconds = max(now - self.began, 1e-9)  # a coarse clock can stand still
-        mean = math.fsum(self.since_report) / len(self.since_report)
-        waited = training.batches.waited
-        left = (training.recipe.epochs - self.epoch) * steps - position.step
-        speed = self.images / seconds
-        progress = Progress(
-            epoch=self.epoch + 1,
-            epochs=training.recipe.epochs,
-            step=position.step,
-            steps=steps,
-            loss=mean,
-            learning_rate=position.rate,
-            images_per_second=speed,
-            waiting=(waited - self.waited) / seconds,
-            seconds_left=left * seconds / len(self.since_report),
-        )
-        values = {"loss": mean, "learning_rate": position.rate, "images_per_second": speed}
-        values["waiting"] = progress.waiting
-        training.log.write("step", epoch=self.epoch, step=position.step, **values)
-        training.log.scalars(self.epoch * steps + position.step, train_step_loss=mean)
-        training.screen.progress(progress)
-        self._remark_flat()
-        self.since_report.clear()
-        self.began, self.waited, self.images = now, waited, 0
-
-    def _remark_flat(self) -> None:
-        classes = len(self.training.pack.classes)
-        done = self.epoch * len(self.training.batches) + self.training.position.step
-        if self.remarked or done < 2 * FLAT_STEPS or len(self.recent) < FLAT_STEPS or classes < 2:
-            return
-        mean, chance = math.fsum(self.recent) / len(self.recent), math.log(classes)
+        mean, chance = math.fsum(self._recent) / FLAT_STEPS, math.log(self.settings.n_classes)
         if abs(mean - chance) < 0.01 * chance:
-            rate = self.training.sgd.rate
-            text = FLAT.format(loss=mean, classes=classes, steps=len(self.recent), rate=rate)
-            self.training.screen.say(text)
-        self.remarked = True
-
-    def _where(self, step: int, loss: float) -> str:
-        training, size = self.training, self.training.recipe.batch_size
-        split = training.batches.split
-        indices = order(training.recipe.seed, self.epoch, len(split))[step * size :][:size]
-        names = ", ".join(split.name(i) for i in indices[:3])
-        last = training.run / "last.safetensors"
-        good = f"the last good checkpoint is {last}" if last.exists() else "none was saved before"
-        return (
-            f"the loss is {loss} at epoch {self.epoch + 1}, step {step + 1} (learning rate "
-            f"{training.sgd.rate:g}; a batch of {len(indices)} images: {names}, …). The weights "
-            f"were not touched by it; {good}. Usually the learning rate is too high: train anew "
-            "with a third of it (--learning-rate)"
-        )
+            self.screen.say(format_flat_loss(mean, self.settings.n_classes, FLAT_STEPS, rate))
+        self._check_flat = False

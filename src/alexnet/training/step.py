@@ -15,7 +15,7 @@ from alexnet.nets.layers import Dropout, dropouts
 WARMUP = 3
 
 
-class Step:
+class TrainingStep:
     """Loss and gradients of a batch: images N 3 H W, labels N → loss; gradients in the network.
 
     Weights and gradients are float32 whatever the precision: bf16 is autocast (arXiv 1710.03740,
@@ -34,7 +34,7 @@ class Step:
         return loss.detach()
 
 
-class GraphedStep(Step):
+class GraphedStep(TrainingStep):
     """The same, recorded once as a CUDA graph and replayed: one launch instead of a hundred.
 
     Batches of another size than the recorded one (the last of an epoch) run launch by launch.
@@ -92,8 +92,8 @@ def keys_written_outside(layers: list[Dropout]) -> Iterator[None]:
             layer.has_key = had
 
 
-def stepper(network: nn.Module, machine: Machine, shape: tuple[int, ...]) -> Step:
+def make_step(network: nn.Module, machine: Machine, shape: tuple[int, ...]) -> TrainingStep:
     """The fastest step there is on a machine for batches of this shape (N 3 H W)."""
     if machine.device.type == "cuda":
         return GraphedStep(network, machine, shape)
-    return Step(network, machine)
+    return TrainingStep(network, machine)

@@ -18,7 +18,15 @@ from alexnet.recipes.recipe import Recipe
 from alexnet.runs import read_environment
 from alexnet.validate import check
 
-SAME = "network", "variations", "crop", "dropout", "pixel_scale", "subtract_mean", "mean_at"
+NETWORK_FIELDS = (
+    "network",
+    "variations",
+    "crop",
+    "dropout",
+    "pixel_scale",
+    "subtract_mean",
+    "mean_at",
+)
 """Fields of a recipe without which the weights of a network mean something else."""
 
 Layers = dict[str, dict[str, Tensor]]
@@ -74,11 +82,11 @@ class Transfer:
                 raise ValueError(f"{option} {' '.join(unknown)}: the layers there are: {known}")
 
 
-def like(recipe: Recipe, init: Path) -> Recipe:
+def adopt_network(recipe: Recipe, init: Path) -> Recipe:
     """A recipe with the network of an earlier training, and images prepared as they were there."""
     path = checkpoints.find(init)
     earlier = checkpoints.load_recipe(path)
-    return replace(recipe, **{name: getattr(earlier, name) for name in SAME})
+    return replace(recipe, **{name: getattr(earlier, name) for name in NETWORK_FIELDS})
 
 
 def first_init(run: Path) -> Transfer | None:

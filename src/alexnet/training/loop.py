@@ -1,0 +1,322 @@
+"""The training loop: one straight step, and between steps what makes a long run safe.
+
+`training.train` builds a `Training` from a `TrainingJob` and lets it run; nothing else calls this
+module. What it writes to the run's folder goes through `training.saving`, what it shows through
+`training.meter`. Where the training stands is `Training.position`, which is part of every
+checkpoint; only `Training` changes it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from alexnet import device as devices
+from alexnet.batches.augment import Preprocessing, order
+from alexnet.batches.batches import Batches
+from alexnet.checkpoint import Checkpoint, Position
+from alexnet.device import Machine
+from alexnet.evaluation.counts import Counts, evaluate
+from alexnet.nets.layers import set_key
+from alexnet.nets.variations import network_of
+from alexnet.packs.background_check import ShardCheck
+from alexnet.packs.pack import Pack
+from alexnet.recipes.recipe import Recipe
+from alexnet.training.interrupt import Interrupt
+from alexnet.training.log import RunLog, Screen
+from alexnet.training.memory import count_step_memory
+from alexnet.training.messages import format_epoch
+from alexnet.training.meter import Meter, MeterSettings, StepLoss
+from alexnet.training.saving import RunWriter
+from alexnet.training.schedule import Rates, compute_rates
+from alexnet.training.sgd import SGD
+from alexnet.training.step import make_step
+from alexnet.training.transfer import Transfer, first_init
+
+
+class Diverged(RuntimeError):  # noqa: N818 - the word of the field
+    """The loss of a batch was infinite or NaN. The weights are those from before that batch."""
+
+    exit_code = 3
+
+
+@dataclass(frozen=True)
+class TrainingJob:
+    """All that a training is given; nothing of it changes while the training runs."""
+
+    pack: Pack
+    run: Path
+    """Folder that the run is written to."""
+    recipe: Recipe
+    machine: Machine
+    start: Checkpoint | None
+    """The checkpoint to go on from; None for a training that begins."""
+    init: Transfer | None
+    """The earlier training whose layers this one begins with; None: all weights are drawn."""
+    save_seconds: float = 600.0
+    """Seconds between two checkpoints within an epoch."""
+    log_seconds: float = 10.0
+    """Seconds between two reports."""
+
+
+@dataclass(frozen=True)
+class TrainingOutcome:
+    """How a training ended."""
+
+    run: Path
+    position: Position
+    signal: int | None
+    """The number of the signal that stopped it early; None if none did."""
+    saved: bool
+    """Whether `last.safetensors` holds this position: False if the disk was full."""
+
+
+class Training:
+    """A training under way: the network, its optimizer, its batches and its position."""
+
+    def __init__(self, job: TrainingJob, interrupt: Interrupt, screen: Screen) -> None:
+        """Build the network, choose its step, and describe the run in its folder.
+
+        Raises ValueError if the recipe names a layer that the network does not have or leaves
+        none to train, and OSError if the folder of a new training cannot be written.
+        """
+        pack, run, recipe, machine, start = job.pack, job.run, job.recipe, job.machine, job.start
+        self.job, self.pack, self.run, self.recipe, self.machine = job, pack, run, recipe, machine
+        self.interrupt, self.screen = interrupt, screen
+        preprocessing = start.preprocessing if start else Preprocessing.of(pack, recipe)
+        self.preprocessing = preprocessing.to(machine.device)
+        network = start.build_network() if start else new_network(recipe, len(pack.classes))
+        self.network = devices.move_to_device(network.train(), machine)
+        self.sgd = SGD(self.network, recipe)
+        self.position = start.position if start else Position()
+        if start is not None:
+            self.sgd.restore(start.momenta, start.position.rate, start.position.rates)
+        memory = count_step_memory(recipe, len(pack.classes), machine)
+        self.batches = Batches(pack.splits["train"], self.preprocessing, recipe, machine, memory)
+        self.shape = recipe.batch_size, 3, recipe.crop, recipe.crop
+        self._freeze(self.position.epoch)
+        self.step = make_step(self.network, machine, self.shape)
+        self.writer = RunWriter(pack, run, recipe, machine, job.init or first_init(run), screen)
+        self.writer.describe_run(is_new=start is None)
+        epoch, step = self.position.epoch, self.position.step
+        self.log = RunLog(run, screen, done=epoch * len(self.batches) + step)
+        self.log.rewind(epoch, step)
+        self.meter = self._make_meter()
+        self.shard_check = ShardCheck(pack)
+        self._last_save = time.monotonic()
+
+    def _make_meter(self) -> Meter:
+        settings = MeterSettings(
+            epochs=self.recipe.epochs,
+            steps=len(self.batches),
+            n_classes=len(self.pack.classes),
+            log_seconds=self.job.log_seconds,
+            check_flat=self.position == Position(),
+        )
+        return Meter(settings, self.log, self.screen)
+
+    def copy_layers(self, init: Transfer) -> None:
+        """Replace newly drawn layers by those of an earlier training; log and show which."""
+        taken = init.into(self.network, self.recipe, self.pack.classes)
+        new = [name for name in self.sgd.layers if name not in taken]
+        self.log.write("init", epoch=0, step=0, init=str(init.init), taken=taken, new=new)
+        self.screen.say(f"Taken from {init.init}: {', '.join(taken)}.")
+        self.screen.say(f"Newly drawn: {', '.join(new) or 'nothing'}.")
+
+    def run_epochs(self) -> TrainingOutcome:
+        """Train until the last epoch is done or a signal asks to stop.
+
+        Raises Diverged if a loss is infinite or NaN, and ValueError if a file of the pack turns
+        out to be damaged.
+        """
+        saved = not (self.run / "last.safetensors").exists() or self._keep_best()
+        for epoch in range(self.position.epoch, self.recipe.epochs):
+            if self._freeze(epoch):
+                del self.step  # and with it the memory of its CUDA graph
+                self.step = make_step(self.network, self.machine, self.shape)
+            self._train_epoch(epoch)
+            stopped = self.interrupt.signal is not None
+            measured = None if stopped else self._finish_epoch(epoch, self._validate())
+            saved = self.save() and self._keep_best()
+            if measured is not None:
+                self._show_epoch(epoch, measured)
+            if self.interrupt.signal is not None:
+                break
+            if self.shard_check.news:
+                self._handle_shard_check()
+        return TrainingOutcome(self.run, self.position, self.interrupt.signal, saved)
+
+    def _train_epoch(self, epoch: int) -> None:
+        """Do the steps of an epoch, from the current position to its end or a request to stop."""
+        first = self.position.step
+        self.meter.begin(epoch, self.batches.waited)
+        self._last_save = time.monotonic()
+        for step, batch in enumerate(self.batches.epoch(epoch, first), first):
+            set_key(self.network, derive_step_seed(self.recipe.seed, epoch, step))
+            loss = self.step(batch.images, batch.labels)
+            self.sgd.step(loss, self.rates_at(epoch, step))
+            self.meter.add(step, loss, len(batch.labels))
+            if self._handle_events():
+                break
+        self._report()
+
+    def _handle_events(self) -> bool:
+        """Read, report, check and save where that is due; return whether to stop."""
+        if self.meter.should_read:
+            self._read_losses()
+        if self.meter.is_report_due:
+            self._report()
+        if self.interrupt.signal is not None:
+            return True
+        if self.shard_check.news:
+            self._handle_shard_check()
+        if time.monotonic() - self._last_save > self.job.save_seconds:
+            self._read_losses()
+            self.save()
+            self._last_save = time.monotonic()
+        return False
+
+    def _read_losses(self) -> None:
+        """Move the position past the steps whose losses can be read. Raises Diverged."""
+        readings = self.meter.read()
+        if not readings:
+            return
+        loss_sum = self.position.loss_sum
+        for reading in readings:
+            if not math.isfinite(reading.loss):
+                raise Diverged(self._explain_divergence(reading))
+            loss_sum += reading.loss * reading.n_images
+        self.position = replace(
+            self.position,
+            step=readings[-1].step + 1,
+            rate=self.sgd.rate,
+            rates=dict(self.sgd.rates),
+            loss_sum=loss_sum,
+        )
+
+    def _report(self) -> None:
+        self._read_losses()
+        self.meter.report(self.position.step, self.position.rate, self.batches.waited)
+
+    def _handle_shard_check(self) -> None:
+        """Say that the pack's files are whole; if one is damaged, save and raise ValueError."""
+        news = self.shard_check.take_news()
+        if not self.shard_check.is_damaged:
+            self.screen.say(news)
+            return
+        self._read_losses()
+        self.save()
+        raise ValueError(
+            f"{news} Training has stopped; {self.run / 'last.safetensors'} holds what it learned, "
+            f"from damaged images as well. Copy that file anew from a good copy, or delete "
+            f"{self.pack.path} and pack the same images again, which gives the same pack; then go "
+            f"on (--resume {self.run}) or train anew"
+        )
+
+    def _freeze(self, epoch: int) -> bool:
+        """Turn off the gradients of groups that do not move in an epoch.
+
+        A group is frozen if its rate is 0 at the first and at the last step of the epoch. Returns
+        whether the set of frozen groups changed.
+        """
+        ends = 0, len(self.batches) - 1
+        return self.sgd.freeze(*(self.rates_at(epoch, step) for step in ends))
+
+    def rates_at(self, epoch: int, step: int) -> Rates:
+        """The learning rates of a step, from its place and the errors of the epochs before."""
+        done = epoch + step / len(self.batches)
+        history = self.position.history
+        errors = [measured["val_top1"] for measured in history if "val_top1" in measured]
+        return compute_rates(self.recipe, done, errors)
+
+    def _validate(self) -> Counts | None:
+        """Count the errors on the validation images; None if the pack has none."""
+        if not self.pack.splits.get("val"):  # missing or empty
+            return None
+        return evaluate(
+            self.network,
+            self.pack.splits["val"],
+            self.preprocessing,
+            len(self.pack.classes),
+            self.machine,
+            batch_size=self.recipe.batch_size,
+        )
+
+    def _finish_epoch(self, epoch: int, counts: Counts | None) -> dict[str, float]:
+        """Move the position to the next epoch; return the history entry of this one."""
+        measured: dict[str, float] = {
+            "train_loss": self.position.loss_sum / len(self.batches.split),
+            "learning_rate": self.position.rate,
+        }
+        if counts is not None:
+            measured |= {"val_loss": counts.loss, "val_top1": counts.top1, "val_top5": counts.top5}
+            measured |= {"seen": counts.seen, "wrong1": counts.wrong1, "wrong5": counts.wrong5}
+        history = (*self.position.history, measured)
+        self.position = replace(
+            self.position, epoch=epoch + 1, step=0, loss_sum=0.0, history=history
+        )
+        self.log.write("epoch", epoch=epoch + 1, step=0, **measured)  # a resumed run rewinds it
+        return measured
+
+    def _show_epoch(self, epoch: int, measured: dict[str, float]) -> None:
+        """Show a finished epoch. It has been saved, so a failure in here loses nothing."""
+        self.log.write_scalars((epoch + 1) * len(self.batches), **measured)
+        self.screen.say(format_epoch(epoch + 1, self.recipe.epochs, measured))
+
+    def save(self) -> bool:
+        """Write `last.safetensors`; return False, keeping the earlier one, if that fails."""
+        return self.writer.save(
+            Checkpoint(
+                recipe=self.recipe,
+                classes=tuple(self.pack.classes),
+                wordnet_ids=tuple(self.pack.wordnet_ids) if self.pack.wordnet_ids else None,
+                pack_checksum=self.pack.checksum,
+                preprocessing=self.preprocessing,
+                position=self.position,
+                weights=self.network.state_dict(),
+                momenta=self.sgd.momenta(),
+            )
+        )
+
+    def _keep_best(self) -> bool:
+        """At the end of an epoch, keep its checkpoint as the best if it is; False if that fails."""
+        return self.position.step > 0 or self.writer.keep_best(self.position.history)
+
+    def _explain_divergence(self, reading: StepLoss) -> str:
+        """The message of Diverged: where the loss was not finite, on which images, what to do."""
+        epoch, size, split = self.position.epoch, self.recipe.batch_size, self.batches.split
+        batch = order(self.recipe.seed, epoch, len(split))[reading.step * size :][:size]
+        names = ", ".join(split.name(i) for i in batch[:3])
+        last = self.run / "last.safetensors"
+        good = f"the last good checkpoint is {last}" if last.exists() else "none was saved before"
+        return (
+            f"the loss is {reading.loss} at epoch {epoch + 1}, step {reading.step + 1} (learning "
+            f"rate {self.sgd.rate:g}; a batch of {len(batch)} images: {names}, …). This batch did "
+            f"not change the weights; {good}. Usually the learning rate is too high: train anew "
+            "with a third of it (--learning-rate)"
+        )
+
+
+def new_network(recipe: Recipe, classes: int) -> nn.Module:
+    """Build a network on the CPU with its weights newly drawn from the recipe's seed."""
+    torch.manual_seed(recipe.seed)
+    network: Any = network_of(recipe, classes)
+    network.initialize(recipe.initialization)
+    return network
+
+
+def derive_step_seed(seed: int, epoch: int, step: int) -> int:
+    """Return the key of the random numbers that dropout draws in one step: 63 bits.
+
+    It is a hash of the recipe's seed and the place of the step, so a resumed training draws what
+    one that never stopped would have drawn.
+    """
+    digest = hashlib.blake2b(f"{seed}/{epoch}/{step}".encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "little") >> 1

@@ -1,0 +1,66 @@
+"""What cannot be trained is refused here, before a folder is made or a weight is drawn.
+
+`training.train` calls these in order. Each raises ValueError saying what was found, what was
+wanted and what to do. What is wrong with the run's folder is refused by `runs`.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from alexnet.batches.augment import Preprocessing
+from alexnet.checkpoint import Checkpoint
+from alexnet.nets.variations import network_of
+from alexnet.packs.pack import Pack
+from alexnet.recipes.recipe import Recipe
+from alexnet.sources.names import some
+
+
+def check_pack(pack: Pack, recipe: Recipe) -> None:
+    """Refuse a pack without training images of two classes, or without what the schedule needs."""
+    if not pack.splits.get("train"):  # missing or empty
+        raise ValueError(f"{pack.path} holds no training images; it has {', '.join(pack.splits)}")
+    trained = np.unique(pack.splits["train"].labels)
+    if len(trained) < 2:
+        raise ValueError(
+            f"the training images of {pack.path} are all of one class, "
+            f"{some(pack.classes[label] for label in trained)}: there is nothing to tell apart. "
+            "Pack images of two classes or more, each in a folder of its own"
+        )
+    if recipe.schedule == "plateau" and recipe.drops and not pack.splits.get("val"):
+        raise ValueError(
+            f"{pack.path} has no validation images, and the schedule `plateau` lowers the rate "
+            "when their error stops improving. Choose --schedule cosine, or pack with "
+            "--val-fraction 0.1"
+        )
+
+
+def check_network(pack: Pack, recipe: Recipe) -> None:
+    """Refuse a network that cannot be built, or that images of this size cannot be fed to.
+
+    It is built on the meta device, which takes neither time nor memory.
+    """
+    Preprocessing.of(pack, recipe)
+    with torch.device("meta"):
+        network_of(recipe, len(pack.classes))
+
+
+def check_resumable(start: Checkpoint, pack: Pack, recipe: Recipe) -> None:
+    """Refuse to go on from a checkpoint on another pack, or with another recipe.
+
+    Only `recipe.epochs` may differ from the checkpoint's recipe.
+    """
+    if start.pack_checksum != pack.checksum:
+        raise ValueError(
+            f"the checkpoint was trained on another pack (checksum {start.pack_checksum[:12]}…) "
+            f"than {pack.path} ({pack.checksum[:12]}…). Name that pack, or start anew in another "
+            "folder"
+        )
+    changed = recipe.differences(start.recipe)
+    if set(changed) - {"epochs"}:
+        lines = [f"{name} {before} → {now}" for name, (now, before) in changed.items()]
+        raise ValueError(
+            f"a resumed training keeps its recipe, but these fields differ: {'; '.join(lines)}. "
+            "Only --epochs may change"
+        )
