@@ -27,7 +27,7 @@ from alexnet.device import keep_memory
 from alexnet.kernels import crop, formulas_only, norm_pool, relu_pool
 from alexnet.kernels.normalization.within_channel import map_norm
 from alexnet.kernels.runtime.layout import channels_last, pooled_size
-from alexnet.nets.layers import Convolution, Strided, by_depth, round_up
+from alexnet.nets.layers import Convolution, Strided, convolve_space_to_depth, round_up
 from alexnet.nets.local import Local
 from interleave import machine, options, times_for, write_json
 
@@ -133,7 +133,7 @@ def first_layer(images: int, dtype: torch.dtype) -> Case:
     ways = {
         KERNEL: partial(by, lambda: layer(x)),
         "11×11, stride 4": partial(by, lambda: nn.Conv2d.forward(layer, round_up(x, 11, 4))),
-        "by space to depth": partial(by, lambda: by_depth(x.to(dtype), *weights, 4)),
+        "by space to depth": partial(by, lambda: convolve_space_to_depth(x.to(dtype), *weights, 4)),
     }
     floats = 2 * x[0].numel() + 2 * gradient[0].numel()
     return Case("conv1, trained   96×55×55", images, floats * dtype.itemsize, ways)

@@ -20,7 +20,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from alexnet.nets.layers import by_depth, round_up
+from alexnet.nets.layers import convolve_space_to_depth, round_up
 from interleave import Turn, machine, options, timed, times_for, write_json
 
 Way = Callable[[Tensor, Tensor, Tensor], Tensor]
@@ -53,7 +53,7 @@ class Layer:
             kernel, stride = self.kernel, self.stride
             return {
                 "dense": lambda x, w, b: F.conv2d(round_up(x, kernel, stride), w, b, stride),
-                "space to depth": lambda x, w, b: by_depth(x, w, b, stride),
+                "space to depth": lambda x, w, b: convolve_space_to_depth(x, w, b, stride),
             }
         padding = self.kernel // 2
         if self.groups == 1:

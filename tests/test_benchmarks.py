@@ -217,7 +217,7 @@ def test_a_convolution_is_the_same_in_all_ways(tmp_path):
     )
     assert all(row["difference"] < 1e-4 for row in found["rows"])
     once = sum(row["multiply_adds"] for row in found["rows"] if row["way"] == "dense")
-    counted = [layer for layer in nets.layers("alexnet") if layer.name.startswith("conv")]
+    counted = [layer for layer in nets.list_layers("alexnet") if layer.name.startswith("conv")]
     assert once == sum(layer.multiply_adds for layer in counted)
     assert all(len(row["forward"]) == len(row["both"]) == 1 for row in found["rows"])
     assert found["finished"]

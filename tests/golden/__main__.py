@@ -20,7 +20,7 @@ def rows(name):
         with tempfile.TemporaryDirectory() as folder:
             tiny = pack(pictures(), Path(folder) / "tiny.pack", processes=1)
             return twenty_losses(tiny, Path(folder) / "run", QUICK)
-    return [[x.name, list(x.shape), x.parameters, x.multiply_adds] for x in nets.layers(name)]
+    return [[x.name, list(x.shape), x.parameters, x.multiply_adds] for x in nets.list_layers(name)]
 
 
 if __name__ == "__main__":

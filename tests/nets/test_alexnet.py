@@ -13,11 +13,11 @@ SMALL = 67
 
 
 def shapes(**variations):
-    return {x.name: x.shape for x in nets.layers("alexnet", **variations)}
+    return {x.name: x.shape for x in nets.list_layers("alexnet", **variations)}
 
 
 def parameters(**variations):
-    return sum(x.parameters for x in nets.layers("alexnet", **variations))
+    return sum(x.parameters for x in nets.list_layers("alexnet", **variations))
 
 
 def test_shapes_are_those_of_figure_2():

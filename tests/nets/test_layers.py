@@ -15,14 +15,14 @@ from alexnet.nets.layers import (
     TowerLinear,
     avg_pool,
     blur,
-    by_depth,
-    fan_in,
-    keep_variance,
+    convolve_space_to_depth,
+    draw_keeping_variance,
+    get_fan_in,
     max_pool,
-    nail_bed,
     round_up,
     set_key,
     side_after,
+    subsample,
 )
 
 COUNTING = torch.arange(36.0).view(1, 1, 6, 6)
@@ -127,8 +127,8 @@ def test_blurs_are_gaussians_that_add_up_to_one():
 
 
 @pytest.mark.parametrize(("side", "first", "last"), [(224, 2, 222), (225, 0, 224), (227, 1, 225)])
-def test_a_nail_bed_takes_the_middle_of_every_cell(side, first, last):
-    pixels = nail_bed(torch.arange(side).expand(1, 1, side, side), 4)
+def test_subsampling_takes_the_middle_of_every_block(side, first, last):
+    pixels = subsample(torch.arange(side).expand(1, 1, side, side), 4)
     assert pixels.shape[2:] == (-(-side // 4),) * 2
     assert pixels[0, 0, 0, 0] == first
     assert pixels[0, 0, 0, -1] == last
@@ -270,8 +270,8 @@ def test_towers_of_a_linear_layer_read_their_own_half():
 
 def test_weights_that_keep_the_variance_depend_on_what_a_unit_reads():
     layers = [nn.Conv2d(8, 64, 5, groups=2), TowerLinear(400, 300), nn.Linear(200, 100)]
-    keep_variance(layers)
-    assert [fan_in(layer) for layer in layers] == [100, 200, 200]
+    draw_keeping_variance(layers)
+    assert [get_fan_in(layer) for layer in layers] == [100, 200, 200]
     stds = [layer.weight.std().item() for layer in layers]
     assert stds == pytest.approx([0.02**0.5, 0.1, 0.005**0.5], rel=0.05)
 
@@ -284,7 +284,7 @@ def test_a_strided_convolution_is_one_of_stride_1_on_deeper_pixels(side, kernel,
     layer = Strided(3, 4, kernel, stride=stride).double()
     x = torch.randn(2, 3, side, side, dtype=torch.float64)
     plain = layer(x)
-    deep = by_depth(x, layer.weight, layer.bias, stride)
+    deep = convolve_space_to_depth(x, layer.weight, layer.bias, stride)
     assert deep.shape[-1] == side_after(side, kernel, stride)
     torch.testing.assert_close(deep, plain)
     gradients = (torch.autograd.grad(y.square().sum(), layer.parameters()) for y in (plain, deep))
@@ -306,7 +306,12 @@ def test_in_bf16_a_strided_convolution_gives_about_the_same():
 def test_a_strided_convolution_is_computed_in_the_way_it_was_prepared_for(monkeypatch):
     ways = []
     module = sys.modules[Strided.__module__]
-    monkeypatch.setattr(module, "by_depth", lambda x, *y: ways.append(x.dtype) or by_depth(x, *y))
+
+    def note(x, *others):
+        ways.append(x.dtype)
+        return convolve_space_to_depth(x, *others)
+
+    monkeypatch.setattr(module, "convolve_space_to_depth", note)
     layer, x = Strided(3, 8, 11, stride=4), torch.randn(2, 3, 64, 64)
     for training in (True, False):
         layer.prepare(torch.bfloat16)

@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from alexnet.nets.local import Local, RowByRow, local_formula
+from alexnet.nets.local import Local, LocallyConnected, local_reference
 
 
 def pieces(layer):
@@ -35,7 +35,7 @@ def test_equal_filters_everywhere_are_a_convolution(side, k, padding):
 def test_the_fast_layer_is_the_formula_in_value_and_gradient(layout):
     layer = Local(3, 5, 6)
     x = torch.randn(4, 3, 6, 6).to(memory_format=layout).requires_grad_()
-    fast, slow = layer(x), local_formula(F.pad(x, (1, 1, 1, 1)), *pieces(layer))
+    fast, slow = layer(x), local_reference(F.pad(x, (1, 1, 1, 1)), *pieces(layer))
     assert torch.allclose(fast, slow, atol=1e-6)
     wanted, g = (x, layer.weight, layer.bias), torch.randn_like(fast)
     gradients = torch.autograd.grad(fast, wanted, g), torch.autograd.grad(slow, wanted, g)
@@ -47,7 +47,8 @@ def test_a_part_of_a_batch_gives_what_it_gives_in_the_batch():
     layer, x = Local(3, 5, 6), torch.randn(4, 3, 6, 6).to(memory_format=torch.channels_last)
     assert torch.allclose(layer(x)[2:], layer(x[2:]), atol=1e-6)
     arguments = x[2:], *pieces(Local(3, 5, 6, padding=0))
-    assert torch.allclose(RowByRow.apply(*arguments), local_formula(*arguments), atol=1e-6)
+    part = LocallyConnected.apply(*arguments)
+    assert torch.allclose(part, local_reference(*arguments), atol=1e-6)
 
 
 def test_gradients_are_those_of_finite_differences():

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 
 from alexnet import nets
-from alexnet.nets.layers import dropouts
+from alexnet.nets.layers import find_dropouts
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 FEWER_PIXELS = {224: 99, 32: 16, 24: 12}
@@ -19,12 +19,12 @@ DIFFERENT += [name for name in nets.NETS if nets.NETS[name].size < 64]
 
 
 def parameters(name, classes=None):
-    return sum(x.parameters for x in nets.layers(name, classes))
+    return sum(x.parameters for x in nets.list_layers(name, classes))
 
 
 @pytest.mark.parametrize("name", nets.NETS)
 def test_layers_parameters_and_multiply_adds_are_the_golden_ones(name):
-    rows = [[x.name, list(x.shape), x.parameters, x.multiply_adds] for x in nets.layers(name)]
+    rows = [[x.name, list(x.shape), x.parameters, x.multiply_adds] for x in nets.list_layers(name)]
     assert rows == json.loads((GOLDEN / f"{name}.json").read_text())
 
 
@@ -60,7 +60,7 @@ def test_parameters_are_those_of_the_paper_and_of_the_2012_code(name, classes, e
 @pytest.mark.parametrize("name", nets.NETS)
 def test_the_dropouts_of_a_network_have_numbers_of_their_own(name):
     with torch.device("meta"):
-        numbers = [dropout.layer for dropout in dropouts(nets.build(name))]
+        numbers = [dropout.layer for dropout in find_dropouts(nets.build(name))]
     assert numbers
     assert len(set(numbers)) == len(numbers)
 

@@ -78,13 +78,13 @@ def test_first_weights_are_those_of_the_definitions():
 
 
 def test_net_147_has_the_last_maps_of_net_145():
-    shapes = {x.name: x.shape[1:] for x in nets.layers("original-147")}
+    shapes = {x.name: x.shape[1:] for x in nets.list_layers("original-147")}
     names = "conv1", "pool1", "conv2", "pool2", "conv4", "conv5", "pool5"
     assert [shapes[name][0] for name in names] == [55, 28, 26, 13, 13, 11, 6]
 
 
 def test_the_low_resolution_path_has_the_sizes_of_the_definitions():
-    shapes = {x.name: x.shape for x in nets.layers("original-131")}
+    shapes = {x.name: x.shape for x in nets.list_layers("original-131")}
     assert shapes["low1"] == (3, 56, 56)
     assert shapes["low2"] == shapes["conv2"] == (256, 27, 27)
 

@@ -17,7 +17,7 @@ def test_every_recipe_names_layers_that_its_network_has(name):
     from alexnet import nets
 
     recipe = RECIPES[name]
-    layers = {layer.name for layer in nets.layers(recipe.network)} | {"low2"}
+    layers = {layer.name for layer in nets.list_layers(recipe.network)} | {"low2"}
     assert {value.layer for value in (*recipe.rates, *recipe.decays)} <= layers
 
 

@@ -22,7 +22,7 @@ from alexnet.batches.augment import Preprocessing
 from alexnet.batches.batches import Batches
 from alexnet.evaluation.counts import Counts, evaluate
 from alexnet.kernels.cropping import operator as crops
-from alexnet.nets.layers import Strided, dropouts, set_key
+from alexnet.nets.layers import Strided, find_dropouts, set_key
 from alexnet.recipes.recipe import Recipe
 from alexnet.training.memory import count_step_memory
 from alexnet.training.sgd import SGD
@@ -166,7 +166,8 @@ def test_the_first_layer_takes_the_same_way_in_training_and_in_evaluation(gpus):
     for training in (True, False):
         network = nets.build("alexnet", 3).train(training)
         devices.move_to_device(network, devices.set_up_machine("cuda"))
-        ways += [layer.deep for layer in network.modules() if isinstance(layer, Strided)]
+        layers = [layer for layer in network.modules() if isinstance(layer, Strided)]
+        ways += [layer.uses_space_to_depth for layer in layers]
     assert ways == [True, True]
 
 
@@ -190,7 +191,7 @@ def test_dropout_of_a_recorded_step_reads_keys_that_are_written_before_a_replay(
     drawn = []
     monkeypatch.setattr(torch.Tensor, "random_", lambda x, *_: drawn.append(x) or x.fill_(77))
     step = GraphedStep(network, machine, (4, 3, 32, 32))
-    (dropout,) = dropouts(network)
+    (dropout,) = find_dropouts(network)
     assert not drawn  # nothing that a graph would record once and for all
     place, batch = dropout.draw.data_ptr(), (torch.randn(4, 3, 32, 32), torch.arange(4))
     replayed = []

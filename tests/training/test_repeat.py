@@ -13,7 +13,7 @@ from tests.training.test_train import Listener, same
 from alexnet import device as devices
 from alexnet.kernels import convolve, norm_pool, relu_pool
 from alexnet.kernels.normalization.within_channel import map_norm
-from alexnet.nets.layers import by_depth
+from alexnet.nets.layers import convolve_space_to_depth
 from alexnet.processor import find_bf16_units, read_mkl_mode
 from alexnet.training.train import train
 
@@ -25,7 +25,10 @@ WORK = {
     "few classes": (F.linear, (64, 1024), (10, 1024), (10,)),
     "loss": (lambda x: F.cross_entropy(x, torch.arange(16)), (16, 101)),
     "conv1": (lambda x, w, b: F.conv2d(x, w, b, stride=4), (2, 3, 67, 67), (32, 3, 11, 11), (32,)),
-    "by depth": (lambda x, w, b: by_depth(x, w, b, 4), (2, 3, 64, 64), (32, 3, 11, 11), (32,)),
+    "space to depth": (
+        lambda x, w, b: convolve_space_to_depth(x, w, b, 4),
+        *((2, 3, 64, 64), (32, 3, 11, 11), (32,)),
+    ),
     "library's": (F.conv2d, (2, 24, 13, 13), (40, 24, 5, 5), (40,)),
     "winograd 3": (convolve, (8, 64, 18, 18), (64, 64, 3, 3), (64,)),
     "winograd 5": (convolve, (8, 64, 20, 20), (64, 64, 5, 5), (64,)),

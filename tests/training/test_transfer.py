@@ -115,7 +115,7 @@ def test_a_recipe_takes_over_the_network_it_begins_with(earlier):
 def test_the_last_layer_of_every_network_is_found(name):
     net = nets.find(name)
     recipe = Recipe(network=name, crop=net.size)
-    assert _last(recipe, 7) == nets.layers(name, 7)[-1].name
+    assert _last(recipe, 7) == nets.list_layers(name, 7)[-1].name
 
 
 def test_a_sixth_convolution_is_new_and_the_other_five_are_taken(tmp_path):

@@ -26,7 +26,7 @@ def size(network: str) -> dict[str, int]:
     """Parameters and neurons: what the layers with weights put out for one image."""
     from alexnet import nets
 
-    rows = [layer for layer in nets.layers(network) if layer.parameters]
+    rows = [layer for layer in nets.list_layers(network) if layer.parameters]
     neurons = sum(math.prod(layer.shape) for layer in rows)
     return {"parameters": sum(layer.parameters for layer in rows), "neurons": neurons}
 

@@ -24,7 +24,7 @@ class Networks:
         from alexnet import nets
 
         if self.layers is not None:
-            rows = [dataclasses.asdict(x) for x in nets.layers(self.layers, self.classes)]
+            rows = [dataclasses.asdict(x) for x in nets.list_layers(self.layers, self.classes)]
             print(json.dumps(rows, indent=2) if self.json else layer_table(rows))
             return 0
         found = [self._summary(name) for name in nets.NETS]
@@ -34,7 +34,7 @@ class Networks:
     def _summary(self, name: str) -> dict[str, object]:
         from alexnet import nets
 
-        net, rows = nets.NETS[name], nets.layers(name, self.classes)
+        net, rows = nets.NETS[name], nets.list_layers(name, self.classes)
         return {
             "name": name,
             "paper": net.paper,

@@ -1,4 +1,15 @@
-"""The networks by name, and what each consists of."""
+"""The networks by name (NETS), and the layers of each with their costs (`list_layers`).
+
+One file has the networks of one paper or program, and reads like its figure:
+
+    alexnet.py    the paper as printed          lowres.py   2012 code, with a low-resolution path
+    original.py   2012 code, the paper's tables    cifar.py    2012 code, on CIFAR-10
+
+A network is built by `Net.build`, gets its first weights from its method `initialize`, and is run
+by `forward(x, hook)`, which calls `hook(name, output)` for every named layer. `layers.py` and
+`local.py` have the layers that torch.nn does not have; `variations.py` builds the network of a
+recipe. Only `variations.py` knows recipes; nothing here knows data or training.
+"""
 
 from __future__ import annotations
 
@@ -14,24 +25,25 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 from alexnet.nets import cifar, lowres, original
 from alexnet.nets.alexnet import AlexNet
-from alexnet.nets.layers import Weighted, fan_in
+from alexnet.nets.layers import Weighted, get_fan_in
 
 
 @dataclass(frozen=True)
 class Net:
-    """A network that can be asked for by name."""
+    """How to build a network, and the images and classes that it is made for."""
 
     build: Callable[..., nn.Module]
-    """(classes, size, dropout, variations by name) → the network, its weights not yet drawn."""
+    """(classes, size, dropout, **variations) → the network, its weights not initialized."""
     paper: str
+    """Where the network comes from."""
     size: int = 224
-    """Side of its images in pixels, unless told otherwise."""
+    """Side of its images in pixels, by default."""
     classes: int = 1000
-    """Classes, unless told otherwise."""
+    """Number of classes, by default."""
 
     @property
     def variations(self) -> tuple[str, ...]:
-        """What can be varied in it, besides classes, size and dropout."""
+        """The names of its variations: its arguments besides classes, size and dropout."""
         parameters = inspect.signature(self.build).parameters.values()
         return tuple(p.name for p in parameters if p.kind is inspect.Parameter.KEYWORD_ONLY)
 
@@ -65,16 +77,20 @@ NETS: dict[str, Net] = {
         partial(cifar.Cifar, unit="tanh"), "Figure 1's four layers, reconstructed", 32, 10
     ),
 }
+"""All networks by name; `alexnet networks` prints them."""
 
 
 @dataclass(frozen=True)
 class Layer:
-    """One named layer of a network: what comes out of it for one image, and what it costs."""
+    """One named layer of a network, and what it costs."""
 
     name: str
     shape: tuple[int, ...]
+    """Shape of its output for one image, without the batch."""
     parameters: int
+    """Number of its weights and biases."""
     multiply_adds: int
+    """Number of multiplications of a weight, for one image in the forward pass."""
 
 
 def build(
@@ -84,10 +100,10 @@ def build(
     dropout: float = 0.5,
     **variations: Any,
 ) -> nn.Module:
-    """The network called `name`, weights not yet drawn.
+    """Build the network called `name`, its weights not initialized.
 
-    Raises ValueError for an unknown name, for a variation the network does not have and for a
-    value of one that it does not take.
+    Raises ValueError for an unknown name, for a variation that the network does not have and for a
+    value that a variation cannot have.
     """
     net = find(name)
     if unknown := sorted(set(variations) - set(net.variations)):
@@ -97,40 +113,43 @@ def build(
 
 
 def find(name: str) -> Net:
-    """The entry of `name` in NETS. Raises ValueError, with the names there are, for another."""
+    """Return the entry of NETS. Raises ValueError for an unknown name, with the known ones."""
     if name not in NETS:
         raise ValueError(f"no network is called {name!r}; there are {', '.join(NETS)}")
     return NETS[name]
 
 
-def layers(
+def list_layers(
     name: str, classes: int | None = None, size: int | None = None, **variations: Any
 ) -> list[Layer]:
-    """Every named layer in order, counted for one image. Nothing is computed or allocated."""
+    """Return the named layers in order, with their costs for one image.
+
+    The forward pass runs on fake tensors: nothing is computed or allocated.
+    """
     shapes: dict[str, tuple[int, ...]] = {}
     units: dict[nn.Module, int] = {}
     side = size or find(name).size
 
-    def shape_of(layer: str, x: Tensor) -> Tensor:
+    def note_shape(layer: str, x: Tensor) -> Tensor:
         shapes[layer] = tuple(x.shape[1:])
         return x
 
-    def count(module: nn.Module, _: object, y: Tensor) -> None:
+    def count_units(module: nn.Module, _: object, y: Tensor) -> None:
         units[module] = y.numel()
 
     with FakeTensorMode():
         network = build(name, classes, size, **variations).eval()
         for module in network.children():
-            module.register_forward_hook(count)
-        network(torch.empty(1, 3, side, side), shape_of)
+            module.register_forward_hook(count_units)
+        network(torch.empty(1, 3, side, side), note_shape)
     modules = dict(network.named_children())
-    return [_layer(layer, shape, modules.get(layer), units) for layer, shape in shapes.items()]
+    return [_make_layer(layer, shape, modules.get(layer), units) for layer, shape in shapes.items()]
 
 
-def _layer(
+def _make_layer(
     name: str, shape: tuple[int, ...], module: nn.Module | None, units: dict[nn.Module, int]
 ) -> Layer:
     if not isinstance(module, Weighted):
         return Layer(name, shape, 0, 0)
     parameters = sum(p.numel() for p in module.parameters())
-    return Layer(name, shape, parameters, units[module] * fan_in(module))
+    return Layer(name, shape, parameters, units[module] * get_fan_in(module))

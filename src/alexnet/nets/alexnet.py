@@ -1,8 +1,21 @@
 """The network of the paper as printed: Krizhevsky, Sutskever & Hinton (2012), sections 3 to 5.
 
-Five convolutional and three fully connected layers; 60,965,224 parameters for 1000 classes. Two
-towers, one for each of the paper's GPUs: conv2, conv4, conv5 and both response norms see the maps
-of their own half alone, everything else sees both. The paper's own variations are arguments.
+Five convolutional and three fully connected layers, 60,965,224 parameters for 1000 classes. Each of
+the paper's two GPUs has one tower: conv2, conv4, conv5 and both response norms read the maps of
+their own tower only, all other layers read both.
+
+    layer    tower 1     tower 2     reads
+    conv1     48×55×55    48×55×55   the image, 3×224×224
+    conv2    128×27×27   128×27×27   its own tower
+    conv3    192×13×13   192×13×13   both towers
+    conv4    192×13×13   192×13×13   its own tower
+    conv5    128×13×13   128×13×13   its own tower
+    fc6      2048        2048        both towers
+    fc7      2048        2048        both towers
+    fc8            1000              both towers
+
+The paper's own variations are arguments. This module imports layers and kernels, never another
+network.
 """
 
 from __future__ import annotations
@@ -21,8 +34,8 @@ from alexnet.nets.layers import (
     Hook,
     Strided,
     Weighted,
-    gaussian,
-    keep_variance,
+    draw_gaussian,
+    draw_keeping_variance,
     max_pool,
     pass_through,
     side_after,
@@ -33,11 +46,16 @@ HIDDEN = LAYERS[1:-1]
 
 
 class AlexNet(nn.Module):
-    """Images N 3 `size` `size`, mean-subtracted, → logits N `classes` (Figure 2).
+    """The network of Figure 2: images minus the mean → logits.
 
-    `unit`: relu or tanh (section 3.1). `towers`: 2, or 1 with half the kernels (3.2). `norm`:
-    response norms (3.3). `overlap`: pooling windows of 3×3, else of 2×2, at stride 2 (3.4).
-    `dropout`: the probability (4.2). `without`: hidden layers left out (7), their pooling not.
+    (N, 3, size, size) → (N, classes).
+
+    unit:     the nonlinearity, relu or tanh (section 3.1)
+    towers:   2, or 1 with half the kernels (section 3.2)
+    norm:     whether there are response norms (section 3.3)
+    overlap:  pooling windows of 3×3 pixels at stride 2; if not, of 2×2 (section 3.4)
+    dropout:  the probability that a unit is set to zero (section 4.2)
+    without:  hidden layers to leave out (section 7); their pooling stays
     """
 
     def __init__(
@@ -54,7 +72,7 @@ class AlexNet(nn.Module):
     ) -> None:
         """Raises ValueError for a variation that the paper does not have."""
         super().__init__()
-        check(unit, towers, without)
+        check_variations(unit, towers, without)
         side = side_after(size, 11, 4)  # 224 → 55
         for _ in range(3):
             side = side_after(side, 3, 2)  # 55 → 27 → 13 → 6
@@ -75,16 +93,21 @@ class AlexNet(nn.Module):
             leave_out(self, name)
 
     def initialize(self, initialization: str) -> None:
-        """Draw new weights: `printed` as section 5 says, or `variance` (`keep_variance`)."""
+        """Draw new weights.
+
+        `printed`: Gaussians of standard deviation 0.01, biases of 1 in conv2, conv4, conv5, fc6 and
+        fc7, of 0 elsewhere (section 5). `variance`: `draw_keeping_variance`.
+        """
         layers = {n: m for n, m in self.named_children() if isinstance(m, Weighted)}
         if initialization == "variance":
-            keep_variance(list(layers.values()), gain=2.0 if self.pool1.unit == "relu" else 1.0)
+            gain = 2.0 if self.pool1.unit == "relu" else 1.0
+            draw_keeping_variance(list(layers.values()), gain)
             return
         for name, layer in layers.items():
-            gaussian(layer, std=0.01, bias=float(name not in ("conv1", "conv3", "fc8")))
+            draw_gaussian(layer, std=0.01, bias=float(name not in ("conv1", "conv3", "fc8")))
 
     def forward(self, x: Tensor, hook: Hook = pass_through) -> Tensor:
-        """N 3 H W → N classes; `see` is shown every named layer."""    # N    3 224 224
+        """(N, 3, H, W) → (N, classes); calls `hook` for each layer.""" # N    3 224 224
         x = hook("conv1", self.conv1(x))                                # N   96  55  55
         x = hook("pool1", self.pool1(x))                                # N   96  27  27
         x = hook("conv2", self.conv2(x))                                # N  256  27  27
@@ -93,17 +116,17 @@ class AlexNet(nn.Module):
         x = hook("conv4", self.unit4(self.conv4(x)))                    # N  384  13  13
         x = hook("conv5", self.conv5(x))                                # N  256  13  13
         x = hook("pool5", self.pool5(x))                                # N  256   6   6
-        x = x.contiguous().flatten(1)                                  # N 9216
+        x = x.contiguous().flatten(1)                                   # N 9216
         x = hook("fc6", self.unit6(self.fc6(x)))                        # N 4096
         x = hook("fc7", self.unit7(self.fc7(self.dropout6(x))))         # N 4096
         return hook("fc8", self.fc8(self.dropout7(x)))                  # N classes
 
 
 class Pool(nn.Module):
-    """What follows conv1, conv2 and conv5: the unit, the response norm of section 3.3, max pooling.
+    """What follows conv1, conv2 and conv5: nonlinearity, response norm (3.3), max pooling (3.4).
 
-    Windows of 2×2 leave out an odd last row and column, as they must if sizes are to be those of
-    the overlapping windows, 55 → 27 → 13 → 6 (section 3.4).
+    Without overlap, windows of 2×2 leave out an odd last row and column. Only so do the sizes equal
+    those of the overlapping windows, 55 → 27 → 13 → 6.
     """
 
     def __init__(self, unit: str, norm: bool, overlap: bool, towers: int = 1) -> None:
@@ -112,7 +135,7 @@ class Pool(nn.Module):
         self.size = 3 if overlap else 2
 
     def forward(self, x: Tensor) -> Tensor:
-        """N C H W → N C H/2 W/2, in one pass over memory where a kernel does all of it."""
+        """(N, C, H, W) → (N, C, H/2, W/2); one pass over memory if a kernel does all of it."""
         if self.size == 2:
             x = x[:, :, : x.shape[2] // 2 * 2, : x.shape[3] // 2 * 2]
         if self.unit == "relu" and self.norm:
@@ -125,23 +148,23 @@ class Pool(nn.Module):
         return max_pool(x, self.size)
 
 
-def check(unit: str, towers: int, without: Sequence[str]) -> None:
-    """Raise ValueError, saying what there is, for a variation that the paper does not have."""
+def check_variations(unit: str, towers: int, without: Sequence[str]) -> None:
+    """Raise ValueError for a variation that the paper does not have."""
     if unit not in UNITS:
         raise ValueError(f"unit is {unit!r}; it has to be {' or '.join(UNITS)}")
     if towers not in (1, 2):
         raise ValueError(f"towers is {towers}; the paper has 2, or 1 with half the kernels")
     if unknown := [name for name in without if name not in HIDDEN]:
         raise ValueError(
-            f"without names {', '.join(unknown)}; the hidden layers that can be left out are "
+            f"cannot leave out {', '.join(unknown)}; the hidden layers that can be left out are "
             f"{', '.join(HIDDEN)}"
         )
 
 
 def leave_out(network: AlexNet, name: str) -> None:
-    """Take out a hidden layer, its unit and its dropout; the next layer reads what it read."""
+    """Remove a hidden layer, its nonlinearity and its dropout; the next layer gets its inputs."""
     after = LAYERS[LAYERS.index(name) + 1]
-    setattr(network, after, reading(getattr(network, name), getattr(network, after)))
+    setattr(network, after, rebuild_after_removal(getattr(network, name), getattr(network, after)))
     if name in ("conv2", "conv5"):
         getattr(network, f"pool{name[-1]}").unit = "none"
     for part in (name, f"unit{name[-1]}", f"dropout{name[-1]}"):
@@ -149,8 +172,10 @@ def leave_out(network: AlexNet, name: str) -> None:
             setattr(network, part, nn.Identity())
 
 
-def reading(gone: nn.Conv2d | nn.Linear, layer: nn.Conv2d | nn.Linear) -> nn.Conv2d | nn.Linear:
-    """A layer like `layer`, which read `gone`, with the inputs of `gone`."""
+def rebuild_after_removal(
+    gone: nn.Conv2d | nn.Linear, layer: nn.Conv2d | nn.Linear
+) -> nn.Conv2d | nn.Linear:
+    """Return a new layer with the inputs of `gone` and the outputs of `layer`, which follows it."""
     if isinstance(layer, nn.Conv2d):  # conv3, conv4 or conv5
         inputs = cast(nn.Conv2d, gone).in_channels
         return Convolution(inputs, layer.out_channels, 3, padding=1, groups=layer.groups)

@@ -1,7 +1,10 @@
-"""The networks of small images that came with the 2012 code and its successor, by their names.
+"""The networks for CIFAR-10 that came with the 2012 code and its successor of 2014.
 
-A name tells the time to train or the test error on CIFAR-10. Their descriptions give sizes, units,
-norms and initializations; which of two equal orders of ReLU and maximum was run does not matter.
+They have the names that they have there: the time of their training or their test error on
+CIFAR-10. Sizes, units, norms and first weights are those of their definition files. The order of
+ReLU and max pooling does not matter, since max(relu(x)) = relu(max(x)). `Cifar` is also the network
+of the paper's Figure 1, and the last two are those of section 3.3. This module imports no other
+network.
 """
 
 from __future__ import annotations
@@ -20,8 +23,8 @@ from alexnet.nets.layers import (
     InvertedDropout,
     Weighted,
     avg_pool,
-    gaussian,
-    keep_variance,
+    draw_gaussian,
+    draw_keeping_variance,
     max_pool,
     pass_through,
     side_after,
@@ -29,29 +32,29 @@ from alexnet.nets.layers import (
 from alexnet.nets.local import Local
 
 
-class Small(nn.Module):
-    """What the networks of this file have in common: how their weights are drawn."""
+class CifarNetwork(nn.Module):
+    """A network that draws its first weights with a standard deviation for each layer."""
 
     stds: ClassVar[dict[str, float]]
-    """The standard deviation of each layer's first weights; biases begin at 0."""
+    """Layer → standard deviation of its first weights; biases begin at 0."""
     gain = 2.0
-    """What the unit asks of `keep_variance`."""
+    """The gain of the nonlinearity, for `draw_keeping_variance`."""
 
     def initialize(self, initialization: str) -> None:
-        """Draw new weights: `printed` as the network's definition, or `variance`."""
+        """Draw new weights: as the 2012 code (`printed`), or with `draw_keeping_variance`."""
         layers = {n: m for n, m in self.named_children() if isinstance(m, Weighted)}
         if initialization == "variance":
-            keep_variance(list(layers.values()), self.gain)
+            draw_keeping_variance(list(layers.values()), self.gain)
             return
         for name, layer in layers.items():
-            gaussian(layer, std=self.stds[name])
+            draw_gaussian(layer, std=self.stds[name])
 
 
-class Cifar(Small):
-    """`19pct`: images N 3 `size` `size`, mean-subtracted, → logits N `classes`.
+class Cifar(CifarNetwork):
+    """`19pct`: images minus the mean → logits. 89,578 parameters for ten classes.
 
-    89,578 parameters for ten classes. `unit` tanh is the other network of the paper's Figure 1,
-    as far as it can be reconstructed: the paper says no more than that it has four layers.
+    (N, 3, size, size) → (N, classes). `unit` is relu or tanh: the two networks of the paper's
+    Figure 1, as far as they can be reconstructed. The paper says only that they have four layers.
     """
 
     stds: ClassVar = {"conv1": 0.0001, "conv2": 0.01, "conv3": 0.01, "fc4": 0.01}
@@ -63,7 +66,7 @@ class Cifar(Small):
         super().__init__()
         if unit not in UNITS:
             raise ValueError(f"unit is {unit!r}; it has to be {' or '.join(UNITS)}")
-        side = pooled(size, 3)  # 32 → 16 → 8 → 4
+        side = compute_pooled_side(size, 3)  # 32 → 16 → 8 → 4
         self.conv1 = Convolution(3, 32, 5, padding=2)
         self.conv2 = Convolution(32, 32, 5, padding=2)
         self.conv3 = Convolution(32, 64, 5, padding=2)
@@ -72,7 +75,7 @@ class Cifar(Small):
         self.unit, self.gain = unit, 2.0 if unit == "relu" else 1.0
 
     def forward(self, x: Tensor, hook: Hook = pass_through) -> Tensor:
-        """N 3 H W → N classes; `see` is shown every named layer."""             # N  3 32 32
+        """(N, 3, H, W) → (N, classes); calls `hook` for each layer."""          # N  3 32 32
         x = hook("conv1", self.conv1(x))                                         # N 32 32 32
         x = hook("pool1", self.pool(x, "max"))                                   # N 32 16 16
         x = hook("conv2", self.conv2(x))                                         # N 32 16 16
@@ -82,20 +85,23 @@ class Cifar(Small):
         return hook("fc4", self.fc4(self.dropout(x.contiguous().flatten(1))))    # N classes
 
     def pool(self, x: Tensor, kind: Literal["max", "avg"]) -> Tensor:
-        """The unit, then pooling 3×3 at stride 2."""
+        """Nonlinearity, then pooling with 3×3 windows at stride 2: sides W → ⌊W/2⌋."""
         if self.unit == "relu":
             return relu_pool(x, kind=kind)
         return max_pool(F.tanh(x)) if kind == "max" else avg_pool(F.tanh(x))
 
 
-class Cifar80sec(Small):
-    """`80sec`, 26 % error after so long: images N 3 `size` `size` → logits N `classes`."""
+class Cifar80sec(CifarNetwork):
+    """`80sec`: 26 % test error after 80 seconds of training on a GPU of 2012.
+
+    (N, 3, size, size) → (N, classes).
+    """
 
     stds: ClassVar = {"conv1": 0.0001, "conv2": 0.01, "conv3": 0.01, "fc4": 0.1, "fc5": 0.1}
 
     def __init__(self, classes: int = 10, size: int = 32, dropout: float = 0.0) -> None:
         super().__init__()
-        side = pooled(size, 3)  # 32 → 16 → 8 → 4
+        side = compute_pooled_side(size, 3)  # 32 → 16 → 8 → 4
         self.conv1 = Convolution(3, 32, 5, padding=2)
         self.conv2 = Convolution(32, 32, 5, padding=2)
         self.conv3 = Convolution(32, 64, 5, padding=2)
@@ -104,7 +110,7 @@ class Cifar80sec(Small):
         self.dropout = InvertedDropout(dropout)
 
     def forward(self, x: Tensor, hook: Hook = pass_through) -> Tensor:
-        """N 3 H W → N classes; `see` is shown every named layer."""         # N  3 32 32
+        """(N, 3, H, W) → (N, classes); calls `hook` for each layer."""      # N  3 32 32
         x = hook("conv1", self.conv1(x))                                     # N 32 32 32
         x = hook("pool1", relu_pool(x, kind="max"))                          # N 32 16 16
         x = hook("conv2", self.conv2(x))                                     # N 32 16 16
@@ -115,14 +121,14 @@ class Cifar80sec(Small):
         return hook("fc5", self.fc5(self.dropout(x)))                        # N classes
 
 
-class Cifar18pct(Small):
-    """`18pct`: `19pct` with norms within the maps, N 3 `size` `size` → N `classes`."""
+class Cifar18pct(CifarNetwork):
+    """`18pct`: `19pct` with norms within maps. (N, 3, size, size) → (N, classes)."""
 
     stds: ClassVar = Cifar.stds
 
     def __init__(self, classes: int = 10, size: int = 32, dropout: float = 0.0) -> None:
         super().__init__()
-        side = pooled(size, 3)  # 32 → 16 → 8 → 4
+        side = compute_pooled_side(size, 3)  # 32 → 16 → 8 → 4
         self.conv1 = Convolution(3, 32, 5, padding=2)
         self.conv2 = Convolution(32, 32, 5, padding=2)
         self.conv3 = Convolution(32, 64, 5, padding=2)
@@ -130,7 +136,7 @@ class Cifar18pct(Small):
         self.dropout = InvertedDropout(dropout)
 
     def forward(self, x: Tensor, hook: Hook = pass_through) -> Tensor:
-        """N 3 H W → N classes; `see` is shown every named layer."""             # N  3 32 32
+        """(N, 3, H, W) → (N, classes); calls `hook` for each layer."""          # N  3 32 32
         x = hook("conv1", self.conv1(x))                                         # N 32 32 32
         x = hook("pool1", relu_pool(x, kind="max"))                              # N 32 16 16
         x = hook("norm1", map_norm(x, n=3, alpha=5e-5))                          # N 32 16 16
@@ -142,18 +148,18 @@ class Cifar18pct(Small):
         return hook("fc4", self.fc4(self.dropout(x.contiguous().flatten(1))))    # N classes
 
 
-class Cifar13pct(Small):
-    """`conv-local-13pct`: two convolutions, two local layers, N 3 `size` `size` → N `classes`.
+class Cifar13pct(CifarNetwork):
+    """`conv-local-13pct`: two convolutions and two local layers.
 
-    Section 3.3's network without response norm. That its images are crops of 24×24 is inferred
-    from the default border of the code.
+    (N, 3, size, size) → (N, classes). The network of section 3.3 without response norm. That its
+    images are crops of 24×24 is inferred from the default border of the 2012 code.
     """
 
     stds: ClassVar = {"conv1": 0.0001, "conv2": 0.01, "local3": 0.04, "local4": 0.04, "fc5": 0.01}
 
     def __init__(self, classes: int = 10, size: int = 24, dropout: float = 0.0) -> None:
         super().__init__()
-        side = pooled(size, 2)  # 24 → 12 → 6
+        side = compute_pooled_side(size, 2)  # 24 → 12 → 6
         self.conv1 = Convolution(3, 64, 5, padding=2)
         self.conv2 = Convolution(64, 64, 5, padding=2)
         self.local3 = Local(64, 32, side)
@@ -162,7 +168,7 @@ class Cifar13pct(Small):
         self.dropout = InvertedDropout(dropout)
 
     def forward(self, x: Tensor, hook: Hook = pass_through) -> Tensor:
-        """N 3 H W → N classes; `see` is shown every named layer."""             # N  3 24 24
+        """(N, 3, H, W) → (N, classes); calls `hook` for each layer."""          # N  3 24 24
         x = hook("conv1", self.conv1(x))                                         # N 64 24 24
         x = hook("pool1", relu_pool(x))                                          # N 64 12 12
         x = hook("conv2", self.conv2(x))                                         # N 64 12 12
@@ -172,18 +178,18 @@ class Cifar13pct(Small):
         return hook("fc5", self.fc5(self.dropout(x.contiguous().flatten(1))))    # N classes
 
 
-class Cifar11pct(Small):
-    """`cifar10-11pct`: response norms over 9 maps and a wider local layer → N `classes`.
+class Cifar11pct(CifarNetwork):
+    """`cifar10-11pct`: `conv-local-13pct` with response norms over 9 maps and a wider local3.
 
-    Section 3.3's network with response norm. The first norm follows its pooling, the second comes
-    before it.
+    (N, 3, size, size) → (N, classes). The network of section 3.3 with response norm. The first norm
+    follows the pooling of its layer, the second precedes it.
     """
 
     stds: ClassVar = Cifar13pct.stds
 
     def __init__(self, classes: int = 10, size: int = 24, dropout: float = 0.0) -> None:
         super().__init__()
-        side = pooled(size, 2)  # 24 → 12 → 6
+        side = compute_pooled_side(size, 2)  # 24 → 12 → 6
         self.conv1 = Convolution(3, 64, 5, padding=2)
         self.conv2 = Convolution(64, 64, 5, padding=2)
         self.local3 = Local(64, 64, side)
@@ -192,7 +198,7 @@ class Cifar11pct(Small):
         self.dropout = InvertedDropout(dropout)
 
     def forward(self, x: Tensor, hook: Hook = pass_through) -> Tensor:
-        """N 3 H W → N classes; `see` is shown every named layer."""             # N  3 24 24
+        """(N, 3, H, W) → (N, classes); calls `hook` for each layer."""          # N  3 24 24
         x = hook("conv1", self.conv1(x))                                         # N 64 24 24
         x = hook("pool1", relu_pool(x))                                          # N 64 12 12
         x = hook("norm1", response_norm(x, n=9, alpha=1e-3, k=1, over_n=True))   # N 64 12 12
@@ -203,8 +209,8 @@ class Cifar11pct(Small):
         return hook("fc5", self.fc5(self.dropout(x.contiguous().flatten(1))))    # N classes
 
 
-def pooled(side: int, times: int) -> int:
-    """The side after so many poolings 3×3 at stride 2."""
+def compute_pooled_side(side: int, times: int) -> int:
+    """Return the side after `times` poolings with 3×3 windows at stride 2."""
     for _ in range(times):
         side = side_after(side, 3, 2)
     return side

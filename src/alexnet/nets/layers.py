@@ -1,4 +1,17 @@
-"""What the networks are made of, beyond what torch.nn has."""
+"""The layers that the networks are made of and torch.nn does not have, and their first weights.
+
+    windows          round_up, side_after       sizes round up, as in the 2012 code
+    convolutions     Convolution, Strided       the same results as nn.Conv2d, computed faster
+    pooling          max_pool, avg_pool         section 3.4
+    low resolution   blur, subsample            the second path of some networks of 2012
+    dropout          Dropout, InvertedDropout   section 4.2; masks that repeat from a key
+    towers           TowerLinear                section 3.2
+    first weights    draw_gaussian, draw_keeping_variance
+
+"Section" is one of Krizhevsky, Sutskever & Hinton (2012). Every file of networks imports this one;
+it knows nothing of recipes, data or training. Response norm and ReLU with pooling are in
+`alexnet.kernels`.
+"""
 
 from __future__ import annotations
 
@@ -15,33 +28,38 @@ from alexnet.kernels import convolve
 from alexnet.kernels.dropout.operator import keep_mask
 
 Hook = Callable[[str, Tensor], Tensor]
-"""Called with every layer's name and output; what it returns goes on to the next layer."""
-
+"""A function that a network calls with the name and the output of each layer; what it returns goes
+on to the next layer."""
 
 UNITS: dict[str, Callable[[], nn.Module]] = {
     "relu": partial(nn.ReLU, inplace=True),
     "tanh": nn.Tanh,
 }
-"""The units a network can be made of, by name."""
+"""The nonlinearities that a network can have, by name (section 3.1)."""
 
 
 def pass_through(name: str, x: Tensor) -> Tensor:
-    """Look at nothing: the `See` of a plain forward pass."""
+    """Return x as it is: the hook that does nothing."""
     return x
 
 
 def round_up(x: Tensor, kernel: int, stride: int) -> Tensor:
-    """Zeros right and below, so that strided windows cover every pixel: N C H W → N C H' W'.
+    """Pad zeros at the right and below, so that strided windows cover every pixel.
 
-    The 2012 code counts windows with ceil and reads zeros (the mean) past the edge: 224 pixels
-    become 227, and conv1 has the 55×55 outputs of Figure 2. A side that fits stays as it is.
+    (N, C, H, W) → (N, C, H', W'). The 2012 code rounds the number of windows up and reads zeros,
+    which are the mean, beyond the edge. So 224 pixels become 227, and conv1, with windows of 11
+    pixels at stride 4, has the 55×55 outputs of Figure 2. A side that fits stays as it is.
     """
-    down, right = (-(side - kernel) % stride for side in x.shape[-2:])
-    return F.pad(x, (0, right, 0, down)) if down or right else x
+    below, right = (-(side - kernel) % stride for side in x.shape[-2:])
+    return F.pad(x, (0, right, 0, below)) if below or right else x
 
 
 class Convolution(nn.Conv2d):
-    """A convolution of stride 1, by the fastest way there is."""
+    """A convolution of stride 1: nn.Conv2d, computed by the fastest kernel for its size.
+
+    `maps` is the number of output channels, as the paper calls them; `groups` is the number of
+    towers that do not see each other's maps (section 3.2).
+    """
 
     def __init__(
         self, inputs: int, maps: int, kernel: int, *, padding: int = 0, groups: int = 1
@@ -49,21 +67,22 @@ class Convolution(nn.Conv2d):
         super().__init__(inputs, maps, kernel, padding=padding, groups=groups)
 
     def forward(self, x: Tensor) -> Tensor:
-        """N C H W → N M H' W'."""
+        """(N, C, H, W) → (N, maps, H', W')."""
         padding = cast(int, self.padding[0])
         return convolve(x, self.weight, self.bias, padding=padding, groups=self.groups)
 
 
 class Strided(nn.Conv2d):
-    """A convolution without padding whose windows are counted as `round_up` counts them.
+    """A strided convolution, whose number of windows is rounded up (`round_up`).
 
-    In half precision by space to depth, once `prepare` has been told so. Units for half precision
-    multiply several maps at once, pairs (AVX512-BF16, Arm), 8 (tensor cores) or 32 (AMX): 3 maps
-    leave a part of them empty, the 48 of space to depth fill them.
+    In half precision it is computed with `convolve_space_to_depth` if `prepare` was called for that
+    type. Instructions for half precision multiply several channels at once: 2 (AVX512-BF16, Arm), 8
+    (tensor cores) or 32 (AMX). The 3 channels of an image leave part of them unused; the 48 of
+    space to depth fill them.
     """
 
-    deep = False
-    """Whether it is computed by space to depth: by the type of its input, on every device."""
+    uses_space_to_depth = False
+    """Set by `prepare`; depends on the type of the input only, so it is the same on all devices."""
 
     def __init__(
         self, inputs: int, maps: int, kernel: int, *, stride: int, bias: bool = True
@@ -71,39 +90,50 @@ class Strided(nn.Conv2d):
         super().__init__(inputs, maps, kernel, stride, bias=bias)
 
     def prepare(self, dtype: torch.dtype) -> None:
-        """Choose how to compute, once, for inputs of this type."""
-        self.deep = dtype.itemsize < 4
+        """Choose how to compute, for inputs of this type: before training or evaluation begins."""
+        self.uses_space_to_depth = dtype.itemsize < 4
 
     def forward(self, x: Tensor) -> Tensor:
-        """N C H W → N M H' W'."""
-        if not self.deep:
+        """(N, C, H, W) → (N, maps, H', W')."""
+        if not self.uses_space_to_depth:
             return super().forward(round_up(x, self.kernel_size[0], self.stride[0]))
         device = x.device.type
         if device in ("cpu", "cuda") and torch.is_autocast_enabled(device):
             x = x.to(torch.get_autocast_dtype(device))
-        return by_depth(x, self.weight, self.bias, self.stride[0])
+        return convolve_space_to_depth(x, self.weight, self.bias, self.stride[0])
 
 
-def by_depth(x: Tensor, weight: Tensor, bias: Tensor | None, stride: int) -> Tensor:
-    """A strided convolution as one of stride 1 on fewer, deeper pixels. N C H W → N M H' W'.
+def convolve_space_to_depth(x: Tensor, weight: Tensor, bias: Tensor | None, stride: int) -> Tensor:
+    """A strided convolution, computed as one of stride 1 on an image of fewer, deeper pixels.
 
-    Each block of stride × stride pixels becomes one pixel: 3 maps become 48, and a filter of 11×11
-    one of 3×3. Image and filter are filled up with zeros to whole blocks. In bf16 on AMX it takes
-    half the time (`benchmarks/kernels.py`).
+    (N, C, H, W) → (N, maps, H', W'). Each block of stride × stride pixels becomes one pixel. With
+    stride 4, an image of 3 channels becomes one of 4·4·3 = 48, and a filter of 11×11 becomes one of
+    3×3 on these, after both are padded with zeros to whole blocks:
+
+        ┌────┬────┬────┐
+        │a b │c d │    │      ┌──┬──┬──┐     pixel 0 has the channels a, b, e, f,
+        │e f │g h │ …  │  →   │0 │1 │… │     pixel 1 has c, d, g, h;
+        ├────┼────┼────┤      └──┴──┴──┘     here, stride is 2
+        └────┴────┴────┘
+
+    In bf16 with AMX this takes half the time of the plain convolution (`benchmarks/kernels.py`).
     """
     kernel = weight.shape[-1]
-    deep = -(-kernel // stride)
-    down, right = (
-        (side_after(side, kernel, stride) + deep - 1) * stride - side for side in x.shape[-2:]
+    blocks = -(-kernel // stride)  # of a filter, rounded up
+    below, right = (
+        (side_after(side, kernel, stride) + blocks - 1) * stride - side for side in x.shape[-2:]
     )
-    grown = -kernel % stride
-    x = _deepened(F.pad(x, (0, right, 0, down)), stride)
-    weight = _deepened(F.pad(weight, (0, grown, 0, grown)), stride)
+    missing = -kernel % stride
+    x = _move_space_to_depth(F.pad(x, (0, right, 0, below)), stride)
+    weight = _move_space_to_depth(F.pad(weight, (0, missing, 0, missing)), stride)
     return F.conv2d(x, weight, bias)
 
 
-def _deepened(x: Tensor, block: int) -> Tensor:
-    """N C H W → N block²·C H/block W/block, channels_last: the pixels of each block, in a row."""
+def _move_space_to_depth(x: Tensor, block: int) -> Tensor:
+    """Put the pixels of each block into the channels of one pixel.
+
+    (N, C, H, W) → (N, block²·C, H/block, W/block), channels_last.
+    """
     n, maps, height, width = x.shape
     rows = x.permute(0, 2, 3, 1).reshape(n, height // block, block, width // block, block * maps)
     blocks = rows.transpose(2, 3).reshape(n, height // block, width // block, -1)
@@ -111,9 +141,9 @@ def _deepened(x: Tensor, block: int) -> Tensor:
 
 
 def side_after(side: int, kernel: int, stride: int = 1, padding: int = 0) -> int:
-    """The side of a layer's output, windows counted as `round_up` counts them.
+    """Return the side of a layer's output: 1 + ⌈(side + 2·padding − kernel) / stride⌉.
 
-    Raises ValueError where the input is smaller than one window.
+    torch.nn rounds down instead. Raises ValueError if the input is smaller than one window.
     """
     if side + 2 * padding < kernel:
         raise ValueError(f"a {kernel}×{kernel} window does not fit {side}×{side} pixels")
@@ -121,17 +151,27 @@ def side_after(side: int, kernel: int, stride: int = 1, padding: int = 0) -> int
 
 
 def max_pool(x: Tensor, size: int = 3, stride: int = 2) -> Tensor:
-    """The largest of each window, windows counted as `round_up` does. N C H W → N C H' W'."""
+    """The maximum of each window; sizes round up (`side_after`). (N, C, H, W) → (N, C, H', W').
+
+    The defaults are the overlapping pooling of section 3.4. A window at the edge has fewer pixels.
+    """
     return F.max_pool2d(x, size, stride, ceil_mode=True)
 
 
 def avg_pool(x: Tensor, size: int = 3, stride: int = 2) -> Tensor:
-    """The mean of those pixels of each window that are inside. N C H W → N C H' W'."""
+    """The mean of the pixels of each window that are inside the image; sizes round up.
+
+    (N, C, H, W) → (N, C, H', W').
+    """
     return F.avg_pool2d(x, size, stride, ceil_mode=True, count_include_pad=False)
 
 
 def blur(x: Tensor, std: float, taps: int) -> Tensor:
-    """A Gaussian of so many taps that add up to one, zeros outside. N C H W → N C H W."""
+    """Convolve each channel with a Gaussian of taps × taps pixels that sums to one.
+
+    (N, C, H, W) → (N, C, H, W), with zeros beyond the edge. The Gaussian is separable: the rows are
+    filtered first, then the columns, with weights proportional to exp(−d² / 2·std²).
+    """
     distance = torch.arange(taps, device=x.device) - taps // 2
     line = torch.softmax(-(distance / std).square() / 2, 0).to(x.dtype)
     across = line.expand(x.shape[1], 1, 1, taps)
@@ -139,49 +179,53 @@ def blur(x: Tensor, std: float, taps: int) -> Tensor:
     return F.conv2d(x, across.transpose(2, 3), padding=(taps // 2, 0), groups=x.shape[1])
 
 
-def nail_bed(x: Tensor, stride: int) -> Tensor:
-    """One pixel of every stride × stride, from the middle: N C H W → N C H/stride W/stride, up."""
+def subsample(x: Tensor, stride: int) -> Tensor:
+    """Keep one pixel of every stride × stride block, on a centered grid.
+
+    (N, C, H, W) → (N, C, ⌈H/stride⌉, ⌈W/stride⌉). cuda-convnet calls it a bed of nails.
+    """
     top, left = (((side - 1) % stride + 1) // 2 for side in x.shape[-2:])
     return x[:, :, top::stride, left::stride]
 
 
 class Dropout(nn.Module):
-    """Silence each unit with probability p while training; scale all by 1 − p afterwards.
+    """Set each unit to zero with probability p in training; multiply all by 1 − p in evaluation.
 
-    As the paper prints it (section 4.2): nothing is rescaled in training, and the outputs are
-    multiplied at test time, where `torch.nn.Dropout` does it the other way round.
+    This is dropout as the paper has it (section 4.2): nothing is rescaled in training, and "at test
+    time, we use all the neurons but multiply their outputs by 0.5". `torch.nn.Dropout` rescales in
+    training instead; see `InvertedDropout`.
 
-    Which units are kept follows from the key that `set_key` has written, the `layer` and a unit's
-    place in the batch, the same in every precision, on every device. Without a key each forward
-    pass draws one from torch's default generator. The layers of a network need numbers of their
-    own, or their masks are alike.
+    The mask is a function of the key that `set_key` wrote, of `layer` and of a unit's place in the
+    batch, so it is the same in every precision and on every device. Without a key, each forward
+    pass draws one from torch's default generator. The layers of a network need different values of
+    `layer`, or their masks are alike.
     """
 
     draw: Tensor
-    """2 int64: the key, and where the first row stands in the whole batch."""
+    """Two int64: the key, and the index of this process's first row in the batch of all."""
 
     def __init__(self, p: float = 0.5, layer: int = 0) -> None:
-        """Raises ValueError where p is no probability."""
+        """Raises ValueError if p is no probability."""
         super().__init__()
         if not 0 <= p <= 1:
             raise ValueError(f"p is {p}, and must be a probability, from 0 to 1")
         self.p, self.layer, self.has_key = p, layer, False
-        # On the CPU even in a network on `meta`, which gets its weights later, but no key.
+        # A network that is made on `meta` gets its weights later, but nobody would give it a key.
         draw = torch.zeros(2, dtype=torch.int64, device="cpu")
         self.register_buffer("draw", draw, persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        """N … → N …"""
+        """(N, …) → (N, …)."""
         return x * self.mask(x) if self.training else x * (1 - self.p)
 
     def mask(self, x: Tensor) -> Tensor:
-        """Which units are kept this time: N … → N … bool."""
+        """Return which units this forward pass keeps: (N, …) → (N, …) of bool."""
         self.draw_key()
         units = math.prod(x.shape[1:])
         return keep_mask(self.draw, len(x), units, layer=self.layer, p=self.p).view(x.shape)
 
     def draw_key(self) -> None:
-        """Write a key drawn by torch's default generator, unless one has been set."""
+        """Draw a key from torch's default generator, unless `set_key` has set one."""
         if not self.has_key:
             self.draw.random_(2**62)
 
@@ -190,58 +234,64 @@ class Dropout(nn.Module):
 
 
 class InvertedDropout(Dropout):
-    """Dropout scaled as `torch.nn.Dropout` scales it: by 1 / (1 − p) in training, not afterwards.
+    """Dropout as `torch.nn.Dropout`: scaled by 1 / (1 − p) in training, nothing in evaluation.
 
-    With p = 0 it does nothing.
+    The masks are those of `Dropout`. With p = 0 it does nothing.
     """
 
     def forward(self, x: Tensor) -> Tensor:
-        """N … → N …"""
+        """(N, …) → (N, …)."""
         if not self.training or self.p == 0:
             return x
         kept = x * self.mask(x)
         return kept / (1 - self.p) if self.p < 1 else kept
 
 
-def dropouts(network: nn.Module) -> list[Dropout]:
-    """The dropout layers of a network."""
+def find_dropouts(network: nn.Module) -> list[Dropout]:
+    """Return the dropout layers of a network."""
     return [module for module in network.modules() if isinstance(module, Dropout)]
 
 
 def set_key(network: nn.Module, key: int, first_row: int = 0) -> None:
-    """Let dropout keep what this key says, from now on: call it before every training step.
+    """Set the key that the dropout masks of a network follow from; call it before every step.
 
-    The key has up to 63 bits. `first_row` is where the first row that this process sees stands in
-    the batch of all processes. Both are written into tensors on the device, where recorded graphs
-    and compiled steps read them.
+    The key has at most 63 bits. `first_row` is the index of this process's first row in the batch
+    of all processes. Both are written into tensors on the device, which CUDA graphs and compiled
+    steps read.
     """
-    for dropout in dropouts(network):
+    for dropout in find_dropouts(network):
         dropout.has_key = True
         dropout.draw[0].fill_(key)
         dropout.draw[1].fill_(first_row)
 
 
-class Weights(nn.Module):
-    """A layer of ours with weights and biases, which a training tells by their one dimension."""
+class CustomLayer(nn.Module):
+    """A layer with weights and biases that torch.nn does not have.
+
+    `bias` has to have one dimension and `weight` more: that is how `training.sgd` tells them apart.
+    """
 
     weight: nn.Parameter
     bias: nn.Parameter
     fan_in: int
-    """How many numbers a unit reads."""
+    """The number of inputs of one unit."""
 
 
-class TowerLinear(Weights):
-    """A fully connected layer whose towers do not meet: each reads its own part of the inputs."""
+class TowerLinear(CustomLayer):
+    """A fully connected layer in towers: each reads its own part of the inputs only.
+
+    `weight` is (outputs, inputs / towers): the first rows belong to the first tower.
+    """
 
     def __init__(self, inputs: int, outputs: int, towers: int = 2) -> None:
         super().__init__()
         self.towers, self.fan_in = towers, inputs // towers
         self.weight = nn.Parameter(torch.empty(outputs, self.fan_in))
         self.bias = nn.Parameter(torch.empty(outputs))
-        keep_variance([self])
+        draw_keeping_variance([self])
 
     def forward(self, x: Tensor) -> Tensor:
-        """N D → N D', the first tower's units first."""
+        """(N, inputs) → (N, outputs), the first tower's units first."""
         weights, biases = self.weight.chunk(self.towers), self.bias.chunk(self.towers)
         parts = zip(x.chunk(self.towers, 1), weights, biases, strict=True)
         return torch.cat([F.linear(*part) for part in parts], 1)
@@ -250,27 +300,30 @@ class TowerLinear(Weights):
         return f"{self.fan_in * self.towers} → {len(self.weight)}, towers={self.towers}"
 
 
-Weighted = nn.Conv2d | nn.Linear | Weights
+Weighted = nn.Conv2d | nn.Linear | CustomLayer
+"""The layers that have weights."""
 
 
-def fan_in(layer: Weighted) -> int:
-    """How many numbers a unit of the layer reads."""
-    return layer.fan_in if isinstance(layer, Weights) else layer.weight[0].numel()
+def get_fan_in(layer: Weighted) -> int:
+    """Return the number of inputs of one unit of a layer: C·K·K for a convolution of K×K."""
+    return layer.fan_in if isinstance(layer, CustomLayer) else layer.weight[0].numel()
 
 
-def gaussian(layer: Weighted, std: float, bias: float = 0.0) -> None:
-    """Draw the weights from a zero-mean Gaussian and set the biases to one value (section 5)."""
+def draw_gaussian(layer: Weighted, std: float, bias: float = 0.0) -> None:
+    """Draw weights from a Gaussian with mean 0; set the biases to one value (section 5)."""
     nn.init.normal_(layer.weight, std=std)
     if layer.bias is not None:
         nn.init.constant_(layer.bias, bias)
 
 
-def keep_variance(layers: Sequence[Weighted], gain: float = 2.0) -> None:
-    """Draw weights so that layers keep the variance of what they get; biases zero.
+def draw_keeping_variance(layers: Sequence[Weighted], gain: float = 2.0) -> None:
+    """Draw weights with which each layer keeps the variance of its inputs; biases are zero.
 
-    The standard deviation is √(gain / inputs of a unit), and √(1 / inputs) for the last layer,
-    which nothing follows. A gain of 2 makes up for what a ReLU halves (arXiv 1502.01852, section
-    2.2); a tanh of small numbers halves nothing.
+    The weights are Gaussian with a standard deviation of √(gain / fan-in), and of √(1 / fan-in) for
+    the last layer, which no nonlinearity follows. A ReLU halves the mean square, which a gain of 2
+    makes up for (arXiv 1502.01852, section 2.2); tanh is close to the identity for small inputs, so
+    its gain is 1.
     """
     for layer in layers:
-        gaussian(layer, std=math.sqrt((1.0 if layer is layers[-1] else gain) / fan_in(layer)))
+        std = math.sqrt((1.0 if layer is layers[-1] else gain) / get_fan_in(layer))
+        draw_gaussian(layer, std)

@@ -1,11 +1,15 @@
-"""Four earlier networks of the 2012 code: fewer first filters, and a path of low resolution.
+"""Four earlier networks of the 2012 code, with a second path for the image at low resolution.
 
-Two towers of 32 filters (net 145 of `nets.original` has 48) see the image; beside them, the image
-is blurred, every fourth pixel of every fourth row taken, and that 56×56 image convolved straight
-into conv2's maps. 60,870,376 parameters each. What follows conv2 within the maps, the constant of
-the norms and the order of layer 1 are what was tried out; with net 145 they are the five whose
-average the paper's "5 CNNs" probably is. That contrast norms have the alpha of net 145's norm
-within the maps (1e-3) is inferred.
+    image ─┬─ conv1 ─ pool1 ─ conv2 ───────────────────┬─ sum ─ norm2 ─ map2 ─ pool2 ─ …
+           └─ low1: blurred, every fourth pixel ─ low2 ─┘
+
+conv1 has 32 filters in each tower, where net 145 of `nets.original` has 48. low1 is 56×56 pixels;
+low2 convolves them, and its output is added to the maps of conv2. 60,870,376 parameters each.
+
+The four networks differ in the norm within maps after conv2 (map2), in the constant k of the
+response norms and in the order of operations in layer 1. Together with net 145 they are probably
+the five networks that the paper averages as "5 CNNs". That the contrast norms have the alpha of net
+145's norm within maps, 1e-3, is inferred. This module imports no other network.
 """
 
 from __future__ import annotations
@@ -24,22 +28,26 @@ from alexnet.nets.layers import (
     Strided,
     Weighted,
     blur,
-    gaussian,
-    keep_variance,
-    nail_bed,
+    draw_gaussian,
+    draw_keeping_variance,
     pass_through,
     side_after,
+    subsample,
 )
 
-norm = partial(response_norm, n=5, alpha=1e-4, over_n=True, beta=0.75, towers=2)
-across = partial(norm_pool, n=5, alpha=1e-4, over_n=True, beta=0.75, towers=2)
-norm_max_relu = partial(across, order="norm-pool-relu")
-relu_norm = partial(across, pool=1, stride=1)
-"""ReLU and response norm: a pool of single pixels changes nothing."""
+norm_2012 = partial(response_norm, n=5, alpha=1e-4, over_n=True, beta=0.75, towers=2)
+norm_pool_2012 = partial(norm_pool, n=5, alpha=1e-4, over_n=True, beta=0.75, towers=2)
+"""Response norm, and response norm with max pooling, with the constants of the 2012 code but k."""
+norm_max_relu = partial(norm_pool_2012, order="norm-pool-relu")
+"""Response norm, max pooling, ReLU."""
+relu_norm = partial(norm_pool_2012, pool=1, stride=1)
+"""ReLU, response norm. Pooling over single pixels changes nothing."""
 
 
 class Net131(nn.Module):
-    """Images N 3 `size` `size`, mean-subtracted, → N `classes`. Contrast norm, k = 1.
+    """Contrast norm in map2, k = 1: images minus the mean → logits.
+
+    (N, 3, size, size) → (N, classes).
 
     ILSVRC-2012: 40.9 % top-1 and 18.6 % top-5 error, ten views, validation.
     """
@@ -48,12 +56,12 @@ class Net131(nn.Module):
     """The constant of the response norms."""
 
     def __init__(self, classes: int = 1000, size: int = 224, dropout: float = 0.5) -> None:
-        """Raises ValueError for a size at which the two paths do not meet."""
+        """Raises ValueError for a size at which the maps of the two paths differ in size."""
         super().__init__()
-        side = last_side(size)
+        side = compute_last_side(size)
         self.conv1 = Strided(3, 64, 11, stride=4)
         self.conv2 = Convolution(64, 256, 5, padding=2, groups=2)
-        self.low2 = Strided(3, 256, 5, stride=2, bias=False)  # conv2 has the biases of both
+        self.low2 = Strided(3, 256, 5, stride=2, bias=False)  # the biases of conv2 are enough
         self.conv3 = Convolution(256, 384, 3, padding=1)
         self.conv4 = Convolution(384, 384, 3, padding=1, groups=2)
         self.conv5 = Convolution(384, 256, 3, padding=1, groups=2)
@@ -63,18 +71,18 @@ class Net131(nn.Module):
         self.dropout6, self.dropout7 = Dropout(dropout, 6), Dropout(dropout, 7)
 
     def initialize(self, initialization: str) -> None:
-        """Draw new weights: `printed` as the code did, or `variance` (`keep_variance`)."""
+        """Draw new weights: as the 2012 code (`printed`), or with `draw_keeping_variance`."""
         layers = {n: m for n, m in self.named_children() if isinstance(m, Weighted)}
         if initialization == "variance":
-            keep_variance(list(layers.values()))
+            draw_keeping_variance(list(layers.values()))
             return
         for name, layer in layers.items():
             std = 0.03 if name in ("conv3", "conv4", "conv5") else 0.01
-            gaussian(layer, std, bias=float(name not in ("conv1", "conv3", "fc8")))
+            draw_gaussian(layer, std, bias=float(name not in ("conv1", "conv3", "fc8")))
 
     def forward(self, x: Tensor, hook: Hook = pass_through) -> Tensor:
-        """N 3 H W → N classes; `see` is shown every named layer."""        # N    3 224 224
-        low = hook("low1", nail_bed(blur(x, std=4, taps=9), 4))              # N    3  56  56
+        """(N, 3, H, W) → (N, classes); calls `hook` for each layer."""       # N    3 224 224
+        low = hook("low1", subsample(blur(x, std=4, taps=9), 4))              # N    3  56  56
         low = hook("low2", self.low2(low))                                   # N  256  27  27
         x = hook("conv1", self.conv1(x))                                     # N   64  55  55
         x = hook("pool1", self.pool1(x))                                     # N   64  27  27
@@ -86,29 +94,29 @@ class Net131(nn.Module):
         x = hook("conv4", F.relu(self.conv4(x), inplace=True))               # N  384  13  13
         x = hook("conv5", self.conv5(x))                                     # N  256  13  13
         x = hook("pool5", relu_pool(x))                                      # N  256   6   6
-        x = x.contiguous().flatten(1)                                       # N 9216
+        x = x.contiguous().flatten(1)                                        # N 9216
         x = hook("fc6", F.relu(self.fc6(x), inplace=True))                   # N 4096
         x = hook("fc7", F.relu(self.fc7(self.dropout6(x)), inplace=True))    # N 4096
         return hook("fc8", self.fc8(self.dropout7(x)))                       # N classes
 
     def pool1(self, x: Tensor) -> Tensor:
-        """Response norm, max pool, ReLU: N C H W → N C H/2 W/2, rounded up."""
+        """Response norm, max pooling, ReLU: (N, C, H, W) → (N, C, ⌊H/2⌋, ⌊W/2⌋)."""
         return norm_max_relu(x, k=self.k)
 
     def map2(self, x: Tensor) -> Tensor:
-        """The second norm of layer 2: N C H W → N C H W."""
+        """The second norm of layer 2: (N, C, H, W) → (N, C, H, W)."""
         return contrast_norm(x, n=5, alpha=1e-3)
 
 
 class Net120(Net131):
-    """Net 131 with layer 1 in the order max pool, ReLU, response norm.
+    """Net 131 with layer 1 in the order max pooling, ReLU, response norm.
 
     ILSVRC-2012: 41.0 % and 18.7 %, ten views.
     """
 
     def pool1(self, x: Tensor) -> Tensor:
-        """Max pool, ReLU, response norm: N C H W → N C H/2 W/2, rounded up."""
-        return norm(relu_pool(x), k=self.k)
+        """Max pooling, ReLU, response norm: (N, C, H, W) → (N, C, ⌊H/2⌋, ⌊W/2⌋)."""
+        return norm_2012(relu_pool(x), k=self.k)
 
 
 class Net135(Net131):
@@ -125,8 +133,11 @@ class Net137(Net135):
         return map_norm(x, n=5, alpha=1e-3)
 
 
-def last_side(size: int) -> int:
-    """The side of the last maps. Raises ValueError where conv2 would have to add unequal maps."""
+def compute_last_side(size: int) -> int:
+    """Return the side of the maps that fc6 reads.
+
+    Raises ValueError if the maps of conv2 and low2, which are added, would differ in size.
+    """
     high = side_after(side_after(size, 11, 4), 3, 2)   # 224 → 55 → 27
     low = side_after(-(-size // 4), 5, 2)              # 224 → 56 → 27
     if high != low:

@@ -1,13 +1,14 @@
 """The networks that the 2012 code ran for the paper's tables, by the numbers of its lab notes.
 
-They differ from the paper as printed (`nets.alexnet`) in these:
-* layer 1 is convolution → response norm → max pool → ReLU: the norm sees signed values;
-* a second norm, within each map, follows the response norm of layer 2;
-* both norms divide alpha by the size of their window;
+They differ from the paper as printed (`nets.alexnet`) as follows:
+* Layer 1 is convolution → response norm → max pooling → ReLU, so its norm reads signed values.
+* A second norm, within each map, follows the response norm of layer 2.
+* Both norms divide alpha by the number of values in their window.
 * conv3, conv4, conv5 (and conv6) begin with a standard deviation of 0.03 instead of 0.01.
 
-Sizes round up, dropout rescales at test time and norms see one tower alone, there as here. The
-networks of this file are net 145 and what was changed in it, each in its own lines.
+As in `nets.alexnet`, sizes round up, dropout rescales at test time, and response norms read the
+maps of one tower. This file has net 145 and the networks that were made by changing it. Each
+`forward` is written out, so that every network reads like its figure. It imports no other network.
 """
 
 from __future__ import annotations
@@ -26,31 +27,35 @@ from alexnet.nets.layers import (
     Strided,
     TowerLinear,
     Weighted,
-    gaussian,
-    keep_variance,
+    draw_gaussian,
+    draw_keeping_variance,
     pass_through,
     side_after,
 )
 
-across = partial(norm_pool, n=5, alpha=1e-4, over_n=True, beta=0.75, k=2)
-norm_max_relu = partial(across, order="norm-pool-relu")
-"""Layer 1 after its convolution."""
-relu_norm = partial(across, pool=1, stride=1)
-"""Layer 2 after its convolution: a pool of single pixels changes nothing."""
+norm_pool_2012 = partial(norm_pool, n=5, alpha=1e-4, over_n=True, beta=0.75, k=2)
+"""Response norm and max pooling with the constants of the 2012 code."""
+norm_max_relu = partial(norm_pool_2012, order="norm-pool-relu")
+"""What follows conv1: response norm, max pooling, ReLU."""
+relu_norm = partial(norm_pool_2012, pool=1, stride=1)
+"""What follows conv2: ReLU, response norm. Pooling over single pixels changes nothing."""
 
 
 class Net145(nn.Module):
-    """The network of the paper's tables: images N 3 `size` `size`, mean-subtracted, → N `classes`.
+    """The network of the paper's tables: images minus the mean → logits.
 
-    60,965,224 parameters. ILSVRC-2010: 37.5 % top-1 and 17.0 % top-5 error, ten views, test.
+    (N, 3, size, size) → (N, classes). 60,965,224 parameters.
+
+    ILSVRC-2010: 37.5 % top-1 and 17.0 % top-5 error, ten views, test.
     ILSVRC-2012: 40.7 % and 18.2 %, ten views, validation.
     """
 
     towers = 2
+    """One for each GPU of 2012."""
 
     def __init__(self, classes: int = 1000, size: int = 224, dropout: float = 0.5) -> None:
         super().__init__()
-        towers, side = self.towers, self.last_side(size)
+        towers, side = self.towers, self.compute_last_side(size)
         self.conv1 = Strided(3, 48 * towers, 11, stride=4)
         self.conv2 = Convolution(48 * towers, 128 * towers, 5, padding=2, groups=towers)
         self.conv3 = Convolution(128 * towers, 192 * towers, 3, padding=1)
@@ -61,26 +66,26 @@ class Net145(nn.Module):
         self.fc8 = nn.Linear(4096, classes)
         self.dropout6, self.dropout7 = Dropout(dropout, 6), Dropout(dropout, 7)
 
-    def last_side(self, size: int) -> int:
-        """The side of the last maps."""
+    def compute_last_side(self, size: int) -> int:
+        """Return the side of the maps that fc6 reads."""
         side = side_after(size, 11, 4)  # 224 → 55
         for _ in range(3):
             side = side_after(side, 3, 2)  # 55 → 27 → 13 → 6
         return side
 
     def initialize(self, initialization: str) -> None:
-        """Draw new weights: `printed` as the code did, or `variance` (`keep_variance`)."""
+        """Draw new weights: as the 2012 code (`printed`), or with `draw_keeping_variance`."""
         layers = {n: m for n, m in self.named_children() if isinstance(m, Weighted)}
         if initialization == "variance":
-            classifier = layers.pop("fc8")  # later additions to the network come after it
-            keep_variance([*layers.values(), classifier])
+            classifier = layers.pop("fc8")  # last, also if subclasses added layers after it
+            draw_keeping_variance([*layers.values(), classifier])
             return
         for name, layer in layers.items():
             std = 0.03 if name in ("conv3", "conv4", "conv5", "conv6") else 0.01
-            gaussian(layer, std, bias=float(name not in ("conv1", "conv3", "linear8", "fc8")))
+            draw_gaussian(layer, std, bias=float(name not in ("conv1", "conv3", "linear8", "fc8")))
 
     def forward(self, x: Tensor, hook: Hook = pass_through) -> Tensor:
-        """N 3 H W → N classes; `see` is shown every named layer."""        # N    3 224 224
+        """(N, 3, H, W) → (N, classes); calls `hook` for each layer."""      # N    3 224 224
         x = hook("conv1", self.conv1(x))                                     # N   96  55  55
         x = hook("pool1", norm_max_relu(x, towers=self.towers))              # N   96  27  27
         x = hook("conv2", self.conv2(x))                                     # N  256  27  27
@@ -94,27 +99,29 @@ class Net145(nn.Module):
         return self.classify(x, hook)
 
     def classify(self, x: Tensor, hook: Hook) -> Tensor:
-        """From the last maps on: N 256 6 6 → N classes."""
-        x = x.contiguous().flatten(1)                                       # N 9216
+        """The fully connected layers: (N, 256, 6, 6) → (N, classes)."""
+        x = x.contiguous().flatten(1)                                        # N 9216
         x = hook("fc6", F.relu(self.fc6(x), inplace=True))                   # N 4096
         x = hook("fc7", F.relu(self.fc7(self.dropout6(x)), inplace=True))    # N 4096
         return hook("fc8", self.fc8(self.dropout7(x)))                       # N classes
 
 
 class Net145Half(Net145):
-    """One tower of net 145 with a conv5, fc6 and fc7 as wide as its two: 59,798,312 parameters.
+    """One tower of net 145, but with its conv5, fc6 and fc7 at full width: 59,798,312 parameters.
 
-    What the paper compares two GPUs with: ILSVRC-2010 test, ten views, 39.2 % and 18.2 %.
+    The paper compares the two towers with it. ILSVRC-2010: 39.2 % and 18.2 %, ten views, test.
     """
 
     towers = 1
 
 
 class Net147(Net145):
-    """Net 145 with pools of 2×2: what the paper compares overlapping pooling with.
+    """Net 145 with pooling windows of 2×2; the paper compares overlapping pooling with it.
 
-    Its pools leave larger maps, so conv2 is padded by one pixel and conv5 by none: the last maps
-    and the parameters are those of net 145. ILSVRC-2012: 41.1 % and 18.5 %, ten views.
+    Sizes round up, so these pools leave larger maps. conv2 is padded by one pixel instead of two
+    and conv5 by none, which gives the last maps and the parameters of net 145.
+
+    ILSVRC-2012: 41.1 % and 18.5 %, ten views.
     """
 
     def __init__(self, classes: int = 1000, size: int = 224, dropout: float = 0.5) -> None:
@@ -122,14 +129,14 @@ class Net147(Net145):
         self.conv2 = Convolution(96, 256, 5, padding=1, groups=2)
         self.conv5 = Convolution(384, 256, 3, padding=0, groups=2)
 
-    def last_side(self, size: int) -> int:
-        """The side of the last maps."""
+    def compute_last_side(self, size: int) -> int:
+        """Return the side of the maps that fc6 reads."""
         side = side_after(side_after(size, 11, 4), 2, 2)      # 224 → 55 → 28
         side = side_after(side_after(side, 5, 1, 1), 2, 2)    # 28 → 26 → 13
         return side_after(side_after(side, 3), 2, 2)          # 13 → 11 → 6
 
     def forward(self, x: Tensor, hook: Hook = pass_through) -> Tensor:
-        """N 3 H W → N classes; `see` is shown every named layer."""        # N    3 224 224
+        """(N, 3, H, W) → (N, classes); calls `hook` for each layer."""      # N    3 224 224
         x = hook("conv1", self.conv1(x))                                     # N   96  55  55
         x = hook("pool1", norm_max_relu(x, towers=2, pool=2))                # N   96  28  28
         x = hook("conv2", self.conv2(x))                                     # N  256  26  26
@@ -144,14 +151,14 @@ class Net147(Net145):
 
 
 class Net148(Net145):
-    """Net 145 without any norm: what the paper compares response norm with.
+    """Net 145 without any norm; the paper compares response norm with it.
 
-    The norm within the maps is gone too, so the paper's gain of 1.4 % and 1.2 % is that of three
-    norms. ILSVRC-2012: 42.0 % and 19.4 %, ten views.
+    The norm within maps is missing too, so the paper's gain of 1.4 % and 1.2 % is that of three
+    norms together. ILSVRC-2012: 42.0 % and 19.4 %, ten views.
     """
 
     def forward(self, x: Tensor, hook: Hook = pass_through) -> Tensor:
-        """N 3 H W → N classes; `see` is shown every named layer."""        # N    3 224 224
+        """(N, 3, H, W) → (N, classes); calls `hook` for each layer."""      # N    3 224 224
         x = hook("conv1", self.conv1(x))                                     # N   96  55  55
         x = hook("pool1", relu_pool(x))                                      # N   96  27  27
         x = hook("conv2", self.conv2(x))                                     # N  256  27  27
@@ -164,27 +171,27 @@ class Net148(Net145):
 
 
 class Net150(Net145):
-    """Net 145 with towers that meet in fc8 only: 33,259,880 parameters.
+    """Net 145 with towers that are connected in fc8 only: 33,259,880 parameters.
 
     ILSVRC-2012: 41.8 % and 19.3 %, ten views.
     """
 
     def __init__(self, classes: int = 1000, size: int = 224, dropout: float = 0.5) -> None:
         super().__init__(classes, size, dropout)
-        side = self.last_side(size)
+        side = self.compute_last_side(size)
         self.conv3 = Convolution(256, 384, 3, padding=1, groups=2)
         self.fc6 = TowerLinear(256 * side * side, 4096)
         self.fc7 = TowerLinear(4096, 4096)
 
 
 class Net167(Net145):
-    """Net 145 without the two norms of layer 2: as good or better.
+    """Net 145 without the two norms of layer 2: its error is slightly lower.
 
     ILSVRC-2012: 40.5 % and 18.1 %, ten views.
     """
 
     def forward(self, x: Tensor, hook: Hook = pass_through) -> Tensor:
-        """N 3 H W → N classes; `see` is shown every named layer."""        # N    3 224 224
+        """(N, 3, H, W) → (N, classes); calls `hook` for each layer."""      # N    3 224 224
         x = hook("conv1", self.conv1(x))                                     # N   96  55  55
         x = hook("pool1", norm_max_relu(x, towers=self.towers))              # N   96  27  27
         x = hook("conv2", self.conv2(x))                                     # N  256  27  27
@@ -197,10 +204,11 @@ class Net167(Net145):
 
 
 class Net146(Net145):
-    """Net 145 with a sixth convolution that reads both towers: the pre-trained nets of the tables.
+    """Net 145 with a sixth convolution before fc6, which reads both towers.
 
-    61,555,304 parameters for 1000 classes, 99,182,152 for the 10,184 of ImageNet's Fall 2009.
-    ILSVRC-2012 after pre-training: 39.0 % and 16.6 %, ten views. conv6 stands before fc6.
+    The pre-trained networks of the paper's tables. 61,555,304 parameters for 1000 classes,
+    99,182,152 for the 10,184 of ImageNet Fall 2009. ILSVRC-2012 after pre-training: 39.0 % and
+    16.6 %, ten views.
     """
 
     def __init__(self, classes: int = 1000, size: int = 224, dropout: float = 0.5) -> None:
@@ -208,7 +216,7 @@ class Net146(Net145):
         self.conv6 = Convolution(256, 256, 3, padding=1)
 
     def forward(self, x: Tensor, hook: Hook = pass_through) -> Tensor:
-        """N 3 H W → N classes; `see` is shown every named layer."""        # N    3 224 224
+        """(N, 3, H, W) → (N, classes); calls `hook` for each layer."""      # N    3 224 224
         x = hook("conv1", self.conv1(x))                                     # N   96  55  55
         x = hook("pool1", norm_max_relu(x, towers=self.towers))              # N   96  27  27
         x = hook("conv2", self.conv2(x))                                     # N  256  27  27
@@ -224,10 +232,10 @@ class Net146(Net145):
 
 
 class Net146Wide(Net146):
-    """Net 146 for the 21,843 classes of ImageNet's Fall 2011, through 2048 linear units.
+    """Net 146 for the 21,843 classes of ImageNet Fall 2011, with 2048 linear units before fc8.
 
-    110,605,267 parameters. The linear units keep the classifier small; that their biases begin at
-    0 and their weights with a standard deviation of 0.01 is inferred from the other nets.
+    110,605,267 parameters. The linear units make fc8 half as large. Their first weights, with a
+    standard deviation of 0.01 and biases of 0, are inferred from the other networks.
     """
 
     def __init__(self, classes: int = 21_843, size: int = 224, dropout: float = 0.5) -> None:
@@ -236,8 +244,8 @@ class Net146Wide(Net146):
         self.fc8 = nn.Linear(2048, classes)
 
     def classify(self, x: Tensor, hook: Hook) -> Tensor:
-        """From the last maps on: N 256 6 6 → N classes."""
-        x = x.contiguous().flatten(1)                                       # N 9216
+        """The fully connected layers: (N, 256, 6, 6) → (N, classes)."""
+        x = x.contiguous().flatten(1)                                        # N 9216
         x = hook("fc6", F.relu(self.fc6(x), inplace=True))                   # N 4096
         x = hook("fc7", F.relu(self.fc7(self.dropout6(x)), inplace=True))    # N 4096
         x = hook("linear8", self.linear8(self.dropout7(x)))                  # N 2048

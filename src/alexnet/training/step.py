@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from alexnet.device import Machine
-from alexnet.nets.layers import Dropout, dropouts
+from alexnet.nets.layers import Dropout, find_dropouts
 
 WARMUP = 3
 
@@ -44,7 +44,7 @@ class GraphedStep(TrainingStep):
 
     def __init__(self, network: nn.Module, machine: Machine, shape: tuple[int, ...]) -> None:
         super().__init__(network, machine)
-        self.dropouts = dropouts(network)
+        self.dropouts = find_dropouts(network)
         images = torch.zeros(shape, dtype=machine.dtype, device=machine.device)
         self.images = images.contiguous(memory_format=torch.channels_last)
         self.labels = torch.zeros(shape[0], dtype=torch.int64, device=machine.device)
