@@ -1,4 +1,4 @@
-"""The paper's network as printed, and the variations the paper made of it."""
+"""The paper's network as printed, and the variations that the paper compares it with."""
 
 import pytest
 import torch
@@ -9,7 +9,7 @@ from alexnet.kernels import response_norm
 from alexnet.nets.alexnet import HIDDEN, AlexNet, Pool
 
 SMALL = 67
-"""Pixels enough for one window after the last pooling."""
+"""A side, in pixels, that leaves one pixel after the last pooling."""
 
 
 def shapes(**variations):
@@ -30,7 +30,7 @@ def test_shapes_are_those_of_figure_2():
     assert found["fc8"] == (1000,)
 
 
-def test_units_are_the_659_272_of_the_figure():
+def test_the_network_has_the_659_272_units_of_figure_2():
     names = "conv1", "conv2", "conv3", "conv4", "conv5", "fc6", "fc7", "fc8"
     assert sum(torch.Size(shapes()[name]).numel() for name in names) == 659_272
 
@@ -41,7 +41,7 @@ def test_names_of_weights_are_those_of_the_papers_layers():
     assert list(AlexNet(10, SMALL).state_dict()) == expected
 
 
-def test_printed_initialization_is_section_5():
+def test_the_printed_initialization_is_that_of_section_5():
     torch.manual_seed(0)
     network = nets.build("alexnet", 10)
     network.initialize("printed")
@@ -58,7 +58,7 @@ def test_one_tower_has_half_the_kernels_and_the_parameters_of_the_codes_half_net
     assert parameters(towers=1) == 59_798_312
 
 
-def test_pools_that_do_not_overlap_leave_every_size_as_it_is():
+def test_pooling_without_overlap_gives_maps_of_the_same_sizes():
     assert shapes(overlap=False) == shapes()
     x = torch.randn(2, 4, 5, 7)
     expected = F.max_pool2d(F.relu(x), 2)
@@ -67,7 +67,7 @@ def test_pools_that_do_not_overlap_leave_every_size_as_it_is():
 
 @pytest.mark.parametrize("norm", [True, False])
 @pytest.mark.parametrize("overlap", [True, False])
-def test_tanh_takes_the_place_of_relu(norm, overlap):
+def test_tanh_replaces_relu(norm, overlap):
     x = torch.randn(2, 4, 7, 7)
     y = F.tanh(x)
     y = response_norm(y, towers=2) if norm else y
@@ -75,31 +75,31 @@ def test_tanh_takes_the_place_of_relu(norm, overlap):
     assert torch.allclose(Pool("tanh", norm, overlap, 2)(x), expected, atol=1e-6)
 
 
-def test_hidden_units_of_tanh_are_between_minus_one_and_one():
-    network, seen = AlexNet(10, SMALL, unit="tanh").eval(), {}
+def test_the_outputs_of_tanh_units_are_between_minus_one_and_one():
+    network, outputs = AlexNet(10, SMALL, unit="tanh").eval(), {}
     network.initialize("variance")
     with torch.no_grad():
-        network(50 * torch.randn(1, 3, SMALL, SMALL), seen.setdefault)
+        network(50 * torch.randn(1, 3, SMALL, SMALL), outputs.setdefault)
     for name in ("conv3", "conv4", "pool5", "fc6", "fc7"):
-        assert seen[name].min() < 0
-        assert seen[name].abs().max() <= 1
+        assert outputs[name].min() < 0
+        assert outputs[name].abs().max() <= 1
 
 
 @pytest.mark.parametrize(
     ("name", "unit"),
     [(name, "relu") for name in HIDDEN] + [("conv2", "tanh"), ("conv3", "tanh"), ("conv5", "tanh")],
 )
-def test_a_layer_left_out_leaves_its_input_as_it_was(name, unit):
-    network, seen = AlexNet(10, SMALL, dropout=0.0, without=[name], unit=unit), {}
+def test_a_layer_that_is_left_out_returns_its_input(name, unit):
+    network, outputs = AlexNet(10, SMALL, dropout=0.0, without=[name], unit=unit), {}
     assert not any(weight.startswith(name) for weight in network.state_dict())
     network.initialize("variance")
-    y = network(torch.randn(2, 3, SMALL, SMALL), seen.setdefault)
+    y = network(torch.randn(2, 3, SMALL, SMALL), outputs.setdefault)
     y.sum().backward()
-    before = list(seen)[list(seen).index(name) - 1]
-    assert torch.equal(seen[name].flatten(), seen[before].flatten())
+    before = list(outputs)[list(outputs).index(name) - 1]
+    assert torch.equal(outputs[name].flatten(), outputs[before].flatten())
 
 
-def test_leaving_out_a_hidden_layer_leaves_its_dropout_out():
+def test_leaving_out_a_hidden_layer_removes_its_dropout():
     network = AlexNet(10, SMALL, without=["fc7"]).train()
     assert [type(m).__name__ for m in (network.dropout6, network.dropout7)] == [
         "Dropout",
@@ -133,10 +133,10 @@ def test_a_network_without_variations_says_so():
         nets.build("original-145", 10, SMALL, towers=1)
 
 
-def test_towers_meet_where_figure_2_says():
+def test_towers_exchange_maps_where_figure_2_says():
     """A change in the second tower's conv1 reaches the first half of conv3, not of conv2."""
     torch.manual_seed(0)
-    network, seen = nets.build("alexnet", 10, SMALL).eval(), {}
+    network = nets.build("alexnet", 10, SMALL).eval()
     network.initialize("variance")
     x = torch.randn(1, 3, SMALL, SMALL)
 
@@ -147,9 +147,9 @@ def test_towers_meet_where_figure_2_says():
             network.conv1.weight[48:] *= 2
         return found
 
-    before, seen = outputs(), outputs()
+    before, after = outputs(), outputs()
     first_half = {name: y.shape[1] // 2 for name, y in before.items()}
-    same = {n: torch.equal(before[n][:, :h], seen[n][:, :h]) for n, h in first_half.items()}
+    same = {n: torch.equal(before[n][:, :h], after[n][:, :h]) for n, h in first_half.items()}
     assert [name for name, equal in same.items() if equal] == ["conv1", "pool1", "conv2", "pool2"]
 
 

@@ -1,4 +1,4 @@
-"""The 2012 code's networks of small images."""
+"""The networks of the 2012 code for CIFAR-10."""
 
 import pytest
 import torch
@@ -19,7 +19,7 @@ from alexnet.nets.layers import avg_pool, max_pool
         ("cifar-11pct", [0.0001, 0.01, 0.04, 0.04, 0.01]),
     ],
 )
-def test_first_weights_are_those_of_the_definitions(name, stds):
+def test_first_weights_are_those_of_the_definition_files(name, stds):
     torch.manual_seed(0)
     network = nets.build(name)
     network.initialize("printed")
@@ -28,7 +28,7 @@ def test_first_weights_are_those_of_the_definitions(name, stds):
     assert all(m.bias.abs().max() == 0 for m in layers)
 
 
-def test_cifar_is_the_19_percent_network():
+def test_the_network_cifar_is_the_19_percent_network_and_the_relu_network_of_figure_1():
     names = "cifar", "cifar-19pct", "figure1-relu"
     first, *others = [nets.list_layers(name) for name in names]
     assert others == [first, first]

@@ -29,12 +29,12 @@ COUNTING = torch.arange(36.0).view(1, 1, 6, 6)
 
 
 def maps(*values):
-    """One pixel with these maps."""
+    """One image of one pixel, with these values in its channels: (1, C, 1, 1)."""
     return torch.tensor(values, dtype=torch.double).view(1, -1, 1, 1)
 
 
 @pytest.mark.parametrize(("side", "out"), [(224, 55), (225, 55), (226, 55), (227, 55), (228, 56)])
-def test_windows_are_counted_with_ceil(side, out):
+def test_sizes_round_up(side, out):
     assert side_after(side, 11, 4) == out
     assert round_up(torch.zeros(1, 1, side, side), 11, 4).shape[-1] == 11 + 4 * (out - 1)
 
@@ -45,12 +45,12 @@ def test_a_strided_convolution_reads_zeros_past_the_right_and_lower_edge():
 
 
 @pytest.mark.parametrize("pool", [max_pool, relu_pool])
-def test_maxima_are_taken_of_the_part_of_a_window_that_is_inside(pool):
+def test_a_maximum_is_that_of_the_pixels_of_the_window_inside_the_image(pool):
     assert pool(COUNTING).flatten().tolist() == [14, 16, 17, 26, 28, 29, 32, 34, 35]
 
 
 @pytest.mark.parametrize("pool", [avg_pool, lambda x: relu_pool(x, kind="avg")])
-def test_means_are_those_of_the_pixels_inside(pool):
+def test_a_mean_is_that_of_the_pixels_of_the_window_inside_the_image(pool):
     means = pool(COUNTING).flatten().tolist()
     assert means == pytest.approx([7, 9, 10.5, 19, 21, 22.5, 28, 30, 31.5])
 
@@ -67,7 +67,7 @@ def test_pooled_sides_are_those_of_figure_2(side, out):
         (4, 4, 1, [0.260847, 0.262399, 0.228349, 0.198056, 0.175522, 0.228602]),
     ],
 )
-def test_response_norm_is_the_formula_for_odd_and_even_windows(n, alpha, k, expected):
+def test_response_norm_equals_numbers_by_hand_for_odd_and_even_windows(n, alpha, k, expected):
     y = response_norm(maps(1, 2, 3, 4, 5, 6), n=n, alpha=alpha, k=k, over_n=True)
     assert y.flatten().tolist() == pytest.approx(expected, abs=1e-6)
 
@@ -100,7 +100,7 @@ def test_the_window_of_response_norm_stays_in_its_tower():
         (4, [0.185108, -0.219519, 0.151802, -0.106746, -0.011510, 0.003043]),
     ],
 )
-def test_the_gradient_of_response_norm_is_the_formula(n, expected):
+def test_the_gradient_of_response_norm_equals_numbers_computed_by_hand(n, expected):
     x = maps(1, 2, 3, 4, 5, 6).requires_grad_()
     y = response_norm(x, n=n, alpha=n, k=2, over_n=True)
     y.backward(maps(1, -1, 2, 0, 0.5, 1))
@@ -110,9 +110,9 @@ def test_the_gradient_of_response_norm_is_the_formula(n, expected):
 @pytest.mark.parametrize(
     ("order", "expected"), [("norm-pool-relu", 0.347400), ("relu-norm-pool", 0.477775)]
 )
-def test_a_norm_before_the_relu_sees_what_is_negative(order, expected):
-    how = {"n": 3, "alpha": 3, "k": 1, "over_n": True, "pool": 1, "stride": 1}
-    y = norm_pool(maps(-3, 4, 0), order=order, **how)
+def test_a_norm_before_the_relu_reads_negative_values_too(order, expected):
+    options = {"n": 3, "alpha": 3, "k": 1, "over_n": True, "pool": 1, "stride": 1}
+    y = norm_pool(maps(-3, 4, 0), order=order, **options)
     assert y.flatten()[1].item() == pytest.approx(expected, abs=1e-6)
 
 
@@ -134,7 +134,7 @@ def test_subsampling_takes_the_middle_of_every_block(side, first, last):
     assert pixels[0, 0, 0, -1] == last
 
 
-def test_dropout_is_the_papers():
+def test_dropout_rescales_in_evaluation_as_in_the_paper():
     x = torch.ones(1000, 10)
     dropout = Dropout(0.25)
     kept = dropout.train()(x)
@@ -152,34 +152,34 @@ def test_half_of_the_units_are_kept_in_every_precision(dtype):
     set_key(dropout, 3)
     kept = dropout(torch.ones(512, 4096, dtype=dtype))
     assert kept.dtype == dtype
-    standard_error = 0.5 / kept.numel() ** 0.5  # 0.00035; bf16 chance kept 0.499
+    standard_error = 0.5 / kept.numel() ** 0.5  # 0.00035, where masks drawn in bf16 keep 0.499
     assert abs(kept.double().mean().item() - 0.5) < 3 * standard_error
 
 
-def test_under_autocast_the_same_units_are_kept():
+def test_the_same_units_are_kept_under_autocast():
     layer, dropout = nn.Linear(64, 256), Dropout(0.5).train()
-    found = []
+    outputs = []
     for enabled in (False, True):
         set_key(dropout, 11)
         with torch.autocast("cpu", torch.bfloat16, enabled=enabled):
-            found.append(dropout(layer(torch.ones(8, 64))))
-    assert [x.dtype for x in found] == DTYPES
-    assert torch.equal(found[0] != 0, found[1] != 0)
+            outputs.append(dropout(layer(torch.ones(8, 64))))
+    assert [x.dtype for x in outputs] == DTYPES
+    assert torch.equal(outputs[0] != 0, outputs[1] != 0)
 
 
-def test_a_key_decides_what_is_kept_and_without_one_every_pass_differs():
+def test_the_key_decides_which_units_are_kept_and_without_one_every_pass_differs():
     dropout, x = Dropout(0.5).train(), torch.ones(4, 512)
     torch.manual_seed(0)
-    fresh = [dropout(x) for _ in range(2)]
+    without_key = [dropout(x) for _ in range(2)]
     torch.manual_seed(0)
-    assert torch.equal(dropout(x), fresh[0])
-    assert not torch.equal(*fresh)
-    found = []
+    assert torch.equal(dropout(x), without_key[0])
+    assert not torch.equal(*without_key)
+    outputs = []
     for key in (5, 5, 6):
         set_key(dropout, key)
-        found.append(dropout(x))
-    assert torch.equal(found[0], found[1])
-    assert not torch.equal(found[1], found[2])
+        outputs.append(dropout(x))
+    assert torch.equal(outputs[0], outputs[1])
+    assert not torch.equal(outputs[1], outputs[2])
 
 
 def test_a_key_draws_nothing_from_the_default_generator():
@@ -189,7 +189,7 @@ def test_a_key_draws_nothing_from_the_default_generator():
     assert torch.equal(torch.get_rng_state(), before)
 
 
-def test_two_processes_keep_what_one_would_keep():
+def test_two_processes_keep_the_units_that_one_process_would_keep():
     dropout, x = Dropout(0.5).train(), torch.ones(10, 64)
     set_key(dropout, 8)
     whole, parts = dropout(x), []
@@ -211,14 +211,14 @@ def test_the_gradient_passes_through_the_units_that_were_kept(kind):
     assert dropout(torch.ones(0, 7)).shape == (0, 7)
 
 
-def test_inverted_dropout_is_that_of_pytorch():
+def test_inverted_dropout_scales_like_pytorchs():
     x = torch.randn(64, 1000)
     for p in (0.0, 0.25, 1.0):
-        mine, theirs = InvertedDropout(p), nn.Dropout(p)
-        assert torch.equal(mine.eval()(x), theirs.eval()(x))
-        kept, wanted = mine.train()(x), theirs.train()(x)
+        ours, pytorchs = InvertedDropout(p), nn.Dropout(p)
+        assert torch.equal(ours.eval()(x), pytorchs.eval()(x))
+        kept, expected = ours.train()(x), pytorchs.train()(x)
         assert torch.allclose(kept[kept != 0], (x / max(1 - p, 0.1))[kept != 0])
-        assert abs((kept != 0).float().mean() - (wanted != 0).float().mean()) < 0.01
+        assert abs((kept != 0).float().mean() - (expected != 0).float().mean()) < 0.01
 
 
 @pytest.mark.parametrize("p", [-0.1, 1.5, float("nan")])
@@ -227,27 +227,27 @@ def test_dropout_needs_a_probability(p):
         Dropout(p)
 
 
-def test_a_compiled_network_keeps_what_the_plain_one_keeps():
+def test_a_compiled_network_keeps_the_same_units_as_an_eager_one():
     network = nn.Sequential(nn.Linear(8, 32), Dropout(0.5, 6), nn.ReLU(), Dropout(0.3, 7)).train()
     compiled, x = torch.compile(network, backend="aot_eager"), torch.randn(4, 8)
     for key in (1, 2, 3):
-        found = []
+        outputs = []
         for forward in (network, compiled):
             set_key(network, key)
             network.zero_grad()
             y = forward(x)
             y.sum().backward()
-            found.append((y, network[0].weight.grad.clone()))
-        torch.testing.assert_close(*found)
+            outputs.append((y, network[0].weight.grad.clone()))
+        torch.testing.assert_close(*outputs)
 
 
-def test_a_compiled_network_without_a_key_keeps_others_every_time():
+def test_a_compiled_network_without_a_key_keeps_other_units_in_every_pass():
     network = nn.Sequential(nn.Identity(), Dropout(0.5, 6)).train()
     compiled, x = torch.compile(network, backend="aot_eager"), torch.ones(4, 64)
     assert not torch.equal(compiled(x), compiled(x))
 
 
-def test_a_network_made_without_memory_has_a_key_once_it_has_weights():
+def test_a_network_made_on_the_meta_device_has_a_key_once_it_has_weights():
     with torch.device("meta"):
         network = nn.Sequential(nn.Linear(4, 8), Dropout(0.5))
     weights = {"0.weight": torch.ones(8, 4), "0.bias": torch.ones(8)}
@@ -255,20 +255,20 @@ def test_a_network_made_without_memory_has_a_key_once_it_has_weights():
     assert set(network.train().cpu()(torch.ones(3, 4)).unique().tolist()) == {0.0, 5.0}
 
 
-def test_a_key_is_no_part_of_the_weights():
+def test_the_key_is_not_saved_with_the_weights():
     dropout = Dropout(0.5)
     assert not dropout.state_dict()
     assert dropout.half().draw.dtype == torch.int64
 
 
-def test_towers_of_a_linear_layer_read_their_own_half():
+def test_each_tower_of_a_linear_layer_reads_its_own_half_of_the_inputs():
     layer, x = TowerLinear(6, 4), torch.randn(3, 6)
     first = F.linear(x[:, :3], layer.weight[:2], layer.bias[:2])
     second = F.linear(x[:, 3:], layer.weight[2:], layer.bias[2:])
     assert torch.equal(layer(x), torch.cat([first, second], 1))
 
 
-def test_weights_that_keep_the_variance_depend_on_what_a_unit_reads():
+def test_weights_that_keep_the_variance_depend_on_the_fan_in():
     layers = [nn.Conv2d(8, 64, 5, groups=2), TowerLinear(400, 300), nn.Linear(200, 100)]
     draw_keeping_variance(layers)
     assert [get_fan_in(layer) for layer in layers] == [100, 200, 200]
@@ -279,7 +279,7 @@ def test_weights_that_keep_the_variance_depend_on_what_a_unit_reads():
 @pytest.mark.parametrize(
     ("side", "kernel", "stride"), [(224, 11, 4), (64, 11, 4), (33, 5, 2), (8, 4, 4)]
 )
-def test_a_strided_convolution_is_one_of_stride_1_on_deeper_pixels(side, kernel, stride):
+def test_space_to_depth_gives_the_same_strided_convolution_and_gradients(side, kernel, stride):
     torch.manual_seed(0)
     layer = Strided(3, 4, kernel, stride=stride).double()
     x = torch.randn(2, 3, side, side, dtype=torch.float64)
@@ -291,24 +291,24 @@ def test_a_strided_convolution_is_one_of_stride_1_on_deeper_pixels(side, kernel,
     torch.testing.assert_close(*gradients)
 
 
-def test_in_bf16_a_strided_convolution_gives_about_the_same():
+def test_a_strided_convolution_in_bf16_gives_nearly_the_same():
     torch.manual_seed(0)
     layer, x = Strided(3, 8, 11, stride=4), torch.randn(2, 3, 64, 64)
-    plain, found = layer(x), []
+    plain, outputs = layer(x), []
     for dtype in (torch.float32, torch.bfloat16):
         layer.prepare(dtype)
         with torch.autocast("cpu", torch.bfloat16):
-            found.append(layer(x))
-    assert all(y.dtype == torch.bfloat16 for y in found)
-    assert max((y.float() - plain).abs().max() for y in found) < 0.03
+            outputs.append(layer(x))
+    assert all(y.dtype == torch.bfloat16 for y in outputs)
+    assert max((y.float() - plain).abs().max() for y in outputs) < 0.03
 
 
-def test_a_strided_convolution_is_computed_in_the_way_it_was_prepared_for(monkeypatch):
-    ways = []
+def test_a_strided_convolution_uses_space_to_depth_only_if_prepared_for_bf16(monkeypatch):
+    dtypes = []
     module = sys.modules[Strided.__module__]
 
     def note(x, *others):
-        ways.append(x.dtype)
+        dtypes.append(x.dtype)
         return convolve_space_to_depth(x, *others)
 
     monkeypatch.setattr(module, "convolve_space_to_depth", note)
@@ -319,4 +319,4 @@ def test_a_strided_convolution_is_computed_in_the_way_it_was_prepared_for(monkey
             layer.train(training)(x)
         layer.prepare(torch.float32)
         layer(x)
-    assert ways == 2 * [torch.bfloat16]
+    assert dtypes == 2 * [torch.bfloat16]

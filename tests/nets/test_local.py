@@ -1,4 +1,4 @@
-"""Local layers: their formula, what they have in common with convolutions, and what they cost."""
+"""Local layers against their reference and against convolutions."""
 
 import pytest
 import torch
@@ -9,13 +9,13 @@ from alexnet.nets.local import Local, LocallyConnected, local_reference
 
 
 def pieces(layer):
-    """Weights and biases as the formula takes them."""
+    """Return weights and biases in the shapes that `local_reference` takes."""
     side, k = layer.side, layer.kernel
     return layer.weight.view(side, k, side, layer.maps, -1), layer.bias.view(side, side, 1, -1)
 
 
 def from_convolution(convolution: nn.Conv2d, side: int) -> Local:
-    """The local layer whose filters are everywhere those of the convolution."""
+    """Return a local layer with the filters of a convolution at every place."""
     maps, inputs, k, _ = convolution.weight.shape
     layer = Local(inputs, maps, side, k, convolution.padding[0])
     rows = convolution.weight.detach().permute(2, 0, 3, 1).reshape(1, k, 1, maps, k * inputs)
@@ -32,15 +32,15 @@ def test_equal_filters_everywhere_are_a_convolution(side, k, padding):
 
 
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
-def test_the_fast_layer_is_the_formula_in_value_and_gradient(layout):
+def test_the_fast_layer_equals_the_reference_in_value_and_gradient(layout):
     layer = Local(3, 5, 6)
     x = torch.randn(4, 3, 6, 6).to(memory_format=layout).requires_grad_()
     fast, slow = layer(x), local_reference(F.pad(x, (1, 1, 1, 1)), *pieces(layer))
     assert torch.allclose(fast, slow, atol=1e-6)
     wanted, g = (x, layer.weight, layer.bias), torch.randn_like(fast)
     gradients = torch.autograd.grad(fast, wanted, g), torch.autograd.grad(slow, wanted, g)
-    for ours, theirs in zip(*gradients, strict=True):
-        assert torch.allclose(ours, theirs, atol=1e-5)
+    for of_fast, of_slow in zip(*gradients, strict=True):
+        assert torch.allclose(of_fast, of_slow, atol=1e-5)
 
 
 def test_a_part_of_a_batch_gives_what_it_gives_in_the_batch():
@@ -80,7 +80,7 @@ def test_a_local_layer_takes_channels_last_like_any_other():
     assert network(torch.randn(1, 2, 4, 4)).shape == (1, 3, 4, 4)
 
 
-def test_a_unit_reads_its_window():
+def test_the_fan_in_is_the_size_of_the_window_and_every_place_has_its_own_filters():
     layer = Local(64, 32, 6)
     assert layer.fan_in == 3 * 3 * 64
     assert layer.weight.numel() == 6 * 6 * 32 * layer.fan_in

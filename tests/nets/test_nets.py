@@ -1,4 +1,4 @@
-"""All networks: golden tables, a training step each, and what is said of unknown names."""
+"""All networks: golden tables, one training step each, and unknown names."""
 
 import json
 from pathlib import Path
@@ -12,10 +12,10 @@ from alexnet.nets.layers import find_dropouts
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 FEWER_PIXELS = {224: 99, 32: 16, 24: 12}
-"""Sizes of images at which a test takes less time."""
+"""Default size → a smaller one, at which a test takes less time."""
 DIFFERENT = ["alexnet", "original-145", "original-150", "original-120", "original-137"]
 DIFFERENT += [name for name in nets.NETS if nets.NETS[name].size < 64]
-"""Every network but the large ones that consist of what others have."""
+"""All networks except large ones that consist of parts of others."""
 
 
 def parameters(name, classes=None):
@@ -58,7 +58,7 @@ def test_parameters_are_those_of_the_paper_and_of_the_2012_code(name, classes, e
 
 
 @pytest.mark.parametrize("name", nets.NETS)
-def test_the_dropouts_of_a_network_have_numbers_of_their_own(name):
+def test_the_dropout_layers_of_a_network_have_different_numbers(name):
     with torch.device("meta"):
         numbers = [dropout.layer for dropout in find_dropouts(nets.build(name))]
     assert numbers
@@ -66,7 +66,7 @@ def test_the_dropouts_of_a_network_have_numbers_of_their_own(name):
 
 
 @pytest.mark.parametrize("name", DIFFERENT)
-def test_networks_draw_their_weights_and_have_a_gradient_for_each(name):
+def test_networks_initialize_all_weights_and_have_a_gradient_for_each(name):
     side = FEWER_PIXELS[nets.NETS[name].size]
     network = nets.build(name, 3, side)
     network.initialize("printed")

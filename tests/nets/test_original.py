@@ -1,4 +1,4 @@
-"""The 2012 code's networks: towers apart and together, first weights, and paths that must meet."""
+"""The networks of the 2012 code: their towers, first weights, sizes and second path."""
 
 import pytest
 import torch
@@ -11,18 +11,18 @@ from alexnet.nets.layers import max_pool, round_up
 from alexnet.nets.original import Net145
 
 SIZE = 67
-"""Pixels enough for one window after the last pooling."""
+"""A side, in pixels, that leaves one pixel after the last pooling."""
 
 
 def cross_norm(x):
     return response_norm(x, n=5, alpha=1e-4, beta=0.75, k=2, over_n=True)
 
 
-def tower_layer(network, name, half, x, **how):
-    """The layer of one tower: half of the kernels, with the inputs it is given."""
+def tower_layer(network, name, half, x, **options):
+    """Apply one tower of a layer: half of its kernels."""
     layer = getattr(network, name)
     weight, bias = (parameter.chunk(2)[half] for parameter in (layer.weight, layer.bias))
-    return F.conv2d(x, weight, bias, **how) if weight.dim() == 4 else F.linear(x, weight, bias)
+    return F.conv2d(x, weight, bias, **options) if weight.dim() == 4 else F.linear(x, weight, bias)
 
 
 def two_towers(network, x):
@@ -53,7 +53,7 @@ def test_net_145_is_two_towers_with_the_same_weights():
         assert torch.allclose(network(x), two_towers(network, x), atol=1e-3, rtol=1e-4)
 
 
-def test_towers_of_net_150_meet_in_the_last_layer_only():
+def test_the_towers_of_net_150_are_connected_in_the_last_layer_only():
     network = nets.build("original-150", 5, SIZE).eval()
     network.initialize("variance")
     x, before, after = torch.randn(1, 3, SIZE, SIZE), {}, {}
@@ -65,7 +65,7 @@ def test_towers_of_net_150_meet_in_the_last_layer_only():
     assert same == [name for name in before if name != "fc8"]
 
 
-def test_first_weights_are_those_of_the_definitions():
+def test_first_weights_are_those_of_the_definition_files():
     torch.manual_seed(0)
     network = nets.build("original-146", 10, SIZE)
     network.initialize("printed")
@@ -89,7 +89,7 @@ def test_the_low_resolution_path_has_the_sizes_of_the_definitions():
     assert shapes["low2"] == shapes["conv2"] == (256, 27, 27)
 
 
-def test_paths_that_do_not_meet_are_refused():
+def test_a_size_at_which_the_two_paths_differ_is_refused():
     with pytest.raises(ValueError, match="28×28, and 27×27"):
         nets.build("original-131", 10, 228)
 

@@ -1,4 +1,4 @@
-"""Variations of a network, as text."""
+"""The network of a recipe: its variations, parsed from texts."""
 
 import pytest
 
@@ -17,7 +17,7 @@ from alexnet.recipes.recipe import Recipe
         ((), "conv3,conv4", ("conv3", "conv4")),
     ],
 )
-def test_a_text_becomes_what_the_network_takes(example, text, value):
+def test_a_text_is_parsed_as_the_type_of_the_default(example, text, value):
     assert parse_like(example, "x", text) == value
 
 

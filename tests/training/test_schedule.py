@@ -1,4 +1,4 @@
-"""The learning rate over a training."""
+"""The learning rates over a training, schedule by schedule."""
 
 import pytest
 
@@ -14,7 +14,7 @@ def test_the_rate_is_divided_by_ten_when_the_error_stops_improving_three_times()
     assert rates == pytest.approx([0.01] * 5 + [0.001] * 3 + [1e-4] * 2 + [1e-5] * 4)
 
 
-def test_an_improvement_starts_the_count_again():
+def test_an_improvement_restarts_the_count_of_patience():
     assert count_plateaus(Recipe(patience=2), [0.5, 0.6, 0.4, 0.6, 0.3]) == 0
 
 
@@ -26,7 +26,7 @@ def test_cosine_ends_near_zero_and_warms_up_from_near_zero():
     assert 0 < compute_learning_rate(recipe, 9.999, []) < 1e-6
 
 
-def test_constant_stays():
+def test_a_constant_rate_never_changes():
     assert compute_learning_rate(Recipe(schedule="constant"), 50.0, [0.1] * 50) == 0.01
 
 
@@ -44,12 +44,12 @@ def test_the_discrete_exponential_is_that_of_the_2012_code():
     assert rates_of(halves, [50, 51]) == pytest.approx([0.02, 0.002])
 
 
-def test_the_exponential_divides_as_much_without_steps():
+def test_the_exponential_divides_by_the_same_total_continuously():
     recipe = Recipe(schedule="exponential", learning_rate=0.02, drop_factor=4000, drops=1)
     assert rates_of(recipe, [0, 45, 90]) == pytest.approx([0.02, 0.02 / 4000**0.5, 5e-6])
 
 
-def test_the_latest_step_that_has_begun_holds():
+def test_the_latest_factor_whose_epoch_has_come_holds():
     recipe = Recipe(schedule="steps", steps=("0.01@51", "0.1@25.5"))
     assert rates_of(recipe, [0, 25.4, 25.5, 50, 51, 90]) == pytest.approx(
         [0.01, 0.01, 0.001, 0.001, 1e-4, 1e-4]
@@ -58,19 +58,19 @@ def test_the_latest_step_that_has_begun_holds():
 
 def test_net_145_is_trained_by_the_schedule_of_the_lab_notes():
     recipe = RECIPES["original-145"]
-    found = {
+    rates = {
         epoch: (now.of("conv1", False), now.of("conv2", False), now.of("conv2", True))
         for epoch in (0, 24, 25, 50, 51, 66, 67, 71, 72, 78, 79, 90)
         for now in [compute_rates(recipe, epoch, [])]
     }
-    assert {epoch: weights for epoch, (_, weights, _) in found.items()} == pytest.approx(
+    assert {epoch: weights for epoch, (_, weights, _) in rates.items()} == pytest.approx(
         {0: 0.01, 24: 0.01, 25: 1e-3, 50: 1e-3, 51: 1e-4, 66: 1e-4, 67: 1e-4, 71: 1e-4, 72: 1e-4}
         | {78: 1e-4, 79: 1e-5, 90: 1e-5}
     )
-    assert [found[epoch][0] for epoch in (66, 67, 71, 72, 79)] == pytest.approx(
+    assert [rates[epoch][0] for epoch in (66, 67, 71, 72, 79)] == pytest.approx(
         [1e-4, 1e-5, 1e-5, 0, 0]
     )
-    assert {biases for _, _, biases in found.values()} == {0.02}
+    assert {biases for _, _, biases in rates.values()} == {0.02}
     assert [recipe.noise_in(epoch) for epoch in (66, 67)] == [0.1, 0.0]
     assert recipe.epochs == 91
 
@@ -86,7 +86,7 @@ def test_every_hand_made_schedule_only_goes_down():
             assert len(set(course)) > 2, name  # of fc8
 
 
-def test_fine_tuning_speeds_the_new_layer_up_for_a_while():
+def test_fine_tuning_has_a_higher_rate_for_the_new_layer_at_first():
     recipe = RECIPES["original-146-2012-2011"]
     course = [
         compute_rates(recipe, epoch, []).of("fc8", False) for epoch in (0, 0.3, 8.9, 9, 22, 42)
@@ -96,7 +96,7 @@ def test_fine_tuning_speeds_the_new_layer_up_for_a_while():
     assert first == pytest.approx([1e-4, 1e-5, 0])
 
 
-def test_biases_follow_a_layers_factor_unless_they_have_steps_of_their_own():
+def test_biases_follow_a_layers_factor_unless_they_have_factors_of_their_own():
     follow = compute_rates(Recipe(rates=("conv1=0.5",), bias_rate=2), 0, [])
     assert (follow.of("conv1", True), follow.of("fc8", True)) == (0.01, 0.02)
     apart = compute_rates(

@@ -1,5 +1,8 @@
 """The pack that `alexnet train` reads: the one that is named, or one made of the images first.
 
+A pack is made beside the run, at a size that suits the network: that of --init or of the resumed
+run, else that of the recipe or of --network, else 256 as in the paper. What would stop the training
+later, such as a crop larger than the images, is an error before any time is spent on packing.
 Nothing heavy is imported before it is needed.
 """
 
@@ -30,7 +33,10 @@ class TrainingPack:
     """The run or checkpoint file that is resumed."""
 
     def open_or_make(self, run: Path) -> Pack:
-        """Open the pack, or make it beside the folder of the run. Prints what is packed."""
+        """Open the pack, or make it beside the folder of the run and print what is packed.
+
+        Raises ValueError or OSError if there are no images, or none that could be trained on.
+        """
         from alexnet.commands.pack import make_beside
         from alexnet.packs.pack import open_pack
         from alexnet.sources import open_source
@@ -54,12 +60,17 @@ class TrainingPack:
         return trained_on(folder, self.images, may_be_relative=True) if folder else None
 
     def _choose_options(self, source: Source) -> tuple[dict[str, Any], str]:
-        """Return the options of the new pack, which suit the network that it is for, and why."""
+        """Return the options of `alexnet pack` that suit the network, and the reason in words.
+
+        The size is a key of the options; an earlier network also decides how images are fitted and
+        how pixels are stored.
+        """
         from alexnet import checkpoint
         from alexnet.evaluation.images import packing_like
         from alexnet.packing.pack import PHOTOGRAPH
         from alexnet.runs import find_checkpoint_to_resume
 
+        # An earlier network wants images as it was trained on, and else the recipe decides.
         if start := self.choice.init or (self.resumed and find_checkpoint_to_resume(self.resumed)):
             options = packing_like(checkpoint.load(checkpoint.find(start)))
             return options, f"(fit: {options['fit']}), as the network of {start} was trained"
@@ -84,6 +95,8 @@ class TrainingPack:
             )
         if self.resumed is not None:
             return
+        # The number of images is not known yet. Of `paper` and `small`, which it chooses between,
+        # both have crops of 224 and the same network.
         name, _ = self.choice.choose_name(source.kind, size, 0, True)
         recipe = self.choice.make_recipe(name, size)
         if recipe.crop > size:

@@ -4,8 +4,8 @@
 
 where the sum is over the input maps c and the places u, v of the window. The two networks of
 section 3.3 on CIFAR-10 have such layers (`nets.cifar`). `local_reference` is that sum in plain
-PyTorch, `LocallyConnected` a faster one for CPUs; `Local` chooses. The comments name axes: N images,
-C input maps, M output maps, H × W places, K × K the window.
+PyTorch, `LocallyConnected` a faster one for CPUs; `Local` chooses. The comments name the axes: N
+images, C input maps, M output maps, H × W places, K × K the window.
 """
 
 from __future__ import annotations

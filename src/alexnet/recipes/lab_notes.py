@@ -171,7 +171,7 @@ FROM_TRAINED: dict[str, Recipe] = {
         epochs=52,
     ),
 }
-"""Pre-training and fine-tuning. Each needs `--init RUN`; docs/pretraining.md has the commands."""
+"""Pre-training and fine-tuning. Each needs `--init RUN`; docs/networks-2012.md has the commands."""
 
 cifar = partial(
     Recipe,
