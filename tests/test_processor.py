@@ -75,5 +75,5 @@ def test_mkl_repeats_itself_unless_it_was_used_before(before, setting, mode):
 
 
 def test_a_library_that_cannot_be_asked_is_no_error(monkeypatch):
-    monkeypatch.setattr(processor, "_mkl_asker", lambda: None)
+    monkeypatch.setattr(processor, "_find_mkl_cbwr_get", lambda: None)
     assert read_mkl_mode() is None

@@ -12,7 +12,7 @@ from alexnet.nets.variations import network_of
 from alexnet.packing.pack import pack
 from alexnet.recipes.recipe import Recipe
 from alexnet.training.train import train
-from alexnet.training.transfer import NETWORK_FIELDS, Transfer, _last, adopt_network
+from alexnet.training.transfer import NETWORK_FIELDS, Transfer, _find_last_layer, adopt_network
 
 
 @pytest.fixture(scope="module")
@@ -88,8 +88,8 @@ def test_layers_of_another_network_are_taken_by_name_if_they_fit(earlier, one_ep
 @pytest.mark.parametrize(
     ("transfer", "message"),
     [
-        ({"take": ("conv9",)}, "--take conv9: the layers there are: conv1, conv2, conv3, fc4"),
-        ({"reset": ("fc8",)}, "--reset fc8: the layers there are"),
+        ({"take": ("conv9",)}, "--take conv9: the layers are conv1, conv2, conv3, fc4"),
+        ({"reset": ("fc8",)}, "--reset fc8: the layers are"),
         ({"reset": ("conv1", "conv2", "conv3", "fc4")}, "no layer would be taken"),
     ],
 )
@@ -115,7 +115,7 @@ def test_a_recipe_takes_over_the_network_it_begins_with(earlier):
 def test_the_last_layer_of_every_network_is_found(name):
     net = nets.find(name)
     recipe = Recipe(network=name, crop=net.size)
-    assert _last(recipe, 7) == nets.layers(name, 7)[-1].name
+    assert _find_last_layer(recipe, 7) == nets.layers(name, 7)[-1].name
 
 
 def test_a_sixth_convolution_is_new_and_the_other_five_are_taken(tmp_path):
