@@ -1,4 +1,4 @@
-"""Choosing what to run on."""
+"""The device is chosen, set up for speed and for repeatable results, and described."""
 
 import json
 
@@ -58,10 +58,12 @@ def test_bf16_learns_what_float32_learns():
 
 
 def test_a_compiled_step_learns_the_same(monkeypatch):
-    prepared, prepare = [], torch.compile
+    compiled_networks, compile_network = [], torch.compile
     monkeypatch.setattr(devices, "check_compiler", lambda device: None)
     monkeypatch.setattr(
-        torch, "compile", lambda n: prepared.append(n) or prepare(n, backend="aot_eager")
+        torch,
+        "compile",
+        lambda n: compiled_networks.append(n) or compile_network(n, backend="aot_eager"),
     )
     images, labels = torch.randn(16, 3, 32, 32), torch.arange(16) % 4
     found = []
@@ -72,7 +74,7 @@ def test_a_compiled_step_learns_the_same(monkeypatch):
         network = nn.Sequential(wide, narrow, nn.AvgPool2d(32), nn.Flatten(), nn.Linear(64, 4))
         devices.move_to_device(network.train(), machine)
         sgd, step = SGD(network, Recipe()), make_step(network, machine, tuple(images.shape))
-        assert (network in prepared) == compiled
+        assert (network in compiled_networks) == compiled
         for _ in range(3):
             loss = step(images, labels)
             sgd.step(loss, 0.01)
@@ -118,9 +120,9 @@ def test_an_environment_says_what_was_set(monkeypatch):
 )
 def test_bf16_is_advised_where_there_are_units_for_it(units, words, monkeypatch):
     monkeypatch.setattr(devices, "find_bf16_units", lambda: units)
-    said = devices.suggest_bf16(devices.set_up_machine("cpu"))
-    assert f"({units}): --precision bf16" in said
-    assert words in said
+    hint = devices.suggest_bf16(devices.set_up_machine("cpu"))
+    assert f"({units}): --precision bf16" in hint
+    assert words in hint
     assert devices.suggest_bf16(devices.set_up_machine("cpu", "bf16")) is None
     monkeypatch.setattr(devices, "find_bf16_units", lambda: None)
     assert devices.suggest_bf16(devices.set_up_machine("cpu")) is None

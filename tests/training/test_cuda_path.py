@@ -1,8 +1,8 @@
-"""From `--device cuda` to the first steps, with a `torch.cuda` that only remembers what it is told.
+"""From `--device cuda` to the first steps of a training, with a fake `torch.cuda`.
 
 Tensors for the GPU are made on the CPU. That a real GPU computes the same is what
-`benchmarks/checks.py` checks; here every call on the way is made, with arguments that the real
-`torch.cuda` would take.
+`benchmarks/checks.py` checks; here every call is made with arguments that the real
+`torch.cuda` would accept.
 """
 
 import contextlib
@@ -103,7 +103,7 @@ def gpus(monkeypatch):
     for name, fake in fakes.items():
         monkeypatch.setattr(torch.cuda, name, fake)
     autocast = torch.autocast
-    monkeypatch.setattr(torch, "autocast", lambda kind, *how, **more: autocast("cpu", *how, **more))
+    monkeypatch.setattr(torch, "autocast", lambda _, *a, **k: autocast("cpu", *a, **k))
     monkeypatch.setattr(threading.Thread, "run", on_cpu(threading.Thread.run))
     before = [(place, name, getattr(place, name)) for place, name in SETTINGS]
     with OnCpu():
@@ -133,12 +133,12 @@ def test_the_cpu_can_be_asked_for_where_there_are_gpus(gpus):
 
 
 @pytest.mark.parametrize("name", ["gpu", "cuda:", "cuda:x", "cuda:-1", "cpu:0", "CUDA", "0", ""])
-def test_a_name_that_is_none_is_refused(name, gpus):
+def test_an_unknown_name_of_a_device_is_refused(name, gpus):
     with pytest.raises(ValueError, match=r"no device has that name\. Use auto, cpu, cuda, or"):
         devices.set_up_machine(name)
 
 
-def test_a_gpu_that_is_not_among_them_is_refused(gpus):
+def test_a_gpu_that_does_not_exist_is_refused(gpus):
     with pytest.raises(ValueError, match=r"sees 2 GPUs here\. Use one of cuda:0, cuda:1"):
         devices.set_up_machine("cuda:2")
 
@@ -151,7 +151,7 @@ def test_the_precision_of_a_gpu_is_bf16_where_it_has_units_for_it(
     assert devices.set_up_machine("cuda").precision == precision
 
 
-def test_on_a_gpu_nothing_is_chosen_by_a_stopwatch(gpus):
+def test_on_a_gpu_no_algorithm_is_chosen_by_timing(gpus):
     torch.backends.cudnn.benchmark = True
     devices.set_up_machine("cuda", "float32")
     assert not torch.backends.cudnn.benchmark
@@ -161,13 +161,13 @@ def test_on_a_gpu_nothing_is_chosen_by_a_stopwatch(gpus):
     assert not torch.backends.cudnn.allow_tf32
 
 
-def test_the_first_layer_takes_the_same_way_in_training_and_in_evaluation(gpus):
-    ways = []
+def test_the_first_layer_is_computed_alike_in_training_and_in_evaluation(gpus):
+    by_depth = []
     for training in (True, False):
         network = nets.build("alexnet", 3).train(training)
         devices.move_to_device(network, devices.set_up_machine("cuda"))
-        ways += [layer.deep for layer in network.modules() if isinstance(layer, Strided)]
-    assert ways == [True, True]
+        by_depth += [layer.deep for layer in network.modules() if isinstance(layer, Strided)]
+    assert by_depth == [True, True]
 
 
 @pytest.mark.parametrize("precision", ["bf16", "tf32", "float32"])
@@ -177,8 +177,8 @@ def test_a_first_step_is_recorded_and_replayed(precision, gpus):
     sgd, step = SGD(network, Recipe()), make_step(network, machine, (8, 3, 32, 32))
     assert isinstance(step, GraphedStep)
     images = torch.randn(8, 3, 32, 32).to(machine.dtype)
-    for some in images, images[:3]:  # a whole batch, and the last of an epoch
-        loss = step(some, torch.arange(len(some)) % 4)
+    for batch in images, images[:3]:  # a whole batch, and the last of an epoch
+        loss = step(batch, torch.arange(len(batch)) % 4)
         sgd.step(loss, 0.01)
         assert loss.isfinite()
 
@@ -234,12 +234,14 @@ class NothingRead(TorchFunctionMode):
 @pytest.mark.parametrize("n_views", [1, 10])
 def test_validation_on_a_gpu_reads_its_counts_once(n_views, gpus, tiny_pack, quick, monkeypatch):
     machine = devices.set_up_machine("cuda", "float32")
-    how = Preprocessing.of(tiny_pack, quick).to(machine.device)
+    preprocessing = Preprocessing.of(tiny_pack, quick).to(machine.device)
     network = devices.move_to_device(nets.build("cifar", len(tiny_pack.classes), 28), machine)
     network.initialize("variance")
     split, classes = tiny_pack.splits["val"], len(tiny_pack.classes)
     on_the_cpu = devices.Machine(torch.device("cpu"))
-    wanted = evaluate(network, split, how, classes, on_the_cpu, n_views=n_views, batch_size=20)
+    wanted = evaluate(
+        network, split, preprocessing, classes, on_the_cpu, n_views=n_views, batch_size=20
+    )
     monkeypatch.setattr(crops, "_check_inside", lambda *_: None)  # on CUDA there is no check
     watching, read, reads = NothingRead(), Counts.read, []
 
@@ -250,7 +252,9 @@ def test_validation_on_a_gpu_reads_its_counts_once(n_views, gpus, tiny_pack, qui
 
     monkeypatch.setattr(Counts, "read", at_the_end)
     with watching:
-        found = evaluate(network, split, how, classes, machine, n_views=n_views, batch_size=20)
+        found = evaluate(
+            network, split, preprocessing, classes, machine, n_views=n_views, batch_size=20
+        )
     assert len(reads) == 1
     assert reads[0].device == machine.device
     assert found.seen == wanted.seen == len(split)
@@ -278,5 +282,5 @@ def test_room_for_training_is_left_beside_resident_records(gpus, tiny_pack, quic
         for n in (16, 99)
     )
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (records + room + 1, FREE))
-    homes = [Batches(split, preprocessing, quick, machine, r).loader for r in (room, larger)]
-    assert [type(home).__name__ for home in homes] == ["Resident", "Streamed"]
+    loaders = [Batches(split, preprocessing, quick, machine, r).loader for r in (room, larger)]
+    assert [type(loader).__name__ for loader in loaders] == ["Resident", "Streamed"]

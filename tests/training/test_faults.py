@@ -4,36 +4,20 @@ import dataclasses
 import errno
 import json
 import os
-import resource
 import shutil
 import signal
 import sys
-from contextlib import contextmanager
 
 import pytest
 import torch
-from tests.training.test_train import Listener, same
+from tests.training.test_train import Listener, assert_same
 
 from alexnet import checkpoint
 from alexnet.recipes.recipe import Recipe
-from alexnet.training.interrupt import Interrupt
-from alexnet.training.log import RunLog, Screen
+from alexnet.training.log import Screen
 from alexnet.training.loop import Diverged
 from alexnet.training.train import train
 from alexnet.training.transfer import Transfer
-
-
-@contextmanager
-def files_of_at_most(size):
-    """No file grows beyond so many bytes: a disk that is full."""
-    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, limits[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-        signal.signal(signal.SIGXFSZ, handler)
 
 
 class Broken(Screen):
@@ -70,62 +54,6 @@ def test_an_epoch_is_saved_before_it_is_shown(tiny_pack, one, tmp_path):
     assert saved == [True]
 
 
-def test_a_full_disk_costs_lines_of_the_log_and_is_said_once_each(tmp_path):
-    listener = Listener()
-    log = RunLog(tmp_path, listener)
-    log.write("step", epoch=0, step=1, loss=1.0)
-    with files_of_at_most(70):
-        for step in range(2, 9):
-            log.write("step", epoch=0, step=step, loss=1.0)
-            log.write_scalars(step, train_loss=1.0)
-    log.write("step", epoch=0, step=9, loss=1.0)
-    lines = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
-    assert [line["step"] for line in lines] == [1, 9]
-    assert len(listener.said) == len({text.split(":")[0] for text in listener.said}) <= 2
-    assert all("Training goes on" in text for text in listener.said)
-
-
-def test_the_log_of_a_folder_that_is_gone_ends_nothing(tmp_path):
-    listener = Listener()
-    log = RunLog(tmp_path / "gone", listener)
-    log.rewind(0, 0)
-    log.write("step", epoch=0, step=1)
-    log.write_scalars(1, train_loss=1.0)
-    assert 1 <= len(listener.said) <= 2
-
-
-def test_a_log_with_foreign_lines_is_rewound(tmp_path):
-    foreign = b'[1]\n{"epoch": "x", "step": 1}\n\xff\xfe\n7\n{"epoch": 9, "step": 0}\n{"ep'
-    (tmp_path / "log.jsonl").write_bytes(b'{"epoch": 0, "step": 1}\n' + foreign)
-    RunLog(tmp_path, Screen()).rewind(1, 0)
-    assert (tmp_path / "log.jsonl").read_text() == '{"epoch": 0, "step": 1}\n'
-
-
-def test_curves_are_those_that_tensorboard_reads_and_a_resumed_run_purges(tmp_path):
-    pytest.importorskip("tensorboard")
-    from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
-
-    RunLog(tmp_path, Screen(), done=5).write_scalars(6, train_loss=0.5, other=1.0)
-    (file,) = (tmp_path / "tensorboard").iterdir()
-    events = list(EventFileLoader(str(file)).Load())
-    assert events[0].file_version == "brain.Event:2"
-    assert (events[1].step, events[1].session_log.status) == (6, 1)
-    (value,) = events[2].summary.value
-    assert (events[2].step, value.tag) == (6, "train/loss")
-    assert value.tensor.float_val[0] == 0.5
-
-
-def test_a_run_folder_that_disappears_is_made_again(tiny_pack, quick, tmp_path):
-    run, listener = tmp_path / "run", Listener()
-    quick = dataclasses.replace(quick, epochs=2)
-    listener.act = lambda at: shutil.rmtree(run) if (at.epoch, at.step) == (2, 5) else None
-    outcome = train(tiny_pack, run, quick, device="cpu", log_seconds=0, screen=listener)
-    assert outcome.saved
-    assert any("disappeared" in text for text in listener.said)
-    assert json.loads((run / "environment.json").read_text())["pack"]["checksum"]
-    assert checkpoint.load(run / "last.safetensors").position.epoch == 2
-
-
 def test_a_run_without_a_checkpoint_is_begun_again_with_its_init(tiny_pack, one, tmp_path):
     source = train(tiny_pack, tmp_path / "source", one, device="cpu").run
     frozen = dataclasses.replace(one, rates=("conv1=0",))
@@ -137,8 +65,8 @@ def test_a_run_without_a_checkpoint_is_begun_again_with_its_init(tiny_pack, one,
         (run / f"{name}.safetensors").unlink()
     listener = Listener()
     train(tiny_pack, run, frozen, device="cpu", resume=run, screen=listener)
-    same(run / "last.safetensors", straight / "last.safetensors")
-    assert "no checkpoint yet" in listener.said[0]
+    assert_same(run / "last.safetensors", straight / "last.safetensors")
+    assert "no checkpoint yet" in listener.messages[0]
 
 
 def test_resuming_in_a_folder_that_is_missing_begins_there(tiny_pack, one, tmp_path):
@@ -208,20 +136,6 @@ def test_too_little_memory_is_said_with_a_smaller_batch(tiny_pack, one, tmp_path
     assert not (tmp_path / "run").exists()
 
 
-def test_a_hangup_is_a_request_to_stop_unless_it_is_ignored():
-    with Interrupt() as interrupt:
-        os.kill(os.getpid(), signal.SIGHUP)
-        assert interrupt.signal == signal.SIGHUP
-    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    try:
-        with Interrupt() as interrupt:
-            os.kill(os.getpid(), signal.SIGHUP)
-        assert interrupt.signal is None
-        assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
-    finally:
-        signal.signal(signal.SIGHUP, before)
-
-
 def test_a_signal_during_the_last_save_is_not_lost(tiny_pack, one, tmp_path):
     listener = Listener()
     listener.say = lambda text: text.startswith("epoch") and os.kill(os.getpid(), signal.SIGTERM)
@@ -241,7 +155,7 @@ def test_a_run_and_a_pack_in_folders_whose_names_are_not_text(tiny_pack, one, tm
     pack, run = open_pack(strange / "pack"), strange / "run"
     train(pack, run, one, device="cpu", log_seconds=0, screen=listener)
     usual = "epoch 1/1", "agree with their checksums"
-    assert [text for text in listener.said if not any(part in text for part in usual)] == []
+    assert [text for text in listener.messages if not any(part in text for part in usual)] == []
     scores = measure(run, device="cpu")
     write(scores, default_path(scores))
     assert json.loads((run / "scores.json").read_text("ascii"))["seen"] == 60

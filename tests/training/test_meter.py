@@ -83,5 +83,5 @@ def test_a_loss_of_guessing_is_warned_of_once(make_meter, loss, changes, warning
         meter.add(step, torch.tensor(loss), 16)
         meter.read()
         meter.report(step + 1, 0.01, 0.0)
-        assert len(screen.said) == (warnings if step + 1 >= 2 * FLAT_STEPS else 0)
-    assert all("ln(3)" in text for text in screen.said)
+        assert len(screen.messages) == (warnings if step + 1 >= 2 * FLAT_STEPS else 0)
+    assert all("ln(3)" in text for text in screen.messages)
