@@ -114,18 +114,23 @@ def make_gpu_repeatable() -> None:
 def move_to_device(network: nn.Module, machine: Machine) -> nn.Module:
     """Move a network to the device, with channels-last weights, and return it.
 
-    This is also where a layer that can be computed in more than one way chooses, once: layers with
-    a method `prepare` are told the type of the images, `machine.dtype`, and choose by that type
+    This is also where a layer that can be computed in more than one way chooses, once
+    (`prepare_layers`): it is told the type of the images, `machine.dtype`, and chooses by that type
     alone. The first convolution, for instance, goes by space to depth in half precision and is
     strided in float32, on every device (`nets.layers`). Nothing is timed. Training, evaluation and
     a resumed training all move their network with this function, so they choose alike.
     """
     network.to(machine.device)
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    prepare_layers(network, machine.dtype)
+    return network
+
+
+def prepare_layers(network: nn.Module, dtype: torch.dtype) -> None:
+    """Have every layer that has a method `prepare` choose its algorithm for images of this type."""
     for layer in network.modules():
         if prepare := getattr(layer, "prepare", None):
-            prepare(machine.dtype)
-    return network
+            prepare(dtype)
 
 
 def choose_device(device: str = "auto") -> torch.device:

@@ -22,12 +22,12 @@ Shapes = dict[str, tuple[tuple[int, ...], torch.dtype]]
 """For each tensor, by name, its shape and type."""
 
 
-def crc32_of_text(text: str) -> str:
+def compute_text_crc32(text: str) -> str:
     """The CRC-32 of a text in UTF-8, as eight hexadecimal digits."""
     return f"{zlib.crc32(text.encode()):08x}"
 
 
-def crc32_of_tensors(tensors: dict[str, Tensor]) -> str:
+def compute_tensors_crc32(tensors: dict[str, Tensor]) -> str:
     """One CRC-32 over the names, types, shapes and bytes of all tensors, in the order of names."""
     crc = 0
     for name, tensor in sorted(tensors.items()):
@@ -68,6 +68,10 @@ def check_shapes(checkpoint: Checkpoint, path: Path) -> None:
 
 
 def _compare_shapes(tensors: dict[str, Tensor], like: dict[str, Any], message: str) -> None:
+    """Raise ValueError, beginning with `message`, unless `tensors` are float32 with those shapes.
+
+    Missing and superfluous tensors are named, too.
+    """
     wanted: Shapes = {name: (tuple(x.shape), torch.float32) for name, x in like.items()}
     found: Shapes = {name: (tuple(x.shape), x.dtype) for name, x in tensors.items()}
     if wanted == found:
@@ -82,6 +86,7 @@ def _compare_shapes(tensors: dict[str, Tensor], like: dict[str, Any], message: s
 
 
 def _format_shape(shapes: Shapes, name: str, otherwise: str) -> str:
+    """The shape of a tensor, with its type if that is not float32; `otherwise` if it is missing."""
     if name not in shapes:
         return otherwise
     shape, dtype = shapes[name]

@@ -30,7 +30,7 @@ from alexnet.checkpoint.checks import (
     advise_on_damage,
     check_shapes,
     compare_checksums,
-    crc32_of_tensors,
+    compute_tensors_crc32,
 )
 from alexnet.checkpoint.metadata import TENSORS_CRC, read_metadata, write_metadata
 from alexnet.checkpoint.state import Checkpoint
@@ -49,7 +49,7 @@ def save(checkpoint: Checkpoint, path: Path) -> None:
         **{f"preprocessing/{k}": v for k, v in checkpoint.preprocessing.tensors().items()},
     }
     tensors = {k: v.detach().cpu().contiguous() for k, v in tensors.items()}
-    header = write_metadata(checkpoint, crc32_of_tensors(tensors))
+    header = write_metadata(checkpoint, compute_tensors_crc32(tensors))
     try:
         replace_file(path, lambda draft: save_file(tensors, draft, header))
     except SafetensorError as error:
@@ -84,7 +84,7 @@ def load(path: Path) -> Checkpoint:
         metadata = read_metadata(header, path)
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     if (wanted := header.get(TENSORS_CRC)) is not None:
-        compare_checksums(wanted, crc32_of_tensors(tensors), "the tensors", path)
+        compare_checksums(wanted, compute_tensors_crc32(tensors), "the tensors", path)
     parts = _split_by_prefix(tensors, path)
     place = f"{path}: preprocessing"
     checkpoint = Checkpoint(

@@ -5,7 +5,7 @@ ours:
 
     alexnet         the JSON of `Metadata`
     alexnet_crc32   the CRC-32 of that text
-    tensors_crc32   the CRC-32 of all tensors (`checks.crc32_of_tensors`)
+    tensors_crc32   the CRC-32 of all tensors (`checks.compute_tensors_crc32`)
 
 Files of the first versions have `alexnet` alone, and are read without comparing checksums. Called
 by `checkpoint.file` only.
@@ -18,7 +18,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from alexnet.checkpoint.checks import compare_checksums, crc32_of_text
+from alexnet.checkpoint.checks import compare_checksums, compute_text_crc32
 from alexnet.checkpoint.state import Checkpoint, Position
 from alexnet.recipes.recipe import Recipe
 from alexnet.validate import check, parse_json
@@ -61,7 +61,7 @@ def write_metadata(checkpoint: Checkpoint, tensors_crc: str) -> dict[str, str]:
             "position": asdict(checkpoint.position),
         }
     )
-    return {META: text, META_CRC: crc32_of_text(text), TENSORS_CRC: tensors_crc}
+    return {META: text, META_CRC: compute_text_crc32(text), TENSORS_CRC: tensors_crc}
 
 
 def read_metadata(header: dict[str, str], path: Path) -> Metadata:
@@ -72,7 +72,7 @@ def read_metadata(header: dict[str, str], path: Path) -> Metadata:
         )
     text = header.get(META, "null")
     if (wanted := header.get(META_CRC)) is not None:
-        compare_checksums(wanted, crc32_of_text(text), "the metadata", path)
+        compare_checksums(wanted, compute_text_crc32(text), "the metadata", path)
     content = parse_json(text, f"the metadata of {path}")
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise ValueError(

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.autograd.graph import saved_tensors_hooks
 
-from alexnet.device import Machine, Precision
+from alexnet.device import Machine, Precision, prepare_layers
 from alexnet.nets.variations import network_of
 from alexnet.recipes.recipe import Recipe
 
@@ -86,9 +86,7 @@ def count_training_memory(recipe: Recipe, classes: int, precision: Precision) ->
     machine = Machine(torch.device("cpu"), precision)
     with FakeTensorMode():
         network = network_of(recipe, classes).train()
-        for layer in network.modules():
-            if prepare := getattr(layer, "prepare", None):
-                prepare(machine.dtype)
+        prepare_layers(network, machine.dtype)
         shape = recipe.batch_size, 3, recipe.crop, recipe.crop
         images = torch.empty(shape, dtype=machine.dtype, memory_format=torch.channels_last)
         labels = torch.empty(recipe.batch_size, dtype=torch.int64)
