@@ -14,7 +14,7 @@ from alexnet.training.sgd import SGD
 from alexnet.training.step import make_step
 
 
-def test_a_gpu_that_is_not_there_is_refused():
+def test_a_gpu_is_refused_on_a_machine_without_one():
     if torch.cuda.is_available():
         pytest.skip("there is a GPU")
     with pytest.raises(ValueError, match=r"sees no GPU\. Use --device cpu"):
@@ -27,7 +27,7 @@ def test_a_cpu_computes_in_float32_unless_told_otherwise():
 
 
 @pytest.mark.parametrize("precision", ["tf32", "bf16"])
-def test_a_precision_without_units_is_refused(precision, monkeypatch):
+def test_a_precision_without_hardware_support_is_refused(precision, monkeypatch):
     monkeypatch.setattr(devices, "find_bf16_units", lambda: None)
     with pytest.raises(ValueError, match=f"--precision {precision}: .* Use float32"):
         devices.set_up_machine("cpu", precision)
@@ -101,7 +101,7 @@ def test_an_environment_names_the_processor_and_the_versions():
     assert found["mkl"] == devices.read_mkl_mode()
 
 
-def test_an_environment_says_what_was_set(monkeypatch):
+def test_an_environment_records_the_variables_that_are_set(monkeypatch):
     monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "AVX2")
     monkeypatch.delenv("NUMBA_CPU_NAME", raising=False)
     settings = devices.describe_machine(devices.set_up_machine("cpu"))["settings"]
@@ -118,7 +118,7 @@ def test_an_environment_says_what_was_set(monkeypatch):
         ("Arm BF16", "may train"),
     ],
 )
-def test_bf16_is_advised_where_there_are_units_for_it(units, words, monkeypatch):
+def test_bf16_is_suggested_on_processors_that_support_it(units, words, monkeypatch):
     monkeypatch.setattr(devices, "find_bf16_units", lambda: units)
     hint = devices.suggest_bf16(devices.set_up_machine("cpu"))
     assert f"({units}): --precision bf16" in hint
@@ -128,7 +128,7 @@ def test_bf16_is_advised_where_there_are_units_for_it(units, words, monkeypatch)
     assert devices.suggest_bf16(devices.set_up_machine("cpu")) is None
 
 
-def test_a_training_that_may_not_repeat_says_so(monkeypatch):
+def test_a_warning_is_given_if_mkl_may_not_repeat_results(monkeypatch):
     monkeypatch.setattr(devices, "read_mkl_mode", lambda: "OFF")
     assert "MKL_CBWR to AUTO,STRICT" in devices.explain_unrepeatable(devices.set_up_machine("cpu"))
     for mode in ("AUTO,STRICT", "AVX2", None):
@@ -136,7 +136,7 @@ def test_a_training_that_may_not_repeat_says_so(monkeypatch):
         assert devices.explain_unrepeatable(devices.set_up_machine("cpu")) is None
 
 
-def test_what_changed_since_an_environment_is_named(monkeypatch):
+def test_changes_since_an_earlier_environment_are_named(monkeypatch):
     machine = devices.set_up_machine("cpu")
     monkeypatch.delenv("ONEDNN_MAX_CPU_ISA", raising=False)
     before = json.loads(json.dumps({**devices.describe_machine(machine), "pack": {"path": "p"}}))
@@ -153,6 +153,6 @@ def test_facts_that_an_old_environment_lacks_count_as_unchanged(before):
     assert devices.explain_changes(before, devices.set_up_machine("cpu")) is None
 
 
-def test_facts_of_a_strange_environment_are_compared_all_the_same():
+def test_an_environment_with_values_of_wrong_types_is_still_compared():
     before = {"threads": 99, "settings": 3}
     assert "threads 99" in devices.explain_changes(before, devices.set_up_machine("cpu"))

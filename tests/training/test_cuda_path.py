@@ -123,12 +123,12 @@ def test_a_gpu_is_chosen_with_its_index(asked, found, gpus):
     assert devices.describe_machine(machine)["device_name"] == f"GPU {found}"
 
 
-def test_without_a_number_it_is_the_gpu_that_the_process_uses(gpus):
+def test_cuda_without_a_number_is_the_current_gpu(gpus):
     gpus.current = 1
     assert devices.set_up_machine("cuda").device == torch.device("cuda", 1)
 
 
-def test_the_cpu_can_be_asked_for_where_there_are_gpus(gpus):
+def test_the_cpu_can_be_chosen_on_a_machine_with_gpus(gpus):
     assert devices.set_up_machine("cpu").device == torch.device("cpu")
 
 
@@ -144,7 +144,7 @@ def test_a_gpu_that_does_not_exist_is_refused(gpus):
 
 
 @pytest.mark.parametrize(("has_bf16", "precision"), [(True, "bf16"), (False, "float32")])
-def test_the_precision_of_a_gpu_is_bf16_where_it_has_units_for_it(
+def test_the_default_precision_of_a_gpu_is_bf16_if_it_supports_it(
     has_bf16, precision, gpus, monkeypatch
 ):
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: has_bf16)
@@ -206,7 +206,7 @@ def test_dropout_of_a_recorded_step_reads_keys_that_are_written_before_a_replay(
 
 
 @pytest.mark.parametrize("resident", ["yes", "no", "auto"])
-def test_a_training_on_a_gpu_runs_and_says_where(resident, gpus, tiny_pack, quick, tmp_path):
+def test_a_training_on_a_gpu_runs_and_records_the_gpu(resident, gpus, tiny_pack, quick, tmp_path):
     recipe = dataclasses.replace(quick, epochs=1)
     run = train(tiny_pack, tmp_path / "run", recipe, device="cuda:1", resident=resident).run
     environment = json.loads((run / "environment.json").read_text())
@@ -273,7 +273,9 @@ def test_resident_and_streamed_records_train_the_same(gpus, tiny_pack, quick, tm
     assert all(torch.equal(ends[0][name], ends[1][name]) for name in ends[0])
 
 
-def test_room_for_training_is_left_beside_resident_records(gpus, tiny_pack, quick, monkeypatch):
+def test_memory_for_training_is_left_free_beside_resident_records(
+    gpus, tiny_pack, quick, monkeypatch
+):
     machine, split = devices.set_up_machine("cuda"), tiny_pack.splits["train"]
     preprocessing = Preprocessing.of(tiny_pack, quick)
     classes, records = len(tiny_pack.classes), 150 * 32 * 32 * 3

@@ -1,4 +1,4 @@
-"""What goes wrong around a training: nothing of it may cost more than it has to."""
+"""Trainings in which something goes wrong: missing folders, wrong recipes, signals, full memory."""
 
 import dataclasses
 import errno
@@ -35,7 +35,7 @@ def one(quick) -> Recipe:
     return dataclasses.replace(quick, epochs=1)
 
 
-def test_a_screen_that_nobody_reads_ends_no_training(tiny_pack, one, tmp_path):
+def test_a_screen_that_fails_does_not_end_the_training(tiny_pack, one, tmp_path):
     run = tmp_path / "run"
     outcome = train(tiny_pack, run, one, device="cpu", log_seconds=0, screen=Broken())
     assert outcome.saved
@@ -54,7 +54,9 @@ def test_an_epoch_is_saved_before_it_is_shown(tiny_pack, one, tmp_path):
     assert saved == [True]
 
 
-def test_a_run_without_a_checkpoint_is_begun_again_with_its_init(tiny_pack, one, tmp_path):
+def test_a_run_without_a_checkpoint_begins_again_from_the_same_trained_network(
+    tiny_pack, one, tmp_path
+):
     source = train(tiny_pack, tmp_path / "source", one, device="cpu").run
     frozen = dataclasses.replace(one, rates=("conv1=0",))
     init = Transfer(source, take=("conv1",))
@@ -69,7 +71,7 @@ def test_a_run_without_a_checkpoint_is_begun_again_with_its_init(tiny_pack, one,
     assert "no checkpoint yet" in listener.messages[0]
 
 
-def test_resuming_in_a_folder_that_is_missing_begins_there(tiny_pack, one, tmp_path):
+def test_resuming_in_a_missing_folder_begins_a_training_there(tiny_pack, one, tmp_path):
     run = tmp_path / "new"
     assert train(tiny_pack, run, one, device="cpu", resume=run).position.epoch == 1
 
@@ -86,7 +88,9 @@ def test_resuming_refuses_other_folders_and_missing_files(tiny_pack, one, tmp_pa
     assert os.listdir(tmp_path) == ["cat.jpg"]
 
 
-def test_a_checkpoint_of_elsewhere_replaces_no_training(tiny_pack, quick, one, tmp_path):
+def test_resuming_from_another_run_does_not_replace_the_run_in_the_folder(
+    tiny_pack, quick, one, tmp_path
+):
     first = train(tiny_pack, tmp_path / "first", one, device="cpu").run
     other = train(tiny_pack, tmp_path / "other", one, device="cpu").run
     with pytest.raises(FileExistsError, match="already holds a training"):
@@ -111,7 +115,7 @@ def test_what_cannot_be_trained_leaves_no_folder(tiny_pack, one, tmp_path, chang
     assert not list(tmp_path.iterdir())
 
 
-def test_a_wrong_init_leaves_what_was_there(tiny_pack, one, tmp_path):
+def test_a_missing_init_leaves_the_folder_as_it_was(tiny_pack, one, tmp_path):
     (tmp_path / ".notes").touch()
     with pytest.raises(FileNotFoundError, match="no trained network"):
         train(tiny_pack, tmp_path, one, device="cpu", init=tmp_path / "none")
@@ -126,7 +130,7 @@ def test_divergence_names_only_a_checkpoint_that_exists(tiny_pack, quick, tmp_pa
         train(tiny_pack, tmp_path / "saved", wild, device="cpu", save_minutes=-1)
 
 
-def test_too_little_memory_is_said_with_a_smaller_batch(tiny_pack, one, tmp_path, monkeypatch):
+def test_running_out_of_memory_suggests_a_smaller_batch(tiny_pack, one, tmp_path, monkeypatch):
     def full(self, images, labels):
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB\nmore")
 
@@ -145,7 +149,7 @@ def test_a_signal_during_the_last_save_is_not_lost(tiny_pack, one, tmp_path):
 
 
 @pytest.mark.skipif(sys.platform == "darwin", reason="its file systems refuse such names")
-def test_a_run_and_a_pack_in_folders_whose_names_are_not_text(tiny_pack, one, tmp_path):
+def test_a_run_and_a_pack_may_be_in_folders_whose_names_are_not_text(tiny_pack, one, tmp_path):
     from alexnet.evaluation.scores import default_path, measure, write
     from alexnet.packs.pack import open_pack
 
@@ -161,7 +165,7 @@ def test_a_run_and_a_pack_in_folders_whose_names_are_not_text(tiny_pack, one, tm
     assert json.loads((run / "scores.json").read_text("ascii"))["seen"] == 60
 
 
-def test_a_kill_while_the_first_images_are_kept_is_resumed(tiny_pack, one, tmp_path):
+def test_a_training_killed_while_it_wrote_its_sample_images_is_resumed(tiny_pack, one, tmp_path):
     run = tmp_path / "run"
     run.mkdir()
     (run / ".samples.safetensors.partial").write_bytes(b"half")

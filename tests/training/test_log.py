@@ -9,7 +9,7 @@ from tests.training.test_train import Listener
 from alexnet.training.log import RunLog, Screen
 
 
-def test_a_full_disk_costs_lines_of_the_log_and_is_said_once_each(tmp_path):
+def test_a_full_disk_costs_lines_of_the_log_and_is_reported_once_per_file(tmp_path):
     listener = Listener()
     log = RunLog(tmp_path, listener)
     log.write("step", epoch=0, step=1, loss=1.0)
@@ -24,7 +24,7 @@ def test_a_full_disk_costs_lines_of_the_log_and_is_said_once_each(tmp_path):
     assert all("Training goes on" in text for text in listener.messages)
 
 
-def test_the_log_of_a_folder_that_is_gone_ends_nothing(tmp_path):
+def test_a_log_in_a_missing_folder_raises_nothing(tmp_path):
     listener = Listener()
     log = RunLog(tmp_path / "gone", listener)
     log.rewind(0, 0)
@@ -33,14 +33,14 @@ def test_the_log_of_a_folder_that_is_gone_ends_nothing(tmp_path):
     assert 1 <= len(listener.messages) <= 2
 
 
-def test_a_log_with_foreign_lines_is_rewound(tmp_path):
+def test_rewinding_a_log_removes_damaged_and_later_lines(tmp_path):
     foreign = b'[1]\n{"epoch": "x", "step": 1}\n\xff\xfe\n7\n{"epoch": 9, "step": 0}\n{"ep'
     (tmp_path / "log.jsonl").write_bytes(b'{"epoch": 0, "step": 1}\n' + foreign)
     RunLog(tmp_path, Screen()).rewind(1, 0)
     assert (tmp_path / "log.jsonl").read_text() == '{"epoch": 0, "step": 1}\n'
 
 
-def test_curves_are_those_that_tensorboard_reads_and_a_resumed_run_purges(tmp_path):
+def test_tensorboard_reads_the_curves_and_drops_points_that_a_resumed_run_repeats(tmp_path):
     pytest.importorskip("tensorboard")
     from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
 

@@ -84,7 +84,7 @@ train(pack, run, recipe, device="cpu", precision=sys.argv[4], resume=run)
     ("network", "crop", "precision"),
     [("cifar", 28, "float32"), ("cifar", 28, "bf16"), ("cifar-13pct", 24, "float32")],
 )
-def test_another_process_goes_on_to_the_same_bits(
+def test_a_training_resumed_in_another_process_ends_with_the_same_bits(
     network, crop, precision, tiny_pack, quick, tmp_path
 ):
     if precision == "bf16" and find_bf16_units() is None:

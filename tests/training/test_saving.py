@@ -45,7 +45,9 @@ def resave(path, position):
     checkpoint.save(dataclasses.replace(checkpoint.load(path), position=position), path)
 
 
-def test_resuming_a_finished_training_says_so_and_mends_best(straight, tiny_pack, quick):
+def test_resuming_a_finished_training_reports_that_and_replaces_an_outdated_best(
+    straight, tiny_pack, quick
+):
     listener, last, best = Listener(), straight / "last.safetensors", straight / "best.safetensors"
     longer = dataclasses.replace(quick, epochs=12)
     train(tiny_pack, straight, longer, device="cpu", resume=straight)
@@ -65,7 +67,7 @@ def test_resuming_a_finished_training_says_so_and_mends_best(straight, tiny_pack
     assert "--epochs 22" in listener.messages[1]
 
 
-def test_a_finished_training_on_a_full_disk_says_that_best_could_not_be_mended(
+def test_an_outdated_best_that_cannot_be_replaced_is_reported(
     straight, tiny_pack, quick, monkeypatch
 ):
     def refuse(last, best):

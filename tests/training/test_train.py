@@ -63,7 +63,7 @@ def test_a_small_network_learns_the_pictures(tiny_pack, quick, tmp_path):
     assert outcome.position.history[-1]["seen"] == 60
 
 
-def test_a_run_folder_holds_what_a_person_looks_for(straight):
+def test_a_run_folder_holds_its_description_log_and_checkpoints(straight):
     names = {path.name for path in straight.iterdir()}
     assert {"recipe.json", "environment.json", "log.jsonl", "last.safetensors"} <= names
     assert "best.safetensors" in names
@@ -80,7 +80,7 @@ def twenty_losses(pack, run, recipe):
     return [report.loss for report in listener.reports]
 
 
-def test_losses_of_a_toy_run_are_the_golden_ones(tiny_pack, quick, tmp_path):
+def test_losses_of_a_small_run_equal_the_golden_ones(tiny_pack, quick, tmp_path):
     losses = twenty_losses(tiny_pack, tmp_path / "run", quick)
     assert len(losses) == 20
     assert losses == pytest.approx(json.loads((GOLDEN / "losses.json").read_text()), rel=2e-3)
@@ -105,9 +105,7 @@ def test_stopping_anywhere_and_resuming_changes_no_bit(at, straight, tiny_pack, 
     assert steps == [(epoch, step) for epoch in range(3) for step in range(1, 11)]
 
 
-def test_resuming_from_any_kept_checkpoint_ends_in_the_same_place(
-    straight, tiny_pack, quick, tmp_path
-):
+def test_resuming_from_any_checkpoint_ends_with_the_same_bits(straight, tiny_pack, quick, tmp_path):
     short = dataclasses.replace(quick, epochs=1)
     first = train(tiny_pack, tmp_path / "short", short, device="cpu").run
     again = train(
@@ -133,7 +131,7 @@ train(pack, run, recipe, device="cpu", resume=resume, save_minutes=0)
 
 
 @pytest.mark.slow
-def test_killed_at_random_moments_it_ends_in_the_same_place(straight, tiny_pack, quick, tmp_path):
+def test_a_training_that_is_killed_ends_with_the_same_bits(straight, tiny_pack, quick, tmp_path):
     run, chance = tmp_path / "killed", random.Random(7)
     arguments = [str(tiny_pack.path), str(run), json.dumps(quick.to_dict())]
     command = [sys.executable, "-c", KILLED, *arguments]
@@ -175,7 +173,7 @@ def test_a_divergence_leaves_the_last_good_checkpoint(straight, tiny_pack, quick
     assert all(torch.equal(before[name], after[name]) for name in before)
 
 
-def test_a_loss_that_stays_at_ln_of_the_classes_is_remarked_upon(tiny_pack, quick, tmp_path):
+def test_a_loss_that_stays_at_ln_of_the_classes_is_warned_of_once(tiny_pack, quick, tmp_path):
     stuck = dataclasses.replace(quick, learning_rate=1e-9, schedule="constant", epochs=11)
     listener = Listener()
     train(tiny_pack, tmp_path / "run", dataclasses.replace(stuck, initialization="printed"),
@@ -222,7 +220,7 @@ def test_a_resumed_training_keeps_its_recipe(straight, tiny_pack, quick):
         train(tiny_pack, straight, other, device="cpu", resume=straight)
 
 
-def test_with_rates_of_their_own_and_late_freezing_resuming_changes_no_bit(
+def test_resuming_changes_no_bit_with_rates_per_layer_and_layers_frozen_later(
     tiny_pack, quick, tmp_path
 ):
     recipe = dataclasses.replace(
