@@ -1,4 +1,4 @@
-"""Checkpoints that are damaged or made up are refused plainly; earlier ones still open."""
+"""Damaged and forged checkpoints are refused with a plain error; those of earlier versions open."""
 
 import json
 from dataclasses import replace
@@ -51,7 +51,7 @@ def test_damaged_files_are_refused_and_never_end_in_a_traceback(last, tmp_path):
                 checkpoints.load(path)
 
 
-def test_the_error_says_what_to_do(last, tmp_path):
+def test_a_damaged_checkpoint_is_refused_with_advice(last, tmp_path):
     tensors, metadata = parts(last)
     tensors["momentum/fc.weight" if "fc.weight" in tensors else next(iter(tensors))][0] += 1
     save_file(tensors, tmp_path / "x.safetensors", metadata)

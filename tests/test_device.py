@@ -1,4 +1,4 @@
-"""Choosing what to run on."""
+"""The device is chosen, set up for speed and for repeatable results, and described."""
 
 import json
 
@@ -14,7 +14,7 @@ from alexnet.training.sgd import SGD
 from alexnet.training.step import make_step
 
 
-def test_a_gpu_that_is_not_there_is_refused():
+def test_a_gpu_is_refused_on_a_machine_without_one():
     if torch.cuda.is_available():
         pytest.skip("there is a GPU")
     with pytest.raises(ValueError, match=r"sees no GPU\. Use --device cpu"):
@@ -27,7 +27,7 @@ def test_a_cpu_computes_in_float32_unless_told_otherwise():
 
 
 @pytest.mark.parametrize("precision", ["tf32", "bf16"])
-def test_a_precision_without_units_is_refused(precision, monkeypatch):
+def test_a_precision_without_hardware_support_is_refused(precision, monkeypatch):
     monkeypatch.setattr(devices, "find_bf16_units", lambda: None)
     with pytest.raises(ValueError, match=f"--precision {precision}: .* Use float32"):
         devices.set_up_machine("cpu", precision)
@@ -58,10 +58,12 @@ def test_bf16_learns_what_float32_learns():
 
 
 def test_a_compiled_step_learns_the_same(monkeypatch):
-    prepared, prepare = [], torch.compile
+    compiled_networks, compile_network = [], torch.compile
     monkeypatch.setattr(devices, "check_compiler", lambda device: None)
     monkeypatch.setattr(
-        torch, "compile", lambda n: prepared.append(n) or prepare(n, backend="aot_eager")
+        torch,
+        "compile",
+        lambda n: compiled_networks.append(n) or compile_network(n, backend="aot_eager"),
     )
     images, labels = torch.randn(16, 3, 32, 32), torch.arange(16) % 4
     found = []
@@ -72,7 +74,7 @@ def test_a_compiled_step_learns_the_same(monkeypatch):
         network = nn.Sequential(wide, narrow, nn.AvgPool2d(32), nn.Flatten(), nn.Linear(64, 4))
         devices.move_to_device(network.train(), machine)
         sgd, step = SGD(network, Recipe()), make_step(network, machine, tuple(images.shape))
-        assert (network in prepared) == compiled
+        assert (network in compiled_networks) == compiled
         for _ in range(3):
             loss = step(images, labels)
             sgd.step(loss, 0.01)
@@ -99,7 +101,7 @@ def test_an_environment_names_the_processor_and_the_versions():
     assert found["mkl"] == devices.read_mkl_mode()
 
 
-def test_an_environment_says_what_was_set(monkeypatch):
+def test_an_environment_records_the_variables_that_are_set(monkeypatch):
     monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "AVX2")
     monkeypatch.delenv("NUMBA_CPU_NAME", raising=False)
     settings = devices.describe_machine(devices.set_up_machine("cpu"))["settings"]
@@ -116,17 +118,17 @@ def test_an_environment_says_what_was_set(monkeypatch):
         ("Arm BF16", "may train"),
     ],
 )
-def test_bf16_is_advised_where_there_are_units_for_it(units, words, monkeypatch):
+def test_bf16_is_suggested_on_processors_that_support_it(units, words, monkeypatch):
     monkeypatch.setattr(devices, "find_bf16_units", lambda: units)
-    said = devices.suggest_bf16(devices.set_up_machine("cpu"))
-    assert f"({units}): --precision bf16" in said
-    assert words in said
+    hint = devices.suggest_bf16(devices.set_up_machine("cpu"))
+    assert f"({units}): --precision bf16" in hint
+    assert words in hint
     assert devices.suggest_bf16(devices.set_up_machine("cpu", "bf16")) is None
     monkeypatch.setattr(devices, "find_bf16_units", lambda: None)
     assert devices.suggest_bf16(devices.set_up_machine("cpu")) is None
 
 
-def test_a_training_that_may_not_repeat_says_so(monkeypatch):
+def test_a_warning_is_given_if_mkl_may_not_repeat_results(monkeypatch):
     monkeypatch.setattr(devices, "read_mkl_mode", lambda: "OFF")
     assert "MKL_CBWR to AUTO,STRICT" in devices.explain_unrepeatable(devices.set_up_machine("cpu"))
     for mode in ("AUTO,STRICT", "AVX2", None):
@@ -134,7 +136,7 @@ def test_a_training_that_may_not_repeat_says_so(monkeypatch):
         assert devices.explain_unrepeatable(devices.set_up_machine("cpu")) is None
 
 
-def test_what_changed_since_an_environment_is_named(monkeypatch):
+def test_changes_since_an_earlier_environment_are_named(monkeypatch):
     machine = devices.set_up_machine("cpu")
     monkeypatch.delenv("ONEDNN_MAX_CPU_ISA", raising=False)
     before = json.loads(json.dumps({**devices.describe_machine(machine), "pack": {"path": "p"}}))
@@ -151,6 +153,6 @@ def test_facts_that_an_old_environment_lacks_count_as_unchanged(before):
     assert devices.explain_changes(before, devices.set_up_machine("cpu")) is None
 
 
-def test_facts_of_a_strange_environment_are_compared_all_the_same():
+def test_an_environment_with_values_of_wrong_types_is_still_compared():
     before = {"threads": 99, "settings": 3}
     assert "threads 99" in devices.explain_changes(before, devices.set_up_machine("cpu"))

@@ -107,7 +107,7 @@ def test_a_checkpoint_reopens_by_itself(run, tmp_path):
 
 def test_what_is_no_checkpoint_is_refused(tmp_path):
     (tmp_path / "last.safetensors").write_bytes(b"\xff" * 64)
-    with pytest.raises(ValueError, match="no whole checkpoint"):
+    with pytest.raises(ValueError, match="not a complete checkpoint"):
         alexnet.load(tmp_path)
     with pytest.raises(FileNotFoundError, match="Train one: alexnet train"):
         alexnet.load(tmp_path / "nowhere")

@@ -1,4 +1,4 @@
-"""What the processor has, and what its libraries were told and when."""
+"""The bf16 instructions of the processor, and the mode of MKL."""
 
 import os
 import subprocess
@@ -30,9 +30,7 @@ XEON, EPYC, ARM = {"avx512_bf16": True, "amx_bf16": True}, {"avx512_bf16": True}
         ({}, None, None),
     ],
 )
-def test_bf16_is_a_matter_of_instructions_and_of_what_onednn_may_use(
-    has, limit, units, monkeypatch
-):
+def test_bf16_units_depend_on_the_instructions_and_on_onednns_limit(has, limit, units, monkeypatch):
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: has)
     monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: True)
     for name in ("ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA"):
@@ -42,7 +40,7 @@ def test_bf16_is_a_matter_of_instructions_and_of_what_onednn_may_use(
         assert find_bf16_units() == units
 
 
-def test_without_onednn_nothing_uses_the_units(monkeypatch):
+def test_without_onednn_there_are_no_bf16_units(monkeypatch):
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: XEON)
     monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: False)
     assert find_bf16_units() is None
@@ -65,7 +63,7 @@ USED = "import torch; torch.rand(9, 9) @ torch.rand(9, 9)"
         ("pass", "", "OFF"),
     ],
 )
-def test_mkl_repeats_itself_unless_it_was_used_before(before, setting, mode):
+def test_mkl_is_reproducible_unless_it_was_used_before_the_import(before, setting, mode):
     environment = {name: value for name, value in os.environ.items() if name != "MKL_CBWR"}
     if setting is not None:
         environment["MKL_CBWR"] = setting
@@ -74,6 +72,6 @@ def test_mkl_repeats_itself_unless_it_was_used_before(before, setting, mode):
     assert (done.stdout.strip(), done.stderr) == (mode, "")
 
 
-def test_a_library_that_cannot_be_asked_is_no_error(monkeypatch):
-    monkeypatch.setattr(processor, "_mkl_asker", lambda: None)
+def test_the_mode_of_an_mkl_that_cannot_be_asked_is_none(monkeypatch):
+    monkeypatch.setattr(processor, "_find_mkl_cbwr_get", lambda: None)
     assert read_mkl_mode() is None

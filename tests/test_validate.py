@@ -1,4 +1,4 @@
-"""Parsed JSON is what it should be, or a ValueError that says where it is not."""
+"""Parsed JSON has the types it should have, or a ValueError names the place where it has not."""
 
 import json
 import tracemalloc
@@ -42,7 +42,7 @@ def test_a_dataclass_comes_back_as_it_was_written():
         ({"z": 1}, 'file has the unknown field "z"'),
     ],
 )
-def test_what_is_something_else_is_named_with_its_place(change, message):
+def test_a_value_of_the_wrong_type_is_named_with_its_place(change, message):
     with pytest.raises(ValueError, match=message):
         check({"x": 1.0, **change}, Point, "file")
 
@@ -61,7 +61,7 @@ def test_tuples_of_fixed_length_and_dicts_are_checked():
         check({"a": ["1"]}, dict[str, list[int]], "f")
 
 
-def test_json_that_is_none_too_deep_or_too_large_is_refused(tmp_path):
+def test_text_that_is_not_json_is_too_deep_or_too_large_is_refused(tmp_path):
     with pytest.raises(ValueError, match="nested too deep"):
         parse_json("[" * 200_000, "file")
     with pytest.raises(ValueError, match="no valid JSON"):

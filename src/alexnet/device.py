@@ -1,4 +1,10 @@
-"""The device a network runs on, and how the process is set up for it."""
+"""The device that a network runs on: chosen, set up, described.
+
+Everything that runs a network calls `set_up_machine`, which returns a `Machine`, and then
+`move_to_device`. After that nothing about speed is decided any more: there is no choice within a
+forward pass, so training, evaluation and a resumed training compute the same bits. This module must
+not import `runs` or anything below it; what an earlier run says is handed to `explain_changes`.
+"""
 
 from __future__ import annotations
 
@@ -25,23 +31,31 @@ Residence = Literal["auto", "yes", "no"]
 
 @dataclass(frozen=True)
 class Machine:
-    """What a network runs on, and how: it changes nothing that is computed but rounding."""
+    """The device, the precision and the place of the training images that a network runs with.
+
+    Results depend on them through rounding, and through the random numbers of dropout, which
+    differ between CPU and GPU.
+    """
 
     device: torch.device
     precision: Precision = "float32"
-    """float32; tf32: products round their inputs; bf16: autocast, the weights stay float32."""
+    """Of matrix products: float32; tf32, which rounds their inputs to 10 bits of mantissa; bf16, by
+    autocast. The weights are float32 with all of them."""
     resident: Residence = "auto"
-    """Whether the training images live in the memory of the GPU: auto is yes where they fit."""
+    """Whether the training images are held in the memory of the GPU; auto: if they fit."""
     compiled: bool = False
     """Whether torch.compile prepares the training step."""
 
     @property
     def dtype(self) -> torch.dtype:
-        """What images are handed to the network as."""
+        """The type of the images that the network is given."""
         return torch.bfloat16 if self.precision == "bf16" else torch.float32
 
     def cast(self) -> AbstractContextManager[object]:
-        """Autocast for bf16 (arXiv 1710.03740, without loss scaling), nothing for the others."""
+        """Return a context for the forward pass: autocast for bf16, else one that does nothing.
+
+        Mixed precision as in arXiv 1710.03740, without loss scaling, which bf16 does not need.
+        """
         if self.precision == "bf16":
             return torch.autocast(self.device.type, torch.bfloat16)
         return nullcontext()
@@ -53,16 +67,19 @@ def set_up_machine(
     resident: Residence = "auto",
     compiled: bool = False,
 ) -> Machine:
-    """Choose a device and set the process up for it.
+    """Choose a device and set up this process for it.
 
-    `auto` is bf16 on a GPU that has it and float32 on a CPU. Raises ValueError for a device that is
-    not there, for a precision that the device has no units for, and where torch.compile lacks a
-    compiler.
+    On a CPU, freed memory is kept (`keep_memory`). On a GPU it becomes the current device, TF32 is
+    turned on or off, and its libraries compute deterministically (`make_gpu_repeatable`).
+    `precision` "auto" means bf16 on a GPU that has it, else float32.
+
+    Raises ValueError if the device does not exist, if a CPU has no instructions for the precision,
+    or if torch.compile is asked for and has no compiler.
     """
-    where = choose_device(device)
+    target = choose_device(device)
     if compiled:
-        check_compiler(where)
-    if where.type == "cpu":
+        check_compiler(target)
+    if target.type == "cpu":
         if precision == "tf32" or (precision == "bf16" and find_bf16_units() is None):
             raise ValueError(
                 f"--precision {precision}: {read_processor_name()} has no units for it, and "
@@ -70,22 +87,23 @@ def set_up_machine(
             )
         keep_memory()
         chosen: Precision = "float32" if precision == "auto" else precision
-        return Machine(where, chosen, resident, compiled)
-    torch.cuda.set_device(where)  # streams and graphs are made on the current device
+        return Machine(target, chosen, resident, compiled)
+    torch.cuda.set_device(target)  # streams and graphs are made on the current device
     if precision == "auto":
         has_bf16 = torch.cuda.is_bf16_supported(including_emulation=False)
         precision = "bf16" if has_bf16 else "float32"
     torch.backends.cuda.matmul.allow_tf32 = precision == "tf32"
     torch.backends.cudnn.allow_tf32 = precision == "tf32"
-    repeat_on_gpu()
-    return Machine(where, precision, resident, compiled)
+    make_gpu_repeatable()
+    return Machine(target, precision, resident, compiled)
 
 
-def repeat_on_gpu() -> None:
-    """Let the GPU's libraries compute the same bits in every process.
+def make_gpu_repeatable() -> None:
+    """Make the libraries of the GPU compute the same bits in every process.
 
-    cuDNN then chooses by shape and type, not by a stopwatch; torch takes deterministic versions of
-    its operators, and warns of one that has none. What cuBLAS needs is set by `import alexnet`.
+    cuDNN then chooses its algorithms by shape and type instead of timing them, and torch uses
+    deterministic versions of its operators, with a warning for one that has none. The environment
+    variable that cuBLAS needs is set by `import alexnet`.
     """
     torch.backends.cudnn.benchmark = False
     torch.backends.cudnn.deterministic = True
@@ -94,23 +112,32 @@ def repeat_on_gpu() -> None:
 
 
 def move_to_device(network: nn.Module, machine: Machine) -> nn.Module:
-    """Move a network to the device, its weights laid out channels last; the network itself.
+    """Move a network to the device, with channels-last weights, and return it.
 
-    Layers that can compute in more than one way (they have a method `prepare`) are told what type
-    of numbers they will get: the way is the same in training, in evaluation and after resuming.
+    This is also where a layer that can be computed in more than one way chooses, once
+    (`prepare_layers`): it is told the type of the images, `machine.dtype`, and chooses by that type
+    alone. The first convolution, for instance, goes by space to depth in half precision and is
+    strided in float32, on every device (`nets.layers`). Nothing is timed. Training, evaluation and
+    a resumed training all move their network with this function, so they choose alike.
     """
     network.to(machine.device)
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    for layer in network.modules():
-        if prepare := getattr(layer, "prepare", None):
-            prepare(machine.dtype)
+    prepare_layers(network, machine.dtype)
     return network
 
 
-def choose_device(device: str = "auto") -> torch.device:
-    """`auto` (a GPU if there is one), `cpu`, `cuda` (the current GPU) or `cuda:1`; with its index.
+def prepare_layers(network: nn.Module, dtype: torch.dtype) -> None:
+    """Have every layer that has a method `prepare` choose its algorithm for images of this type."""
+    for layer in network.modules():
+        if prepare := getattr(layer, "prepare", None):
+            prepare(dtype)
 
-    Raises ValueError for another name and for a GPU that is not there.
+
+def choose_device(device: str = "auto") -> torch.device:
+    """Return the torch.device of a name, for a GPU with its index.
+
+    Names are `auto` (a GPU if there is one), `cpu`, `cuda` (the current GPU) and `cuda:1`, the
+    second GPU. Raises ValueError for any other name and for a GPU that does not exist.
     """
     if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", device):
         raise ValueError(
@@ -125,15 +152,15 @@ def choose_device(device: str = "auto") -> torch.device:
             "or install a CUDA build of torch"
         )
     _, _, number = device.partition(":")
-    index, there = int(number or torch.cuda.current_device()), torch.cuda.device_count()
-    if index >= there:
-        names = ", ".join(f"cuda:{i}" for i in range(there))
-        raise ValueError(f"--device {device}: torch sees {there} GPUs here. Use one of {names}")
+    index, count = int(number or torch.cuda.current_device()), torch.cuda.device_count()
+    if index >= count:
+        names = ", ".join(f"cuda:{i}" for i in range(count))
+        raise ValueError(f"--device {device}: torch sees {count} GPUs here. Use one of {names}")
     return torch.device("cuda", index)
 
 
 def check_compiler(device: torch.device) -> None:
-    """Raise ValueError where torch.compile would find nothing to compile with."""
+    """Raise ValueError if torch.compile would find no compiler: triton on a GPU, else a C++ one."""
     if device.type == "cuda":
         if find_spec("triton") is None:
             raise ValueError("--compile needs triton on a GPU: pip install triton, or leave it out")
@@ -151,11 +178,11 @@ FASTER: dict[Bf16Units, str] = {
     "AMX": "trains large networks more than twice as fast",
     "AVX512-BF16": "trains large networks about 1.9 times as fast",
 }
-"""What bf16 gains in a training step, where that has been measured (`benchmarks/train_step.py`)."""
+"""The gain of bf16 in a training step, for instructions on which `benchmarks/train_step.py` ran."""
 
 
 def suggest_bf16(machine: Machine) -> str | None:
-    """What would train a large network faster on this machine, if anything."""
+    """Return a hint that bf16 would train large networks faster on this CPU, or None."""
     if machine.device.type != "cpu" or machine.precision != "float32":
         return None
     units = find_bf16_units()
@@ -169,7 +196,10 @@ def suggest_bf16(machine: Machine) -> str | None:
 
 
 def explain_unrepeatable(machine: Machine) -> str | None:
-    """Why a resumed training may differ in its last bits from one never stopped, if it may."""
+    """Return a warning if a resumed training may differ in its last bits, or None.
+
+    That is so if MKL was used before it was told to be reproducible (`processor.read_mkl_mode`).
+    """
     if machine.device.type != "cpu" or read_mkl_mode() != "OFF":
         return None
     return (
@@ -180,10 +210,11 @@ def explain_unrepeatable(machine: Machine) -> str | None:
 
 
 def keep_memory() -> bool:
-    """Make glibc keep freed memory instead of returning it; whether it could be asked.
+    """Make glibc's malloc keep freed memory instead of returning it to the kernel.
 
-    A training step frees and takes the same gigabyte again and again; giving it back to the
-    kernel each time costs page faults, a fifth of a step. ALEXNET_MALLOC=default leaves it alone.
+    A training step frees and allocates the same gigabyte again and again; getting it back from the
+    kernel each time costs page faults, a fifth of a step. Returns whether malloc accepted the
+    settings. The environment variable ALEXNET_MALLOC=default leaves malloc as it is.
     """
     if platform.libc_ver()[0] != "glibc" or os.environ.get("ALEXNET_MALLOC") == "default":
         return False
@@ -198,16 +229,19 @@ SETTINGS = (
     *("NUMBA_CPU_NAME", "NUMBA_CPU_FEATURES", "NVIDIA_TF32_OVERRIDE", "CUBLAS_WORKSPACE_CONFIG"),
 )
 SETTINGS_SEEN = "ATEN_CPU_CAPABILITY", "MKL_CBWR", "OMP_NUM_THREADS"
-"""Environment variables that can change the last bits of a result; what came of the last three
-stands in `instructions`, `mkl` and `threads`."""
+"""Environment variables that can change the last bits of a result. Of those in SETTINGS_SEEN the
+effect is compared instead: `instructions`, `mkl` and `threads`."""
 
 SAME_BITS = "device_name", "precision", "compiled", "threads", "instructions", "mkl"
 SAME_VERSIONS = "torch", "numba"
-"""What must be the same, SETTINGS besides, for results to be the same bit for bit."""
+"""Facts that must be the same, beside SETTINGS, for results to be the same bit for bit."""
 
 
 def describe_machine(machine: Machine) -> dict[str, object]:
-    """What `environment.json` says of the machine and the software."""
+    """Return the facts about machine and software that `environment.json` records, fit for JSON.
+
+    Among them are all those on which the last bits of a result depend.
+    """
     import numpy
 
     import alexnet
@@ -232,7 +266,7 @@ def describe_machine(machine: Machine) -> dict[str, object]:
         "python": platform.python_version(),
         "torch": torch.__version__,
         "numpy": numpy.__version__,
-        "numba": _version("numba"),
+        "numba": _find_version("numba"),
     }
 
 
@@ -243,7 +277,7 @@ def explain_changes(before: dict[str, Any], machine: Machine) -> str | None:
     that it lacks, because an older version wrote it, counts as unchanged. Returns None if nothing
     has changed.
     """
-    then, now = _what_decides_bits(before), _what_decides_bits(describe_machine(machine))
+    then, now = map(_select_what_decides_bits, (before, describe_machine(machine)))
     differences = [
         f"{name} {then[name]} → {now[name]}"
         for name in now
@@ -257,7 +291,8 @@ def explain_changes(before: dict[str, Any], machine: Machine) -> str | None:
     )
 
 
-def _what_decides_bits(environment: dict[str, object]) -> dict[str, object]:
+def _select_what_decides_bits(environment: dict[str, Any]) -> dict[str, object]:
+    """Those facts of an environment on which the last bits of a result depend."""
     found = {name: environment[name] for name in SAME_BITS + SAME_VERSIONS if name in environment}
     settings = environment.get("settings")
     if isinstance(settings, dict):
@@ -265,7 +300,7 @@ def _what_decides_bits(environment: dict[str, object]) -> dict[str, object]:
     return found
 
 
-def _version(package: str) -> str | None:
+def _find_version(package: str) -> str | None:
     try:
         return version(package)
     except PackageNotFoundError:

@@ -1,18 +1,27 @@
-"""Writing files so that nothing is lost: whole or not at all, one process to a folder.
+"""Files written whole or not at all, and folders locked for one process at a time.
 
     replace_file(path, lambda draft: save_file(tensors, draft))
     with lock_folder(run, "training"):
         append(run / "log.jsonl", line)
 
-A file is written beside its place, flushed to the disk and renamed, so that at every moment the old
-one or the new one is there, whole. Every module that writes a file which a crash must not damage
-does so through this one. Imports nothing of this package.
+Every module that writes a file which a kill, a full disk or a power failure must not damage does
+so through this one. A file is replaced in four steps, so that at every moment `path` is the old
+file or the new one, complete:
+
+    write      .NAME.partial    beside it, in the same file system
+    fsync      .NAME.partial    its bytes are on the disk
+    rename     .NAME.partial → NAME
+    fsync      the folder       the new name is on the disk, too
+
+The shards of a pack are not written like this: they are too large to be written twice, and
+`packing.journal` says up to where they count. Imports nothing of this package.
 """
 
 from __future__ import annotations
 
 import errno
 import fcntl
+import itertools
 import json
 import os
 from collections.abc import Callable, Iterator
@@ -21,40 +30,64 @@ from pathlib import Path
 from typing import Any
 
 LOCK = ".lock"
-"""The file that a process locks in a folder; one that is not locked means nothing."""
+"""The file in a folder that a process locks. If no process has it locked, it means nothing."""
+NOT_WRITABLE = errno.EACCES, errno.EPERM, errno.EROFS
+"""Errors of a folder that this process has no right to write to."""
+NO_FOLDER_SYNC = errno.EACCES, errno.EINVAL, errno.ENOTSUP
+"""Errors of folders that cannot be flushed, on file systems that order names by themselves."""
+NO_LOCKS = errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP
+"""Errors of file systems that have no locks."""
 
 
 def replace_file(path: Path, write: Callable[[Path], object]) -> None:
-    """Have `write` make a file at the path that it is given, and rename that one to `path`.
+    """Have `write` make a file at the path that it is given, then rename that file to `path`.
 
-    The file, and then its new name, are on the disk when this returns. Raises OSError where it
-    cannot be written; the file that was there is untouched then.
+    Parameters
+    ----------
+    path
+        The file to replace, or to make. Its folder must exist.
+    write
+        Called once with the path of an empty draft in the same folder. It may open that file and
+        write to it, or put another file in its place. What it returns is ignored.
+
+    Raises OSError if the file cannot be written, and whatever `write` raises. The old file is then
+    as it was and the draft is removed. Only a kill leaves a draft behind; the next call for the
+    same path uses it again, so there is never more than one. Processes that replace the same file
+    at the same time write separate drafts; the last to finish wins.
     """
-    draft = path.with_name(f".{path.name}.partial")
+    draft, lock = _open_draft(path)
     try:
         write(draft)
         _flush(draft)
         os.replace(draft, path)
-        _flush(path.parent)
-    finally:
+    except BaseException:
         draft.unlink(missing_ok=True)
+        raise
+    finally:
+        os.close(lock)
+    _flush_folder(path.parent)
 
 
 def replace_bytes(path: Path, content: bytes) -> None:
-    """Write the bytes of a file, whole or not at all. Raises OSError as `replace_file` does."""
+    """Replace a file by these bytes, whole or not at all. Raises OSError as `replace_file` does."""
     replace_file(path, lambda draft: draft.write_bytes(content))
 
 
 def replace_json(path: Path, content: Any, indent: int = 2) -> None:
-    """Write a JSON file, whole or not at all, in ASCII whatever the names in it.
+    """Replace a JSON file, whole or not at all. It is ASCII, whatever the names in it.
 
-    Raises OSError as `replace_file` does.
+    Raises OSError as `replace_file` does, and TypeError if `content` has no form in JSON.
     """
     replace_bytes(path, (json.dumps(content, indent=indent) + "\n").encode("ascii"))
 
 
 def append(path: Path, content: bytes) -> None:
-    """Add bytes to the end of a file: all of them or, raising OSError, none."""
+    """Add bytes to the end of a file: all of them or, raising OSError, none.
+
+    They are handed to the system at once and survive a kill, but are not flushed to the disk: a
+    power failure may cost the last lines of a log, which is cheaper than an fsync for each. Only
+    one process at a time may append to a file (`lock_folder`).
+    """
     with path.open("ab", buffering=0) as file:
         end = file.seek(0, os.SEEK_END)
         try:
@@ -67,37 +100,70 @@ def append(path: Path, content: bytes) -> None:
 
 @contextmanager
 def lock_folder(folder: Path, doing: str) -> Iterator[None]:
-    """Keep other processes that lock this folder out of it; `doing` is what this one does there.
+    """Keep other processes that lock this folder out of it, while entered.
 
-    The lock belongs to the process and goes with it, however it ends. Raises BlockingIOError where
-    another process holds it. A folder that this process cannot write to is not locked: nothing
-    can be destroyed there.
+    `doing` says what this process does there ("training"), for the message of the error that
+    another process gets. The lock ends with the process, however that ends.
+
+    Raises BlockingIOError if another process holds the lock, FileNotFoundError if there is no such
+    folder. A folder that this process may not write to is not locked: it cannot be damaged.
     """
+    path = folder / LOCK
     try:
-        file = _lock(folder / LOCK)
+        file = _open_and_lock(path)
     except BlockingIOError:
         raise BlockingIOError(
             f"another process is {doing} in {folder}. Wait for it to end, or name another folder"
         ) from None
     except OSError as error:
-        if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):
+        if error.errno not in NOT_WRITABLE:
             raise
         yield
         return
     try:
         yield
     finally:
-        (folder / LOCK).unlink(missing_ok=True)
-        os.close(file)
+        try:
+            if _is_at(file, path):  # else the folder was removed, and may be another process's now
+                path.unlink(missing_ok=True)
+        finally:
+            os.close(file)
 
 
-def _lock(path: Path) -> int:
-    """Open and lock a file; its descriptor. Raises BlockingIOError where it is locked already."""
+def _open_draft(path: Path) -> tuple[Path, int]:
+    """Lock a draft beside `path`; return its path and the descriptor that holds the lock.
+
+    A draft that another process is writing is left alone: the next free name is taken.
+    """
+    for number in itertools.count(1):
+        suffix = f".{number}" if number > 1 else ""
+        draft = path.with_name(f".{path.name}{suffix}.partial")
+        try:
+            return draft, _open_and_lock(draft, required=False)
+        except BlockingIOError:
+            continue
+    raise AssertionError("there are more names than processes")
+
+
+def _open_and_lock(path: Path, required: bool = True) -> int:
+    """Open a file, making it if need be, and lock it; return its descriptor.
+
+    Between opening and locking, the owner of the lock may remove the file, and a third process
+    make it anew. A lock on a file that has no name any more keeps nobody out, so the name is
+    checked after locking:
+
+        this process     open 1 · · · · · · · lock 1   name is 2: try again
+        its last owner   · · · · unlink 1, close
+        a third process  · · · · · · · · · · open 2, lock 2
+
+    Raises BlockingIOError if another process holds the lock. `required=False` goes without a lock
+    where the file system has none.
+    """
     while True:
         file = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if _is_same(file, path):  # else its last owner has removed it since it was opened
+            _lock(file, required)
+            if _is_at(file, path):
                 return file
         except BaseException:
             os.close(file)
@@ -105,7 +171,16 @@ def _lock(path: Path) -> int:
         os.close(file)
 
 
-def _is_same(file: int, path: Path) -> bool:
+def _lock(file: int, required: bool) -> None:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        if required or error.errno not in NO_LOCKS:
+            raise
+
+
+def _is_at(file: int, path: Path) -> bool:
+    """Whether an open file is the one that has this name now."""
     try:
         return os.path.samestat(os.fstat(file), os.stat(path))
     except FileNotFoundError:
@@ -113,9 +188,18 @@ def _is_same(file: int, path: Path) -> bool:
 
 
 def _flush(path: Path) -> None:
-    """See that a file, or the names in a folder, are on the disk."""
-    handle = os.open(path, os.O_RDONLY)
+    """Wait until a file's bytes, or the names in a folder, are on the disk."""
+    file = os.open(path, os.O_RDONLY)
     try:
-        os.fsync(handle)
+        os.fsync(file)
     finally:
-        os.close(handle)
+        os.close(file)
+
+
+def _flush_folder(folder: Path) -> None:
+    """Wait until the names in a folder are on the disk, where the file system can do that."""
+    try:
+        _flush(folder)
+    except OSError as error:
+        if error.errno not in NO_FOLDER_SYNC:
+            raise

@@ -1,6 +1,7 @@
-"""What the processor can do, and what its libraries have been told: for choosing, and for saying.
+"""What the CPU can do, and which way MKL multiplies matrices on it.
 
-`learn.devices` asks; nothing here changes anything.
+Called by `alexnet.device`, which chooses by it and writes it to `environment.json`. Functions that
+ask and change nothing. Imports nothing of this package.
 """
 
 from __future__ import annotations
@@ -18,16 +19,16 @@ Bf16Units = Literal["AMX", "AVX512-BF16", "Arm BF16"]
 
 NO_BF16 = {"sse41", "avx", "avx2", "avx2_vnni", "avx2_vnni_2", "avx512_core", "avx512_core_vnni"}
 NO_AMX = {"avx512_core_bf16", "avx512_core_fp16", "avx10_1_512", "avx10_2_512"}
-"""Values of ONEDNN_MAX_CPU_ISA, oneDNN's limit, that forbid it all bf16 units, or AMX alone."""
+"""Values of ONEDNN_MAX_CPU_ISA with which oneDNN uses no bf16 instructions, or no AMX."""
 
 MKL_BRANCHES = {1: "OFF", 2: "AUTO", 3: "COMPATIBLE", 4: "SSE2", 6: "SSSE3", 7: "SSE4_1"}
 MKL_BRANCHES |= {8: "SSE4_2", 9: "AVX", 10: "AVX2", 12: "AVX512", 14: "AVX512_E1"}
 MKL_STRICT, MKL_ALL = 0x10000, -1
-"""The numbers of `mkl_service.h`."""
+"""Values of `mkl_cbwr_get`, from MKL's header `mkl_service.h`."""
 
 
 def read_processor_name() -> str:
-    """The processor's own name where the system tells it."""
+    """Return the model name of the processor; on systems without /proc, its architecture."""
     try:
         with open("/proc/cpuinfo") as lines:
             names = [
@@ -39,15 +40,16 @@ def read_processor_name() -> str:
 
 
 def find_bf16_units() -> Bf16Units | None:
-    """The instructions that multiply bf16 matrices in hardware here, None where there are none.
+    """Return the instructions with which oneDNN multiplies bf16 matrices on this CPU, or None.
 
-    They are used through oneDNN: a torch without it has none, and ONEDNN_MAX_CPU_ISA can forbid
-    them.
+    They take bfloat16 factors and add in float32: tiles of a matrix (AMX), or pairs (AVX512-BF16,
+    Arm BF16). None if the CPU has none of them, if torch was built without oneDNN, or if the
+    environment variable ONEDNN_MAX_CPU_ISA forbids them.
     """
     if not torch.backends.mkldnn.is_available():
         return None
     has = torch.cpu.get_capabilities()
-    if has.get("bf16", False):  # the name of Arm's instructions alone
+    if has.get("bf16", False):  # torch uses this name for Arm only
         return "Arm BF16"
     limit = os.environ.get("ONEDNN_MAX_CPU_ISA") or os.environ.get("DNNL_MAX_CPU_ISA") or "all"
     if limit.lower() in NO_BF16:
@@ -58,22 +60,23 @@ def find_bf16_units() -> Bf16Units | None:
 
 
 def read_mkl_mode() -> str | None:
-    """How MKL chooses its ways, as a value of MKL_CBWR: "AUTO,STRICT"; "OFF": by address too.
+    """Return MKL's mode of conditional numerical reproducibility, as a value of MKL_CBWR.
 
-    None where torch has no MKL, or one that cannot be asked. MKL decides at its first call, and
-    what MKL_CBWR says later changes nothing.
+    "AUTO,STRICT" gives the same bits every time on the same CPU. "OFF" does not: the order of a
+    sum then depends on the addresses of its operands, too. None if torch has no MKL, or one that
+    cannot be asked. MKL reads MKL_CBWR at its first call; a later value changes nothing.
     """
-    ask = _mkl_asker()
+    ask = _find_mkl_cbwr_get()
     if ask is None:
         return None
-    found = int(ask(MKL_ALL))
-    branch = MKL_BRANCHES.get(found & ~MKL_STRICT, str(found & ~MKL_STRICT))
-    return f"{branch},STRICT" if found & MKL_STRICT else branch
+    mode = int(ask(MKL_ALL))
+    branch = MKL_BRANCHES.get(mode & ~MKL_STRICT, str(mode & ~MKL_STRICT))
+    return f"{branch},STRICT" if mode & MKL_STRICT else branch
 
 
 @cache
-def _mkl_asker() -> ctypes._NamedFuncPointer | None:
-    """MKL's `mkl_cbwr_get` in torch's library. Asking does not count as MKL's first call."""
+def _find_mkl_cbwr_get() -> ctypes._NamedFuncPointer | None:
+    """MKL's `mkl_cbwr_get`, in torch's library. Calling it does not count as MKL's first call."""
     library = Path(torch.__file__).parent / "lib" / "libtorch_cpu.so"
     try:
         ask = ctypes.CDLL(str(library)).mkl_serv_cbwr_get

@@ -1,6 +1,18 @@
-"""The folder of a run: who may train in it, what it holds at the start, what is left of a failure.
+"""The folder of a run: whether it may be trained in, and what its files say of the training.
 
-`learn.train` holds a RunFolder while it trains; `commands.train` asks what there is to go on from.
+    RUN/
+      recipe.json           the recipe
+      environment.json      machine, versions, the pack, the earlier training it began with
+      log.jsonl             one JSON object per report and per epoch
+      tensorboard/          the same as curves, where TensorBoard is installed
+      samples.safetensors   some images, to try the network without the pack
+      last.safetensors      the checkpoint to go on from
+      best.safetensors      the checkpoint with the lowest validation error
+      .lock                 while a process trains in it
+
+`training.train` enters a RunFolder while it trains; `commands.train` asks for what there is to go
+on from; everything that opens a run asks for its pack. Nobody else reads `environment.json`. This
+module must not import `training`, which stands on it.
 """
 
 from __future__ import annotations
@@ -18,20 +30,22 @@ from alexnet.sources.names import some
 from alexnet.validate import read_json
 
 SAMPLES = "samples.safetensors", "samples.safetensors.part"
-"""A kill may leave the second, on its way to be the first."""
+"""Sample images. Earlier versions could leave the second name behind when killed."""
 BEGUN = "recipe.json", "environment.json", "log.jsonl", *SAMPLES, "tensorboard"
-"""What a run's folder holds before its first checkpoint, beside hidden files."""
+"""What a run's folder may hold before its first checkpoint, apart from hidden files."""
 
 
 class RunFolder:
-    """While entered, the folder is there and locked; a training that never began leaves no trace.
+    """The folder of a run under way: made and locked while entered.
 
-    Raises BlockingIOError as `lock_folder`, OSError where the folder cannot be made.
+    If the training fails before its first step, so that `used` is still False, everything that was
+    made since the folder was entered is removed again. On entering it raises BlockingIOError if
+    another process is training there, and OSError if the folder cannot be made.
     """
 
     def __init__(self, run: Path) -> None:
         self.run, self.used = run, False
-        """Whether there is something in it to keep: a step was done, or it was resumed."""
+        """Whether the folder holds something to keep: set it when a step was done or resumed."""
 
     def __enter__(self) -> RunFolder:
         self._made = [path for path in (self.run, *self.run.parents) if not path.exists()]
@@ -52,20 +66,21 @@ class RunFolder:
         self._lock.__exit__(None, None, None)
 
     def _remove(self) -> None:
-        """Take away what was made since it was entered."""
+        """Remove what was made since the folder was entered, and parent folders that were made."""
         for name in {*BEGUN, LOCK} - self._before:
             path = self.run / name
             with suppress(OSError):
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
-        with suppress(OSError):  # somebody else has put something there
+        with suppress(OSError):  # another process has put something there
             for folder in self._made:
                 folder.rmdir()
 
 
 def check_folder(run: Path, images: Path) -> None:
-    """Raise FileExistsError if `run` holds something else than a run, or lies among the images.
+    """Raise FileExistsError if `run` holds something other than a run, or lies among the images.
 
-    `images` is the source of the images as a pack has it: no folder if that is not known.
+    `images` is the path that the images were packed from. It need not exist any more, and may be a
+    name instead, as "digits".
     """
     if images.is_absolute() and images.is_dir() and run.resolve().is_relative_to(images.resolve()):
         raise FileExistsError(
@@ -85,7 +100,7 @@ def check_folder(run: Path, images: Path) -> None:
 
 
 def check_free(run: Path) -> None:
-    """Raise FileExistsError for a folder that holds a training already."""
+    """Raise FileExistsError if `run` already holds a training that has saved a checkpoint."""
     if (run / "last.safetensors").exists():
         raise FileExistsError(
             f"{run} already holds a training. Go on with it (--resume {run}) or name another folder"
@@ -93,9 +108,10 @@ def check_free(run: Path) -> None:
 
 
 def find_checkpoint_to_resume(resume: str | Path) -> Path | None:
-    """The checkpoint to go on from; None for a run that has not saved one yet.
+    """Return the checkpoint file to go on from; None if the run has not saved one yet.
 
-    Raises FileNotFoundError for a checkpoint file that is missing and for a folder of other things.
+    `resume` is a checkpoint file or the folder of a run, of which `last` is preferred to `best`.
+    Raises FileNotFoundError if a checkpoint file is missing, or if a folder holds other things.
     """
     resume = Path(resume)
     try:
@@ -103,8 +119,8 @@ def find_checkpoint_to_resume(resume: str | Path) -> Path | None:
     except FileNotFoundError:
         if resume.suffix == ".safetensors":
             raise FileNotFoundError(f"there is no checkpoint file {resume}") from None
-    there = os.listdir(resume) if resume.exists() else []
-    if strange := [name for name in there if not name.startswith(".") and name not in BEGUN]:
+    names = os.listdir(resume) if resume.exists() else []
+    if strange := [name for name in names if not name.startswith(".") and name not in BEGUN]:
         raise FileNotFoundError(
             f"{resume} is no run: it has no last.safetensors or best.safetensors, but "
             f"{strange[0]}. Name the folder of a run: --resume RUN"
@@ -113,26 +129,35 @@ def find_checkpoint_to_resume(resume: str | Path) -> Path | None:
 
 
 def read_environment(run: Path) -> dict[str, Any]:
-    """What the run's `environment.json` says; nothing where it is missing or damaged.
+    """Return the content of a run's `environment.json`; {} if it is missing or damaged.
 
-    A run can be used without it: what it would have said is then asked for, or left out.
+    A run can be used without it: its pack is then asked for, and changes are not reported. Any
+    value in it may be of any type, since the file may come from others.
     """
     try:
-        found = read_json(run / "environment.json")
+        content = read_json(run / "environment.json")
     except (OSError, ValueError):
         return {}
-    return found if isinstance(found, dict) else {}
+    return content if isinstance(content, dict) else {}
 
 
 def read_pack_description(run: Path) -> dict[str, str]:
-    """What a run says of the pack that it was trained on: path, relative path, checksum."""
+    """Return what a run says of its pack: "path", "relative", "checksum", as far as they are there.
+
+    See `describe_pack` for their meaning.
+    """
     pack = read_environment(run).get("pack")
-    said = pack.items() if isinstance(pack, dict) else ()
-    return {name: text for name, text in said if isinstance(text, str) and "\0" not in text}
+    items = pack.items() if isinstance(pack, dict) else ()
+    return {name: text for name, text in items if isinstance(text, str) and "\0" not in text}
 
 
 def describe_pack(pack: Path, checksum: str, run: Path) -> dict[str, str]:
-    """Where a run's pack is: for everybody on this machine, and for whoever copies both."""
+    """Describe a run's pack for its `environment.json`.
+
+    "path" is absolute and finds the pack from any folder of this machine; "relative" is the way
+    from the run to the pack, which is still right if both are copied together; "checksum" tells
+    whether it is the same pack.
+    """
     return {
         "path": os.path.abspath(pack),
         "relative": os.path.relpath(pack.resolve(), run.resolve()),

@@ -1,4 +1,8 @@
-"""What a person sees while something runs: bars on a terminal, plain lines anywhere else."""
+"""Progress of long work on stderr: a bar on a terminal, plain lines anywhere else.
+
+Used by the commands. `TrainingScreen` shows a training, `Bar` anything else that counts. Nothing
+here changes what it shows.
+"""
 
 from __future__ import annotations
 
@@ -15,11 +19,15 @@ from alexnet.terminal import escape_unencodable, escape_unprintable, unwrap_stre
 from alexnet.training.log import Screen, TrainingProgress
 
 BAR = 16
-"""Characters that a bar takes."""
+"""Width of the bar in characters."""
 
 
 class Bar:
-    """A bar with a text behind it, on stderr; without a terminal, the text as a line at times."""
+    """A progress bar followed by a text, on stderr.
+
+    Without a terminal the text is printed as a line instead, at most once in every
+    `seconds_between_lines` seconds.
+    """
 
     def __init__(self, seconds_between_lines: float = 10.0) -> None:
         stream = unwrap_stream(sys.stderr)
@@ -43,7 +51,11 @@ class Bar:
         self.progress.stop()
 
     def show(self, done: float, total: float | None, text: str, short: str = "") -> None:
-        """Move the bar and change its text; beside a bar, which takes room, the short one."""
+        """Update the bar and its text.
+
+        `total` is None if it is not known. On a terminal the text is `short`, if that is given,
+        because the bar takes room.
+        """
         if not self.console.is_terminal:
             if time.monotonic() - self.last > self.seconds:
                 self.say(text)
@@ -56,16 +68,16 @@ class Bar:
         )
 
     def say(self, text: str) -> None:
-        """Print a line that stays."""
+        """Print a line above the bar; it stays."""
         self.console.print(Text(self._safe(text)))
 
     def _safe(self, text: str) -> str:
-        """What a file or class is called cannot move the cursor, nor be a letter too many."""
+        """The text with everything escaped that could move the cursor or not be encoded."""
         return escape_unencodable(escape_unprintable(text, "\n"), self.console.encoding)
 
 
 class TrainingScreen(Screen):
-    """Lines and a bar for a training."""
+    """Shows a training: a bar of the epoch on a terminal, or lines."""
 
     def __init__(self) -> None:
         self.bar = Bar(seconds_between_lines=0.0)
@@ -78,17 +90,17 @@ class TrainingScreen(Screen):
         self.bar.__exit__(*error)
 
     def progress(self, progress: TrainingProgress) -> None:
-        """A line, or a bar of the epoch."""
+        """Move the bar of the epoch, or print a line."""
         long, short = format_progress(progress), format_short_progress(progress)
         self.bar.show(progress.step, progress.steps, long, short)
 
     def say(self, text: str) -> None:
-        """A line."""
+        """Print a message."""
         self.bar.say(text)
 
 
 def format_progress(at: TrainingProgress) -> str:
-    """Where a training stands, in one line."""
+    """Describe in one line where a training is and how fast it goes."""
     return (
         f"epoch {at.epoch}/{at.epochs}  step {at.step}/{at.steps}  loss {at.loss:.4f}"
         f"  rate {at.learning_rate:.2g}  {at.images_per_second:,.0f} images/s"
@@ -97,7 +109,7 @@ def format_progress(at: TrainingProgress) -> str:
 
 
 def format_short_progress(at: TrainingProgress) -> str:
-    """The same for beside a bar, in what 80 columns leave."""
+    """The same in the room that a bar leaves in 80 columns."""
     return (
         f"{at.epoch}/{at.epochs}  loss {at.loss:.4f}  {at.images_per_second:,.0f} images/s"
         f"  waiting {at.waiting:.1%}  {format_duration(at.seconds_left)} left"
@@ -105,7 +117,7 @@ def format_short_progress(at: TrainingProgress) -> str:
 
 
 def format_duration(seconds: float) -> str:
-    """1:02:03, or 2:03 under an hour."""
+    """Seconds as 1:02:03, or as 2:03 under an hour."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

@@ -1,8 +1,10 @@
-"""The door to the terminal: what is printed can neither control it nor fail for want of a letter.
+"""Text of unknown origin, made safe to print.
 
-Names of files and classes come from others. A name may hold escape sequences that clear the screen
-or type into it, marks that turn the direction of writing, or bytes that are no text. `cli` puts a
-`GuardedStream` before both outputs, so that no command has to think of it.
+Names of files and classes come from others. They may contain escape sequences that clear the screen
+or type into the terminal, marks that reverse the direction of writing, bytes that are not text, or
+characters that the terminal's encoding does not have. `cli` replaces stdout and stderr by
+`GuardedStream`s, so no command has to think of this; what draws on the terminal itself, as
+`screen.Bar`, unwraps the stream and escapes its texts. Imports nothing of this package.
 """
 
 from __future__ import annotations
@@ -13,13 +15,14 @@ from collections.abc import Iterator
 from typing import Any, TextIO
 
 _KEPT = "\n\t"
+"""Control characters that a GuardedStream passes on."""
 
 
 def escape_unprintable(text: str, kept: str = "") -> str:
-    """Text with all that is no visible character escaped, as `\\x1b`, but for what is `kept`.
+    """Return the text with every character that is not printable escaped, as `\\x1b`.
 
-    That is control characters, marks of direction, spaces other than the usual one, and bytes of a
-    file name that are no text (lone surrogates).
+    Escaped are control characters, direction marks, spaces other than the usual one, and bytes of a
+    file name that are not text (lone surrogates). The characters in `kept` stay as they are.
     """
     if text.isprintable():
         return text
@@ -27,7 +30,7 @@ def escape_unprintable(text: str, kept: str = "") -> str:
 
 
 def escape_unencodable(text: str, encoding: str | None) -> str:
-    """Text with the characters escaped that an encoding, as that of a terminal, does not have."""
+    """Return the text with characters escaped that `encoding` (None: UTF-8) does not have."""
     encoding = encoding or "utf-8"
     return text.encode(encoding, "backslashreplace").decode(encoding)
 
@@ -37,13 +40,17 @@ def _escaped(character: str) -> str:
 
 
 class GuardedStream:
-    """A text stream that passes on lines and tabs, and every other control character escaped."""
+    """A text stream in front of another one that escapes what is written.
+
+    Newlines and tabs pass; other control characters, and characters that the encoding of the other
+    stream does not have, are escaped. All other attributes are those of the other stream.
+    """
 
     def __init__(self, stream: TextIO) -> None:
         self.stream = stream
 
     def write(self, text: str) -> int:
-        """Write text as a terminal can be trusted with it."""
+        """Write the text, escaped; return its length before that, as every stream does."""
         safe = escape_unprintable(text, _KEPT)
         self.stream.write(escape_unencodable(safe, self.stream.encoding))
         return len(text)
@@ -59,7 +66,7 @@ class GuardedStream:
 
 @contextlib.contextmanager
 def guard_streams() -> Iterator[None]:
-    """Everything that is printed meanwhile goes through a GuardedStream."""
+    """While entered, replace stdout and stderr by GuardedStreams."""
     streams = sys.stdout, sys.stderr
     sys.stdout, sys.stderr = GuardedStream(sys.stdout), GuardedStream(sys.stderr)
     try:
@@ -69,5 +76,5 @@ def guard_streams() -> Iterator[None]:
 
 
 def unwrap_stream(stream: TextIO) -> TextIO:
-    """The stream itself, for who draws on the terminal and escapes the texts of others."""
+    """Return the stream behind a GuardedStream, for code that escapes its texts itself."""
     return stream.stream if isinstance(stream, GuardedStream) else stream

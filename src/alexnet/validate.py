@@ -1,10 +1,19 @@
-"""Parsed JSON that others may have written, checked against the types that it should have.
+"""JSON that others may have written, checked against the types that it should have.
 
     facts = read_json(path)
     recipe = check(facts["recipe"], Recipe, f"{path}: recipe")
 
-Every reader of a file that a user hands in calls these, so that a damaged or hostile file ends in
-one ValueError that names the file and the place in it. Imports nothing of this package.
+Types are written as dataclasses with annotated fields, and `check` builds them:
+
+    @dataclass(frozen=True)
+    class Position:
+        epoch: Annotated[int, Range(0)] = 0         # a field with a default may be absent
+        loss: Annotated[float, NOT_FINITE] = 0.0    # else a float must be finite
+        rates: dict[str, float] = field(default_factory=dict)
+
+Every reader of a file that comes from outside uses this module, so that a damaged or hostile file
+ends in one ValueError that names the file and the place in it, as `run/x.json: position.epoch is
+"1", not a whole number`. Imports nothing of this package.
 """
 
 from __future__ import annotations
@@ -20,25 +29,25 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 LARGEST_JSON = 1 << 28
-"""Bytes of a JSON file, at most: a pack of ten million images has less."""
+"""Bytes of a JSON file, at most; that of a pack of ten million images has fewer."""
 
 
 @dataclass(frozen=True)
 class Range:
-    """Both ends of the numbers that are allowed, themselves included; for Annotated."""
+    """The smallest and the largest number allowed, for use in Annotated."""
 
     least: float = -math.inf
     most: float = math.inf
 
 
 NOT_FINITE = "a float that may be infinite or NaN"
-"""For Annotated: without it, floats must be finite."""
+"""For use in Annotated[float, NOT_FINITE]. All other floats must be finite."""
 
 
 def read_json(path: Path, limit: int = LARGEST_JSON) -> Any:
     """Parse a JSON file of at most `limit` bytes.
 
-    Raises OSError where it cannot be read, ValueError where it is larger or no JSON.
+    Raises OSError if it cannot be read, ValueError if it is larger or is not JSON.
     """
     with path.open("rb") as file:
         size = os.fstat(file.fileno()).st_size
@@ -49,7 +58,10 @@ def read_json(path: Path, limit: int = LARGEST_JSON) -> Any:
 
 
 def parse_json(text: str | bytes, name: str) -> Any:
-    """Parse JSON that comes from `name`. Raises ValueError for anything else, however deep."""
+    """Parse JSON; `name` says in errors where it comes from.
+
+    Raises ValueError for what is not JSON, and for JSON that is nested too deep to be parsed.
+    """
     try:
         return json.loads(text)
     except RecursionError:
@@ -59,12 +71,22 @@ def parse_json(text: str | bytes, name: str) -> Any:
 
 
 def check(value: Any, kind: Any, place: str) -> Any:
-    """Return `value`, which came from JSON, as `kind`; raise ValueError, naming `place`, if it is
-    something else.
+    """Return parsed JSON as a value of the type `kind`.
 
-    `kind` is Any, None, bool, int, float, str, a Literal, a union, list[…], tuple[…], dict[str, …]
-    (or Mapping), a dataclass (from an object with its fields), a class with a method `parse` (from
-    a text) or Annotated with a Range or NOT_FINITE. A bool is no int; an int is a float.
+    Parameters
+    ----------
+    value
+        What `json.loads` returned, or a part of it.
+    kind
+        Any, None, bool, int, float, str, a Literal, a union, list[…], tuple[…], dict[str, …] (or
+        Mapping), a dataclass (made from an object with its fields), a class with a classmethod
+        `parse` (which makes it from a text), or Annotated with a Range or NOT_FINITE. A bool is not
+        accepted as an int; an int is accepted as a float.
+    place
+        Where the value stands, for errors: a file and the fields that lead to it.
+
+    Raises ValueError, naming `place`, if the value is of another type. The values of fields are
+    checked before a dataclass is made; a ValueError of its `__post_init__` gets the place, too.
     """
     if kind is Any:
         return value
@@ -89,6 +111,7 @@ def check(value: Any, kind: Any, place: str) -> Any:
 
 
 def _check_scalar(value: Any, kind: Any, place: str, finite: bool = True) -> Any:
+    """None, a bool, a number or a text. `finite`: whether a float must be finite."""
     if kind in (None, type(None)):
         if value is not None:
             raise _mismatch(value, "null", place)
@@ -111,6 +134,7 @@ def _check_scalar(value: Any, kind: Any, place: str, finite: bool = True) -> Any
 
 
 def _check_text(value: Any, kind: Any, place: str) -> Any:
+    """A value that `kind.parse` makes of a text."""
     text = _check_scalar(value, str, place)
     try:
         return kind.parse(text)
@@ -119,6 +143,7 @@ def _check_text(value: Any, kind: Any, place: str) -> Any:
 
 
 def _check_annotated(value: Any, kind: Any, notes: tuple[Any, ...], place: str) -> Any:
+    """A value of `kind` that lies in the Range among the notes, if there is one."""
     number = (
         _check_scalar(value, float, place, finite=NOT_FINITE not in notes)
         if kind is float
@@ -132,6 +157,7 @@ def _check_annotated(value: Any, kind: Any, notes: tuple[Any, ...], place: str) 
 
 
 def _check_union(value: Any, kinds: tuple[Any, ...], place: str) -> Any:
+    """A value of the first kind that fits; the error is that of a kind other than None."""
     errors = []
     for kind in kinds:
         try:
@@ -142,6 +168,7 @@ def _check_union(value: Any, kinds: tuple[Any, ...], place: str) -> Any:
 
 
 def _check_sequence(value: Any, origin: Any, kinds: tuple[Any, ...], place: str) -> Any:
+    """A list, a tuple of any length (tuple[int, ...]) or of a fixed one (tuple[int, str])."""
     if not isinstance(value, list | tuple):
         raise _mismatch(value, "a list", place)
     if origin is tuple and kinds[-1:] != (Ellipsis,):
@@ -161,6 +188,7 @@ def _check_dict(value: Any, kind: Any, place: str) -> dict[str, Any]:
 
 
 def _check_dataclass(value: Any, kind: Any, place: str) -> Any:
+    """A dataclass, from an object that has all its required fields and no unknown ones."""
     if not isinstance(value, dict):
         raise _mismatch(value, "an object", place)
     hints = get_type_hints(kind, include_extras=True)
@@ -182,11 +210,12 @@ def _check_dataclass(value: Any, kind: Any, place: str) -> Any:
 
 
 def _mismatch(value: Any, wanted: str, place: str) -> ValueError:
+    """The error of a value of the wrong type: where it stands, what it is, what was wanted."""
     return ValueError(f"{place} is {_short(value)}, not {wanted}")
 
 
 def _short(value: Any) -> str:
-    """A value as an error can show it, on one line."""
+    """A value in at most 60 characters, on one line."""
     if isinstance(value, dict | list | tuple):
         return f"{'an object' if isinstance(value, dict) else 'a list'} of {len(value)}"
     is_int = isinstance(value, int) and not isinstance(value, bool)
@@ -195,5 +224,5 @@ def _short(value: Any) -> str:
 
 
 def _digits(value: int) -> str:
-    """An int of any size: Python refuses to print very long ones."""
+    """An int as text; only the size of a very long one, which Python refuses to print."""
     return str(value) if value.bit_length() < 200 else f"a number of {value.bit_length()} bits"

@@ -1,8 +1,8 @@
-"""From `--device cuda` to the first steps, with a `torch.cuda` that only remembers what it is told.
+"""From `--device cuda` to the first steps of a training, with a fake `torch.cuda`.
 
 Tensors for the GPU are made on the CPU. That a real GPU computes the same is what
-`benchmarks/checks.py` checks; here every call on the way is made, with arguments that the real
-`torch.cuda` would take.
+`benchmarks/checks.py` checks; here every call is made with arguments that the real
+`torch.cuda` would accept.
 """
 
 import contextlib
@@ -103,7 +103,7 @@ def gpus(monkeypatch):
     for name, fake in fakes.items():
         monkeypatch.setattr(torch.cuda, name, fake)
     autocast = torch.autocast
-    monkeypatch.setattr(torch, "autocast", lambda kind, *how, **more: autocast("cpu", *how, **more))
+    monkeypatch.setattr(torch, "autocast", lambda _, *a, **k: autocast("cpu", *a, **k))
     monkeypatch.setattr(threading.Thread, "run", on_cpu(threading.Thread.run))
     before = [(place, name, getattr(place, name)) for place, name in SETTINGS]
     with OnCpu():
@@ -123,35 +123,35 @@ def test_a_gpu_is_chosen_with_its_index(asked, found, gpus):
     assert devices.describe_machine(machine)["device_name"] == f"GPU {found}"
 
 
-def test_without_a_number_it_is_the_gpu_that_the_process_uses(gpus):
+def test_cuda_without_a_number_is_the_current_gpu(gpus):
     gpus.current = 1
     assert devices.set_up_machine("cuda").device == torch.device("cuda", 1)
 
 
-def test_the_cpu_can_be_asked_for_where_there_are_gpus(gpus):
+def test_the_cpu_can_be_chosen_on_a_machine_with_gpus(gpus):
     assert devices.set_up_machine("cpu").device == torch.device("cpu")
 
 
 @pytest.mark.parametrize("name", ["gpu", "cuda:", "cuda:x", "cuda:-1", "cpu:0", "CUDA", "0", ""])
-def test_a_name_that_is_none_is_refused(name, gpus):
+def test_an_unknown_name_of_a_device_is_refused(name, gpus):
     with pytest.raises(ValueError, match=r"no device has that name\. Use auto, cpu, cuda, or"):
         devices.set_up_machine(name)
 
 
-def test_a_gpu_that_is_not_among_them_is_refused(gpus):
+def test_a_gpu_that_does_not_exist_is_refused(gpus):
     with pytest.raises(ValueError, match=r"sees 2 GPUs here\. Use one of cuda:0, cuda:1"):
         devices.set_up_machine("cuda:2")
 
 
 @pytest.mark.parametrize(("has_bf16", "precision"), [(True, "bf16"), (False, "float32")])
-def test_the_precision_of_a_gpu_is_bf16_where_it_has_units_for_it(
+def test_the_default_precision_of_a_gpu_is_bf16_if_it_supports_it(
     has_bf16, precision, gpus, monkeypatch
 ):
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: has_bf16)
     assert devices.set_up_machine("cuda").precision == precision
 
 
-def test_on_a_gpu_nothing_is_chosen_by_a_stopwatch(gpus):
+def test_on_a_gpu_no_algorithm_is_chosen_by_timing(gpus):
     torch.backends.cudnn.benchmark = True
     devices.set_up_machine("cuda", "float32")
     assert not torch.backends.cudnn.benchmark
@@ -161,14 +161,14 @@ def test_on_a_gpu_nothing_is_chosen_by_a_stopwatch(gpus):
     assert not torch.backends.cudnn.allow_tf32
 
 
-def test_the_first_layer_takes_the_same_way_in_training_and_in_evaluation(gpus):
-    ways = []
+def test_the_first_layer_is_computed_alike_in_training_and_in_evaluation(gpus):
+    by_depth = []
     for training in (True, False):
         network = nets.build("alexnet", 3).train(training)
         devices.move_to_device(network, devices.set_up_machine("cuda"))
         layers = [layer for layer in network.modules() if isinstance(layer, Strided)]
-        ways += [layer.uses_space_to_depth for layer in layers]
-    assert ways == [True, True]
+        by_depth += [layer.uses_space_to_depth for layer in layers]
+    assert by_depth == [True, True]
 
 
 @pytest.mark.parametrize("precision", ["bf16", "tf32", "float32"])
@@ -178,8 +178,8 @@ def test_a_first_step_is_recorded_and_replayed(precision, gpus):
     sgd, step = SGD(network, Recipe()), make_step(network, machine, (8, 3, 32, 32))
     assert isinstance(step, GraphedStep)
     images = torch.randn(8, 3, 32, 32).to(machine.dtype)
-    for some in images, images[:3]:  # a whole batch, and the last of an epoch
-        loss = step(some, torch.arange(len(some)) % 4)
+    for batch in images, images[:3]:  # a whole batch, and the last of an epoch
+        loss = step(batch, torch.arange(len(batch)) % 4)
         sgd.step(loss, 0.01)
         assert loss.isfinite()
 
@@ -207,7 +207,7 @@ def test_dropout_of_a_recorded_step_reads_keys_that_are_written_before_a_replay(
 
 
 @pytest.mark.parametrize("resident", ["yes", "no", "auto"])
-def test_a_training_on_a_gpu_runs_and_says_where(resident, gpus, tiny_pack, quick, tmp_path):
+def test_a_training_on_a_gpu_runs_and_records_the_gpu(resident, gpus, tiny_pack, quick, tmp_path):
     recipe = dataclasses.replace(quick, epochs=1)
     run = train(tiny_pack, tmp_path / "run", recipe, device="cuda:1", resident=resident).run
     environment = json.loads((run / "environment.json").read_text())
@@ -235,12 +235,14 @@ class NothingRead(TorchFunctionMode):
 @pytest.mark.parametrize("n_views", [1, 10])
 def test_validation_on_a_gpu_reads_its_counts_once(n_views, gpus, tiny_pack, quick, monkeypatch):
     machine = devices.set_up_machine("cuda", "float32")
-    how = Preprocessing.of(tiny_pack, quick).to(machine.device)
+    preprocessing = Preprocessing.of(tiny_pack, quick).to(machine.device)
     network = devices.move_to_device(nets.build("cifar", len(tiny_pack.classes), 28), machine)
     network.initialize("variance")
     split, classes = tiny_pack.splits["val"], len(tiny_pack.classes)
     on_the_cpu = devices.Machine(torch.device("cpu"))
-    wanted = evaluate(network, split, how, classes, on_the_cpu, n_views=n_views, batch_size=20)
+    wanted = evaluate(
+        network, split, preprocessing, classes, on_the_cpu, n_views=n_views, batch_size=20
+    )
     monkeypatch.setattr(crops, "_check_inside", lambda *_: None)  # on CUDA there is no check
     watching, read, reads = NothingRead(), Counts.read, []
 
@@ -251,7 +253,9 @@ def test_validation_on_a_gpu_reads_its_counts_once(n_views, gpus, tiny_pack, qui
 
     monkeypatch.setattr(Counts, "read", at_the_end)
     with watching:
-        found = evaluate(network, split, how, classes, machine, n_views=n_views, batch_size=20)
+        found = evaluate(
+            network, split, preprocessing, classes, machine, n_views=n_views, batch_size=20
+        )
     assert len(reads) == 1
     assert reads[0].device == machine.device
     assert found.seen == wanted.seen == len(split)
@@ -270,7 +274,9 @@ def test_resident_and_streamed_records_train_the_same(gpus, tiny_pack, quick, tm
     assert all(torch.equal(ends[0][name], ends[1][name]) for name in ends[0])
 
 
-def test_room_for_training_is_left_beside_resident_records(gpus, tiny_pack, quick, monkeypatch):
+def test_memory_for_training_is_left_free_beside_resident_records(
+    gpus, tiny_pack, quick, monkeypatch
+):
     machine, split = devices.set_up_machine("cuda"), tiny_pack.splits["train"]
     preprocessing = Preprocessing.of(tiny_pack, quick)
     classes, records = len(tiny_pack.classes), 150 * 32 * 32 * 3
@@ -279,5 +285,5 @@ def test_room_for_training_is_left_beside_resident_records(gpus, tiny_pack, quic
         for n in (16, 99)
     )
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (records + room + 1, FREE))
-    homes = [Batches(split, preprocessing, quick, machine, r).loader for r in (room, larger)]
-    assert [type(home).__name__ for home in homes] == ["Resident", "Streamed"]
+    loaders = [Batches(split, preprocessing, quick, machine, r).loader for r in (room, larger)]
+    assert [type(loader).__name__ for loader in loaders] == ["Resident", "Streamed"]

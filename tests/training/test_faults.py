@@ -1,39 +1,23 @@
-"""What goes wrong around a training: nothing of it may cost more than it has to."""
+"""Trainings in which something goes wrong: missing folders, wrong recipes, signals, full memory."""
 
 import dataclasses
 import errno
 import json
 import os
-import resource
 import shutil
 import signal
 import sys
-from contextlib import contextmanager
 
 import pytest
 import torch
-from tests.training.test_train import Listener, same
+from tests.training.test_train import Listener, assert_same
 
 from alexnet import checkpoint
 from alexnet.recipes.recipe import Recipe
-from alexnet.training.interrupt import Interrupt
-from alexnet.training.log import RunLog, Screen
+from alexnet.training.log import Screen
 from alexnet.training.loop import Diverged
 from alexnet.training.train import train
 from alexnet.training.transfer import Transfer
-
-
-@contextmanager
-def files_of_at_most(size):
-    """No file grows beyond so many bytes: a disk that is full."""
-    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, limits[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-        signal.signal(signal.SIGXFSZ, handler)
 
 
 class Broken(Screen):
@@ -51,7 +35,7 @@ def one(quick) -> Recipe:
     return dataclasses.replace(quick, epochs=1)
 
 
-def test_a_screen_that_nobody_reads_ends_no_training(tiny_pack, one, tmp_path):
+def test_a_screen_that_fails_does_not_end_the_training(tiny_pack, one, tmp_path):
     run = tmp_path / "run"
     outcome = train(tiny_pack, run, one, device="cpu", log_seconds=0, screen=Broken())
     assert outcome.saved
@@ -70,63 +54,9 @@ def test_an_epoch_is_saved_before_it_is_shown(tiny_pack, one, tmp_path):
     assert saved == [True]
 
 
-def test_a_full_disk_costs_lines_of_the_log_and_is_said_once_each(tmp_path):
-    listener = Listener()
-    log = RunLog(tmp_path, listener)
-    log.write("step", epoch=0, step=1, loss=1.0)
-    with files_of_at_most(70):
-        for step in range(2, 9):
-            log.write("step", epoch=0, step=step, loss=1.0)
-            log.write_scalars(step, train_loss=1.0)
-    log.write("step", epoch=0, step=9, loss=1.0)
-    lines = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
-    assert [line["step"] for line in lines] == [1, 9]
-    assert len(listener.said) == len({text.split(":")[0] for text in listener.said}) <= 2
-    assert all("Training goes on" in text for text in listener.said)
-
-
-def test_the_log_of_a_folder_that_is_gone_ends_nothing(tmp_path):
-    listener = Listener()
-    log = RunLog(tmp_path / "gone", listener)
-    log.rewind(0, 0)
-    log.write("step", epoch=0, step=1)
-    log.write_scalars(1, train_loss=1.0)
-    assert 1 <= len(listener.said) <= 2
-
-
-def test_a_log_with_foreign_lines_is_rewound(tmp_path):
-    foreign = b'[1]\n{"epoch": "x", "step": 1}\n\xff\xfe\n7\n{"epoch": 9, "step": 0}\n{"ep'
-    (tmp_path / "log.jsonl").write_bytes(b'{"epoch": 0, "step": 1}\n' + foreign)
-    RunLog(tmp_path, Screen()).rewind(1, 0)
-    assert (tmp_path / "log.jsonl").read_text() == '{"epoch": 0, "step": 1}\n'
-
-
-def test_curves_are_those_that_tensorboard_reads_and_a_resumed_run_purges(tmp_path):
-    pytest.importorskip("tensorboard")
-    from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
-
-    RunLog(tmp_path, Screen(), done=5).write_scalars(6, train_loss=0.5, other=1.0)
-    (file,) = (tmp_path / "tensorboard").iterdir()
-    events = list(EventFileLoader(str(file)).Load())
-    assert events[0].file_version == "brain.Event:2"
-    assert (events[1].step, events[1].session_log.status) == (6, 1)
-    (value,) = events[2].summary.value
-    assert (events[2].step, value.tag) == (6, "train/loss")
-    assert value.tensor.float_val[0] == 0.5
-
-
-def test_a_run_folder_that_disappears_is_made_again(tiny_pack, quick, tmp_path):
-    run, listener = tmp_path / "run", Listener()
-    quick = dataclasses.replace(quick, epochs=2)
-    listener.act = lambda at: shutil.rmtree(run) if (at.epoch, at.step) == (2, 5) else None
-    outcome = train(tiny_pack, run, quick, device="cpu", log_seconds=0, screen=listener)
-    assert outcome.saved
-    assert any("disappeared" in text for text in listener.said)
-    assert json.loads((run / "environment.json").read_text())["pack"]["checksum"]
-    assert checkpoint.load(run / "last.safetensors").position.epoch == 2
-
-
-def test_a_run_without_a_checkpoint_is_begun_again_with_its_init(tiny_pack, one, tmp_path):
+def test_a_run_without_a_checkpoint_begins_again_from_the_same_trained_network(
+    tiny_pack, one, tmp_path
+):
     source = train(tiny_pack, tmp_path / "source", one, device="cpu").run
     frozen = dataclasses.replace(one, rates=("conv1=0",))
     init = Transfer(source, take=("conv1",))
@@ -137,11 +67,11 @@ def test_a_run_without_a_checkpoint_is_begun_again_with_its_init(tiny_pack, one,
         (run / f"{name}.safetensors").unlink()
     listener = Listener()
     train(tiny_pack, run, frozen, device="cpu", resume=run, screen=listener)
-    same(run / "last.safetensors", straight / "last.safetensors")
-    assert "no checkpoint yet" in listener.said[0]
+    assert_same(run / "last.safetensors", straight / "last.safetensors")
+    assert "no checkpoint yet" in listener.messages[0]
 
 
-def test_resuming_in_a_folder_that_is_missing_begins_there(tiny_pack, one, tmp_path):
+def test_resuming_in_a_missing_folder_begins_a_training_there(tiny_pack, one, tmp_path):
     run = tmp_path / "new"
     assert train(tiny_pack, run, one, device="cpu", resume=run).position.epoch == 1
 
@@ -158,7 +88,9 @@ def test_resuming_refuses_other_folders_and_missing_files(tiny_pack, one, tmp_pa
     assert os.listdir(tmp_path) == ["cat.jpg"]
 
 
-def test_a_checkpoint_of_elsewhere_replaces_no_training(tiny_pack, quick, one, tmp_path):
+def test_resuming_from_another_run_does_not_replace_the_run_in_the_folder(
+    tiny_pack, quick, one, tmp_path
+):
     first = train(tiny_pack, tmp_path / "first", one, device="cpu").run
     other = train(tiny_pack, tmp_path / "other", one, device="cpu").run
     with pytest.raises(FileExistsError, match="already holds a training"):
@@ -183,7 +115,7 @@ def test_what_cannot_be_trained_leaves_no_folder(tiny_pack, one, tmp_path, chang
     assert not list(tmp_path.iterdir())
 
 
-def test_a_wrong_init_leaves_what_was_there(tiny_pack, one, tmp_path):
+def test_a_missing_init_leaves_the_folder_as_it_was(tiny_pack, one, tmp_path):
     (tmp_path / ".notes").touch()
     with pytest.raises(FileNotFoundError, match="no trained network"):
         train(tiny_pack, tmp_path, one, device="cpu", init=tmp_path / "none")
@@ -198,7 +130,7 @@ def test_divergence_names_only_a_checkpoint_that_exists(tiny_pack, quick, tmp_pa
         train(tiny_pack, tmp_path / "saved", wild, device="cpu", save_minutes=-1)
 
 
-def test_too_little_memory_is_said_with_a_smaller_batch(tiny_pack, one, tmp_path, monkeypatch):
+def test_running_out_of_memory_suggests_a_smaller_batch(tiny_pack, one, tmp_path, monkeypatch):
     def full(self, images, labels):
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB\nmore")
 
@@ -206,20 +138,6 @@ def test_too_little_memory_is_said_with_a_smaller_batch(tiny_pack, one, tmp_path
     with pytest.raises(MemoryError, match=r"16 images of 28×28 .* 2 GiB\).*--batch-size 8"):
         train(tiny_pack, tmp_path / "run", one, device="cpu")
     assert not (tmp_path / "run").exists()
-
-
-def test_a_hangup_is_a_request_to_stop_unless_it_is_ignored():
-    with Interrupt() as interrupt:
-        os.kill(os.getpid(), signal.SIGHUP)
-        assert interrupt.signal == signal.SIGHUP
-    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    try:
-        with Interrupt() as interrupt:
-            os.kill(os.getpid(), signal.SIGHUP)
-        assert interrupt.signal is None
-        assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
-    finally:
-        signal.signal(signal.SIGHUP, before)
 
 
 def test_a_signal_during_the_last_save_is_not_lost(tiny_pack, one, tmp_path):
@@ -231,7 +149,7 @@ def test_a_signal_during_the_last_save_is_not_lost(tiny_pack, one, tmp_path):
 
 
 @pytest.mark.skipif(sys.platform == "darwin", reason="its file systems refuse such names")
-def test_a_run_and_a_pack_in_folders_whose_names_are_not_text(tiny_pack, one, tmp_path):
+def test_a_run_and_a_pack_may_be_in_folders_whose_names_are_not_text(tiny_pack, one, tmp_path):
     from alexnet.evaluation.scores import default_path, measure, write
     from alexnet.packs.pack import open_pack
 
@@ -241,13 +159,13 @@ def test_a_run_and_a_pack_in_folders_whose_names_are_not_text(tiny_pack, one, tm
     pack, run = open_pack(strange / "pack"), strange / "run"
     train(pack, run, one, device="cpu", log_seconds=0, screen=listener)
     usual = "epoch 1/1", "agree with their checksums"
-    assert [text for text in listener.said if not any(part in text for part in usual)] == []
+    assert [text for text in listener.messages if not any(part in text for part in usual)] == []
     scores = measure(run, device="cpu")
     write(scores, default_path(scores))
     assert json.loads((run / "scores.json").read_text("ascii"))["seen"] == 60
 
 
-def test_a_kill_while_the_first_images_are_kept_is_resumed(tiny_pack, one, tmp_path):
+def test_a_training_killed_while_it_wrote_its_sample_images_is_resumed(tiny_pack, one, tmp_path):
     run = tmp_path / "run"
     run.mkdir()
     (run / ".samples.safetensors.partial").write_bytes(b"half")

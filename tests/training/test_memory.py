@@ -25,7 +25,9 @@ MB = 1e6
     ("network", "crop", "classes"), [("alexnet", 224, 1000), ("cifar", 32, 10)]
 )
 @pytest.mark.parametrize("precision", ["float32", "bf16"])
-def test_what_is_counted_is_what_a_real_forward_pass_keeps(network, crop, classes, precision):
+def test_the_activations_counted_are_those_that_a_real_forward_pass_keeps(
+    network, crop, classes, precision
+):
     if precision == "bf16" and devices.find_bf16_units() is None:
         pytest.skip("this processor has no bf16 units")
     recipe = replace(PAPER, network=network, crop=crop, batch_size=2, initialization="variance")
@@ -42,7 +44,7 @@ def test_what_is_counted_is_what_a_real_forward_pass_keeps(network, crop, classe
 
 
 @pytest.mark.skipif(why_missing("numba") != "", reason="the formulas keep more")
-def test_the_papers_network_takes_a_few_megabytes_an_image():
+def test_the_papers_network_takes_a_few_megabytes_per_image():
     counted = count_training_memory(PAPER, 1000, "float32")
     assert PAPER.batch_size == 128
     assert counted.weights == counted.momenta == counted.gradients == WEIGHTS
@@ -55,7 +57,7 @@ def test_the_papers_network_takes_a_few_megabytes_an_image():
 
 
 @pytest.mark.parametrize("precision", ["float32", "tf32", "bf16"])
-def test_the_memory_grows_with_the_batch_on_a_straight_line(precision):
+def test_the_memory_grows_linearly_with_the_batch(precision):
     one, two, four = (
         count_training_memory(replace(PAPER, batch_size=n), 1000, precision).steps
         for n in (256, 512, 1024)
@@ -65,7 +67,7 @@ def test_the_memory_grows_with_the_batch_on_a_straight_line(precision):
     assert four > MARGIN
 
 
-def test_a_cpu_keeps_no_room():
+def test_no_memory_is_reserved_on_a_cpu():
     cpu, gpu = (devices.Machine(torch.device(name)) for name in ("cpu", "cuda:0"))
     assert count_step_memory(PAPER, 1000, cpu) == 0
     assert (

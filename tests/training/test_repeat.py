@@ -1,4 +1,4 @@
-"""The same numbers give the same bits, wherever they lie in memory and whichever process asks."""
+"""Results repeat bit for bit, at other addresses and in another process."""
 
 import dataclasses
 import json
@@ -8,7 +8,7 @@ import sys
 import pytest
 import torch
 import torch.nn.functional as F
-from tests.training.test_train import Listener, same
+from tests.training.test_train import Listener, assert_same
 
 from alexnet import device as devices
 from alexnet.kernels import convolve, norm_pool, relu_pool
@@ -40,7 +40,7 @@ WORK = {
 
 
 def moved(x, numbers):
-    """The same tensor so many numbers behind the beginning of a page, where it would not be."""
+    """A copy of a tensor that begins so many numbers after the beginning of a memory page."""
     room = torch.zeros(x.numel() + 1024 + numbers, dtype=x.dtype)
     first = (-room.data_ptr() % 4096) // x.element_size() + numbers
     place = torch.as_strided(room, x.shape, x.stride(), first)
@@ -87,7 +87,7 @@ train(pack, run, recipe, device="cpu", precision=sys.argv[4], resume=run)
     ("network", "crop", "precision"),
     [("cifar", 28, "float32"), ("cifar", 28, "bf16"), ("cifar-13pct", 24, "float32")],
 )
-def test_another_process_goes_on_to_the_same_bits(
+def test_a_training_resumed_in_another_process_ends_with_the_same_bits(
     network, crop, precision, tiny_pack, quick, tmp_path
 ):
     if precision == "bf16" and find_bf16_units() is None:
@@ -96,23 +96,23 @@ def test_another_process_goes_on_to_the_same_bits(
         pytest.skip("MKL was used before alexnet was imported, or MKL_CBWR is empty")
     recipe = dataclasses.replace(quick, network=network, crop=crop, epochs=2)
     half = dataclasses.replace(recipe, epochs=1)
-    how = {"device": "cpu", "precision": precision}
-    straight = train(tiny_pack, tmp_path / "straight", recipe, **how).run
-    run = train(tiny_pack, tmp_path / "run", half, **how).run
+    options = {"device": "cpu", "precision": precision}
+    straight = train(tiny_pack, tmp_path / "straight", recipe, **options).run
+    run = train(tiny_pack, tmp_path / "run", half, **options).run
     words = str(tiny_pack.path), str(run), json.dumps(recipe.to_dict()), precision
     subprocess.run([sys.executable, "-c", AGAIN, *words], check=True, timeout=120)
-    same(run / "last.safetensors", straight / "last.safetensors")
+    assert_same(run / "last.safetensors", straight / "last.safetensors")
 
 
-def test_a_resumed_training_says_what_is_not_as_before(tiny_pack, quick, tmp_path):
+def test_a_resumed_training_reports_what_has_changed(tiny_pack, quick, tmp_path):
     half = dataclasses.replace(quick, epochs=1)
     run = train(tiny_pack, tmp_path / "run", half, device="cpu").run
-    path, said = run / "environment.json", []
+    path, changes_reported = run / "environment.json", []
     for changes in {}, {"threads": 99}:
         path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
         listener, half = Listener(), dataclasses.replace(half, epochs=half.epochs + 1)
         train(tiny_pack, run, half, device="cpu", resume=run, screen=listener)
-        said.append([text for text in listener.said if "Not as before" in text])
-    assert said[0] == []
-    assert len(said[1]) == 1
-    assert "threads 99 → " in said[1][0]
+        changes_reported.append([text for text in listener.messages if "Not as before" in text])
+    assert changes_reported[0] == []
+    assert len(changes_reported[1]) == 1
+    assert "threads 99 → " in changes_reported[1][0]

@@ -12,7 +12,7 @@ from alexnet.nets.variations import network_of
 from alexnet.packing.pack import pack
 from alexnet.recipes.recipe import Recipe
 from alexnet.training.train import train
-from alexnet.training.transfer import NETWORK_FIELDS, Transfer, _last, adopt_network
+from alexnet.training.transfer import NETWORK_FIELDS, Transfer, _find_last_layer, adopt_network
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +36,7 @@ def taken(transfer, recipe, classes=("rings", "stripes", "spots")):
     return transfer.into(network, recipe, classes), network.state_dict()
 
 
-def test_frozen_layers_end_as_they_were_taken_and_the_log_says_which(
+def test_frozen_layers_keep_the_weights_that_were_taken_and_the_log_names_them(
     earlier, tiny_pack, one_epoch, tmp_path
 ):
     recipe = dataclasses.replace(one_epoch, rates=("conv1=0", "conv2=0"))
@@ -50,7 +50,7 @@ def test_frozen_layers_end_as_they_were_taken_and_the_log_says_which(
     assert first["taken"] == ["conv1", "conv2", "conv3"]
 
 
-def test_the_name_of_a_run_alone_says_to_begin_with_all_of_it(
+def test_init_may_be_the_path_of_a_run_all_of_whose_layers_are_taken(
     earlier, tiny_pack, one_epoch, tmp_path
 ):
     run = train(tiny_pack, tmp_path / "run", one_epoch, device="cpu", init=str(earlier[0])).run
@@ -88,24 +88,24 @@ def test_layers_of_another_network_are_taken_by_name_if_they_fit(earlier, one_ep
 @pytest.mark.parametrize(
     ("transfer", "message"),
     [
-        ({"take": ("conv9",)}, "--take conv9: the layers there are: conv1, conv2, conv3, fc4"),
-        ({"reset": ("fc8",)}, "--reset fc8: the layers there are"),
+        ({"take": ("conv9",)}, "--take conv9: the layers are conv1, conv2, conv3, fc4"),
+        ({"reset": ("fc8",)}, "--reset fc8: the layers are"),
         ({"reset": ("conv1", "conv2", "conv3", "fc4")}, "no layer would be taken"),
     ],
 )
-def test_layers_that_are_not_there_are_named_with_those_that_are(
+def test_unknown_layers_are_refused_and_the_known_ones_listed(
     earlier, one_epoch, transfer, message
 ):
     with pytest.raises(ValueError, match=message):
         taken(Transfer(earlier[0], **transfer), one_epoch)
 
 
-def test_pixels_prepared_otherwise_are_refused(earlier, one_epoch):
+def test_a_recipe_that_scales_pixels_differently_is_refused(earlier, one_epoch):
     with pytest.raises(ValueError, match=r"pixel_scale 0.015625, .* has 1.0"):
         taken(Transfer(earlier[0]), dataclasses.replace(one_epoch, pixel_scale=1.0))
 
 
-def test_a_recipe_takes_over_the_network_it_begins_with(earlier):
+def test_a_recipe_adopts_the_network_of_an_earlier_training(earlier):
     found = adopt_network(Recipe(epochs=7), earlier[0])
     assert set(found.differences(Recipe())) <= {*NETWORK_FIELDS, "epochs"}
     assert (found.network, found.crop, found.epochs) == ("cifar", 28, 7)
@@ -115,7 +115,7 @@ def test_a_recipe_takes_over_the_network_it_begins_with(earlier):
 def test_the_last_layer_of_every_network_is_found(name):
     net = nets.find(name)
     recipe = Recipe(network=name, crop=net.size)
-    assert _last(recipe, 7) == nets.list_layers(name, 7)[-1].name
+    assert _find_last_layer(recipe, 7) == nets.list_layers(name, 7)[-1].name
 
 
 def test_a_sixth_convolution_is_new_and_the_other_five_are_taken(tmp_path):

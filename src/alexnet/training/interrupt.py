@@ -1,8 +1,8 @@
-"""Being asked to stop: a request while a training runs, the end of the process at other times.
+"""What SIGINT, SIGTERM and SIGHUP do: stop a training after its step, or end the process.
 
-`alexnet.cli` calls `end_at_signals` before it imports anything heavy; `learn.train` holds an
+`alexnet.cli` calls `end_at_signals` before it imports anything heavy; `training.train` enters an
 `Interrupt` while it trains. Signals that are ignored when the process starts stay ignored, as
-SIGHUP under `nohup` and SIGINT in a script's background.
+SIGHUP under `nohup` and SIGINT in the background of a script. Imports nothing of this package.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ from typing import Any
 
 SIGNALS = signal.SIGINT, signal.SIGTERM, signal.SIGHUP
 SHOW_CURSOR = b"\x1b[?25h\n"
-"""What a terminal needs whose cursor a progress bar has hidden."""
+"""Escape sequence that shows the cursor again, which a progress bar has hidden."""
 
 
 def end_at_signals() -> None:
     """Have SIGINT, SIGTERM and SIGHUP end the process at once with exit status 128 + signal.
 
-    Python's own answer to SIGINT is an exception wherever it happens to be: in half an import,
-    which leaves a broken module behind, or inside a C++ library, which aborts. Every file that
-    this program writes survives a kill, so ending at once loses nothing.
+    Python's own reaction to SIGINT is an exception at whatever place is being executed: within an
+    import, which leaves a broken module behind, or within a C++ library, which aborts. Every file
+    that this program writes survives a kill, so ending at once loses nothing.
     """
     for number in SIGNALS:
         if signal.getsignal(number) is not signal.SIG_IGN:
@@ -33,6 +33,7 @@ def end_at_signals() -> None:
 
 
 def _end(number: int, frame: FrameType | None) -> None:
+    """Signal handler: show the cursor again and end the process."""
     signal.signal(number, signal.SIG_DFL)  # a second signal does not wait for what follows
     with suppress(Exception):  # it may have come in the middle of a write
         sys.stdout.flush()
@@ -51,14 +52,14 @@ class Interrupt:
 
     def __init__(self) -> None:
         self.signal: int | None = None
-        """The signal that asked, once one has."""
+        """The number of the signal that came, or None."""
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> Interrupt:
         if threading.current_thread() is threading.main_thread():
             for number in SIGNALS:
                 if signal.getsignal(number) is not signal.SIG_IGN:
-                    self._before[number] = signal.signal(number, self._asked)
+                    self._before[number] = signal.signal(number, self._remember)
         return self
 
     def __exit__(
@@ -70,7 +71,8 @@ class Interrupt:
         for number, handler in self._before.items():
             signal.signal(number, handler or signal.SIG_DFL)
 
-    def _asked(self, number: int, frame: FrameType | None) -> None:
+    def _remember(self, number: int, frame: FrameType | None) -> None:
+        """Signal handler: keep the first signal; end the process at the second."""
         if self.signal is not None:
             _end(number, frame)
         self.signal = number

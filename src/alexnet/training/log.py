@@ -1,6 +1,8 @@
-"""What a training tells: `log.jsonl`, TensorBoard where it is installed, and the screen.
+"""Where a training reports to: `log.jsonl`, TensorBoard if it is installed, and a screen.
 
-None of them can end a training: what cannot be written or shown is said once and left out.
+None of them can end a training: if a file cannot be written, that is shown once, and its lines are
+left out. Used by `training.loop` and `training.meter`; `screen.TrainingScreen` is a Screen. This
+module must not import any other of `training`.
 """
 
 from __future__ import annotations
@@ -22,43 +24,49 @@ from alexnet.validate import parse_json
 
 @dataclass(frozen=True)
 class TrainingProgress:
-    """Where a training is, for whoever looks on."""
+    """Where a training is and how fast it goes, at the time of a report."""
 
     epoch: int
+    """The epoch under way, from 1."""
     epochs: int
     step: int
+    """Steps of this epoch that are done."""
     steps: int
+    """Steps per epoch."""
     loss: float
     """Mean over the steps since the last report."""
     learning_rate: float
     images_per_second: float
     waiting: float
-    """Share of the time that the device waited for data."""
+    """Share of the time spent waiting for batches, 0 to 1."""
     seconds_left: float
 
 
 class Screen:
-    """Somebody looking on. This one sees nothing; the command line's draws lines and bars."""
+    """Receives the progress and the messages of a training.
+
+    This base class ignores them; `screen.TrainingScreen` shows them on a terminal.
+    """
 
     def progress(self, progress: TrainingProgress) -> None:
-        """A logging interval has passed."""
+        """Called at every report, once in `log_seconds`."""
 
     def say(self, text: str) -> None:
-        """Something happened that a person should read."""
+        """Called with a message for a person."""
 
 
 class SafeScreen(Screen):
-    """Another screen whose failures (a closed pipe, a full disk) end nothing."""
+    """Wraps a screen so that its failures (a closed pipe, a full disk) do not end a training."""
 
     def __init__(self, screen: Screen) -> None:
         self.screen = screen
 
     def progress(self, progress: TrainingProgress) -> None:
-        """See Screen."""
+        """Pass the progress on."""
         self._show(self.screen.progress, progress)
 
     def say(self, text: str) -> None:
-        """See Screen."""
+        """Pass the message on."""
         self._show(self.screen.say, text)
 
     def _show(self, show: Callable[[Any], None], what: object) -> None:
@@ -67,25 +75,34 @@ class SafeScreen(Screen):
 
 
 class RunLog:
-    """The log of one run: an object a line, each with its epoch and step."""
+    """The log of one run: one JSON object per line, each with its epoch and step.
+
+        {"event": "step", "epoch": 0, "step": 120, "loss": 4.2, "learning_rate": 0.01, …}
+        {"event": "epoch", "epoch": 1, "step": 0, "train_loss": 3.9, "val_top1": 0.71, …}
+
+    `epoch` counts the epochs done before, `step` the steps of the one under way.
+    """
 
     def __init__(self, run: Path, screen: Screen, done: int = 0) -> None:
-        """Open the log of a run in which `done` steps were done before."""
+        """Open the log of a run. `done`: steps done before, by earlier processes."""
         self.path, self.screen = run / "log.jsonl", screen
         self._failed: set[Path] = set()
-        self._curves = _curves(run / "tensorboard", done)
+        self._curves = _open_curves(run / "tensorboard", done)
 
     def rewind(self, epoch: int, step: int) -> None:
-        """Forget what was logged after this moment: a resumed run says it again."""
+        """Remove what was logged after this position: a resumed run logs it again."""
         self._try(self.path, lambda: _rewrite(self.path, epoch, step))
 
     def write(self, event: str, *, epoch: int, step: int, **values: Any) -> None:
-        """Append one object. A full disk costs the line, not the run."""
+        """Append one object. If the disk is full the line is left out."""
         line = json.dumps({"event": event, "epoch": epoch, "step": step, **values}) + "\n"
         self._try(self.path, lambda: append(self.path, line.encode()))
 
     def write_scalars(self, at: int, **values: float) -> None:
-        """Curves for TensorBoard: `train_loss` becomes train/loss; `at` counts steps."""
+        """Add a point to the curves of TensorBoard, at step `at` of the whole training.
+
+        Only values named train_… and val_… are shown: `train_loss` as train/loss.
+        """
         curves = self._curves
         shown = {
             name.replace("_", "/", 1): value
@@ -108,13 +125,14 @@ class RunLog:
 
 
 class Curves:
-    """TensorBoard's events of one process, each in the file as soon as it is written.
+    """The curves that one process writes for TensorBoard, in an event file of its own.
 
-    TensorBoard's own writer hands them to a thread, which a full disk ends with a traceback.
+    Every point is in the file as soon as `write` returns. TensorBoard's own writer hands points to
+    a thread instead, which a full disk ends with a traceback.
     """
 
     def __init__(self, folder: Path, done: int) -> None:
-        """Raises ImportError where TensorBoard is not installed."""
+        """Raises ImportError if TensorBoard is not installed."""
         from tensorboard.compat.proto import event_pb2, summary_pb2
         from tensorboard.summary.writer.record_writer import RecordWriter
 
@@ -123,7 +141,7 @@ class Curves:
         self.path, self._done = folder / name, done
 
     def write(self, step: int, values: dict[str, float]) -> None:
-        """Add a point to each curve. Raises OSError."""
+        """Add a point to each curve. Raises OSError if that fails."""
         self.path.parent.mkdir(exist_ok=True)
         if not self.path.exists():
             append(self.path, self._head())
@@ -132,7 +150,7 @@ class Curves:
         append(self.path, self._record(step=step, summary=summary))
 
     def _head(self) -> bytes:
-        """The version and, in a resumed training, from where on earlier curves do not count."""
+        """The version and, in a resumed training, the step from which earlier points are void."""
         head = self._record(file_version="brain.Event:2")
         if self._done:
             session = self._events.SessionLog(status=self._events.SessionLog.START)
@@ -147,25 +165,25 @@ class Curves:
 
 
 def _rewrite(path: Path, epoch: int, step: int) -> None:
-    """Keep the lines of a log up to a moment."""
+    """Keep the lines of a log up to a position."""
     kept = [line for line in _objects(path) if (line["epoch"], line["step"]) <= (epoch, step)]
     replace_bytes(path, "".join(json.dumps(line) + "\n" for line in kept).encode())
 
 
 def _objects(path: Path) -> list[dict[str, Any]]:
-    """The whole lines of a log, without others, such as a last one that a kill has cut."""
-    found = []
+    """The objects of a log. Damaged lines, as a last one cut by a kill, are left out."""
+    objects = []
     for line in path.read_bytes().splitlines() if path.exists() else ():
         with suppress(ValueError):
-            found.append(parse_json(line, str(path)))
-    return [line for line in found if _has_position(line)]
+            objects.append(parse_json(line, str(path)))
+    return [line for line in objects if _has_position(line)]
 
 
 def _has_position(line: object) -> bool:
     return isinstance(line, dict) and all(isinstance(line.get(k), int) for k in ("epoch", "step"))
 
 
-def _curves(folder: Path, done: int) -> Curves | None:
+def _open_curves(folder: Path, done: int) -> Curves | None:
     try:
         return Curves(folder, done)
     except ImportError:

@@ -79,7 +79,12 @@ class TrainingOutcome:
 
 
 class Training:
-    """A training under way: the network, its optimizer, its batches and its position."""
+    """A training under way: the network, its optimizer, its batches and its position.
+
+    The state that a checkpoint saves is in three places: `network` (weights), `sgd` (momentum) and
+    `position` (epoch, step, last rates, sum of losses, history). Batches, rates and the random
+    numbers of dropout are functions of the recipe and the position, so there is no more to save.
+    """
 
     def __init__(self, job: TrainingJob, interrupt: Interrupt, screen: Screen) -> None:
         """Build the network, choose its step, and describe the run in its folder.
@@ -113,6 +118,7 @@ class Training:
         self._last_save = time.monotonic()
 
     def _make_meter(self) -> Meter:
+        """A meter for this training; a resumed one is not checked for a flat loss again."""
         settings = MeterSettings(
             epochs=self.recipe.epochs,
             steps=len(self.batches),
@@ -154,14 +160,19 @@ class Training:
         return TrainingOutcome(self.run, self.position, self.interrupt.signal, saved)
 
     def _train_epoch(self, epoch: int) -> None:
-        """Do the steps of an epoch, from the current position to its end or a request to stop."""
+        """Do the steps of an epoch, from the current position to its end or a request to stop.
+
+        Everything that could be chosen has been chosen before: the kernels by the network's layers
+        (`device.move_to_device`), graph or no graph by `make_step`, the place of the images by
+        `Batches`. A GPU is never waited for in here, except for a report or a checkpoint.
+        """
         first = self.position.step
         self.meter.begin(epoch, self.batches.waited)
         self._last_save = time.monotonic()
         for step, batch in enumerate(self.batches.epoch(epoch, first), first):
             set_key(self.network, derive_step_seed(self.recipe.seed, epoch, step))
             loss = self.step(batch.images, batch.labels)
-            self.sgd.step(loss, self.rates_at(epoch, step))
+            self.sgd.step(loss, self.compute_rates(epoch, step))
             self.meter.add(step, loss, len(batch.labels))
             if self._handle_events():
                 break
@@ -184,7 +195,11 @@ class Training:
         return False
 
     def _read_losses(self) -> None:
-        """Move the position past the steps whose losses can be read. Raises Diverged."""
+        """Move the position past the steps done, adding their losses to `loss_sum`.
+
+        On a GPU this waits for the last step. Raises Diverged at the first loss that is infinite or
+        NaN, with the position as it was; `sgd` has not changed the weights since then.
+        """
         readings = self.meter.read()
         if not readings:
             return
@@ -202,6 +217,7 @@ class Training:
         )
 
     def _report(self) -> None:
+        """Read the losses and have the meter report them."""
         self._read_losses()
         self.meter.report(self.position.step, self.position.rate, self.batches.waited)
 
@@ -227,9 +243,9 @@ class Training:
         whether the set of frozen groups changed.
         """
         ends = 0, len(self.batches) - 1
-        return self.sgd.freeze(*(self.rates_at(epoch, step) for step in ends))
+        return self.sgd.freeze(*(self.compute_rates(epoch, step) for step in ends))
 
-    def rates_at(self, epoch: int, step: int) -> Rates:
+    def compute_rates(self, epoch: int, step: int) -> Rates:
         """The learning rates of a step, from its place and the errors of the epochs before."""
         done = epoch + step / len(self.batches)
         history = self.position.history

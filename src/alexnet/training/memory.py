@@ -1,6 +1,13 @@
-"""How much memory of a GPU a training takes, counted before it is taken.
+"""How many bytes of a GPU a training takes, counted before it takes them.
 
-The training images live on the GPU if they fit beside everything that is counted here.
+`batches.choose_loader` keeps the training images in the memory of the GPU if they fit beside what
+is counted here. Nothing is allocated and no GPU is needed.
+
+    weights, momenta            float32, all the time
+    gradients, activations      of a step; two sets of them (STEPS)
+    largest activation          its gradients, two at once (LARGEST_AT_ONCE)
+    images                      three batches (IMAGES)
+    MARGIN                      what cannot be counted
 """
 
 from __future__ import annotations
@@ -13,22 +20,23 @@ from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.autograd.graph import saved_tensors_hooks
 
-from alexnet.device import Machine, Precision
+from alexnet.device import Machine, Precision, prepare_layers
 from alexnet.nets.variations import network_of
 from alexnet.recipes.recipe import Recipe
 
 MARGIN = 2 << 30
-"""Bytes for what is not counted: workspaces of cuBLAS and cuDNN (up to some hundred MB each), the
-allocator's blocks that are larger than what is asked for, labels and random draws of an epoch
-(about 60 bytes an image), and the views of validation images."""
+"""Bytes for what is not counted: workspaces of cuBLAS and cuDNN (up to some hundred MB each), what
+the allocator's blocks are larger than was asked for, labels and random numbers of an epoch (about
+60 bytes per image), and the views of validation images."""
 LARGEST_AT_ONCE = 2
-"""Gradients of the largest activation that exist at once: of a layer's output and of its input."""
+"""Gradients of the size of the largest activation that exist at once, in the backward pass of a
+layer: that of its output and that of its input."""
 STEPS = 2
-"""Sets of activations and gradients. The recorded step keeps its own for as long as it exists;
-the last, shorter batch of an epoch runs launch by launch and takes another set, at most as large.
-Validation, whose activations are freed layer by layer, takes less."""
+"""Sets of activations and gradients. The CUDA graph of the step keeps its set as long as it exists;
+the last, shorter batch of an epoch runs without the graph and takes another set, at most as large.
+Validation takes less: its activations are freed layer by layer."""
 IMAGES = 3
-"""Batches of images: the recorded step's own, the one that is made next, the short batch's copy."""
+"""Batches of images: the input of the graph, the batch that is prefetched, the last, short one."""
 
 
 @dataclass(frozen=True)
@@ -38,45 +46,47 @@ class TrainingMemory:
     weights: int
     momenta: int
     gradients: int
-    """Of one step: as many as the weights."""
+    """Of one step; as many as the weights."""
     activations: int
-    """Of one step: all that the forward pass keeps for the backward pass."""
+    """Of one step: what the forward pass keeps for the backward pass."""
     largest: int
-    """The largest of these tensors."""
+    """The largest of the tensors in `activations`."""
     images: int
-    """One batch and its labels, as the network gets them."""
+    """One batch, in the type that the network is given, and its labels."""
 
     @property
     def steps(self) -> int:
-        """What training takes after the weights and momenta are there, with a margin."""
+        """What training takes beside weights and momenta, with a margin."""
         step = self.gradients + self.activations + LARGEST_AT_ONCE * self.largest
         return STEPS * step + IMAGES * self.images + MARGIN
 
     @property
     def whole(self) -> int:
-        """What a training takes in all, without its records."""
+        """What training takes in all, without the training images."""
         return self.weights + self.momenta + self.steps
 
 
 def count_step_memory(recipe: Recipe, classes: int, machine: Machine) -> int:
-    """Bytes of a GPU to keep free of records once the weights and momenta are there; else 0."""
+    """Return the bytes of a GPU that training needs beside weights and momenta; 0 on a CPU.
+
+    So many have to stay free when the records of the training images are put there.
+    """
     if machine.device.type != "cuda":
         return 0
     return count_training_memory(recipe, classes, machine.precision).steps
 
 
 def count_training_memory(recipe: Recipe, classes: int, precision: Precision) -> TrainingMemory:
-    """Count the memory of a training with these recipe, classes and precision.
+    """Count the memory of a training with this recipe, number of classes, and precision.
 
-    A forward pass on tensors without memory shows what is kept for the backward pass. It is that
-    of a CPU, which keeps what a GPU keeps, or a little more (the positions of maxima).
+    A forward pass on fake tensors, which have shapes and no memory, shows what is kept for the
+    backward pass. It takes the path of a CPU, which keeps what a GPU keeps or a little more (the
+    positions of maxima).
     """
     machine = Machine(torch.device("cpu"), precision)
     with FakeTensorMode():
         network = network_of(recipe, classes).train()
-        for layer in network.modules():
-            if prepare := getattr(layer, "prepare", None):
-                prepare(machine.dtype)
+        prepare_layers(network, machine.dtype)
         shape = recipe.batch_size, 3, recipe.crop, recipe.crop
         images = torch.empty(shape, dtype=machine.dtype, memory_format=torch.channels_last)
         labels = torch.empty(recipe.batch_size, dtype=torch.int64)
@@ -89,12 +99,15 @@ def count_training_memory(recipe: Recipe, classes: int, precision: Precision) ->
 def list_kept_for_backward(
     network: nn.Module, images: Tensor, labels: Tensor, machine: Machine
 ) -> list[int]:
-    """The bytes of each piece of memory that a forward pass keeps, besides weights and images."""
+    """Return the bytes of each tensor that a forward pass keeps for the backward pass.
+
+    Weights, images and labels are not among them. Tensors that share memory count once.
+    """
     kept = {}
 
     def keep(tensor: Tensor) -> Tensor:
         storage = tensor.untyped_storage()
-        kept[storage._cdata] = storage  # held, so that no other gets the same address
+        kept[storage._cdata] = storage  # kept, so that no other storage gets this address
         return tensor
 
     with saved_tensors_hooks(keep, lambda tensor: tensor), machine.cast():

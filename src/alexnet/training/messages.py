@@ -33,6 +33,7 @@ def format_epoch(epoch: int, epochs: int, measured: dict[str, float]) -> str:
 def format_finished(position: Position) -> str:
     """What to say instead of training when all epochs of a training are done already."""
     history = position.history
+    # the lowest error; without validation images the last epoch, whose -i is the lowest
     best = min(range(len(history)), key=lambda i: history[i].get("val_top1", -i))
     line = f"This training is finished: it has all its {position.epoch} epochs. "
     if "val_top1" in history[best]:

@@ -1,4 +1,9 @@
-"""Forward and backward of one batch: launched one by one, or all at once as a CUDA graph."""
+"""One training step up to the gradients: forward pass, loss, backward pass of a batch.
+
+`training.loop` chooses the step once, with `make_step`, and calls it for every batch; the weights
+are then updated by `training.sgd`. On a CPU the operations are called one after the other; on a GPU
+they are recorded once as a CUDA graph and replayed. Nothing here knows data, rates or files.
+"""
 
 from __future__ import annotations
 
@@ -13,13 +18,15 @@ from alexnet.device import Machine
 from alexnet.nets.layers import Dropout, find_dropouts
 
 WARMUP = 3
+"""Steps before the recording, in which libraries choose their kernels and take their memory."""
 
 
 class TrainingStep:
-    """Loss and gradients of a batch: images N 3 H W, labels N → loss; gradients in the network.
+    """Computes the loss of a batch, and its gradients into the network's parameters.
 
-    Weights and gradients are float32 whatever the precision: bf16 is autocast (arXiv 1710.03740,
-    without loss scaling, which bf16 does not need); tf32 rounds the inputs of products.
+    Weights and gradients are float32 with every precision. With bf16 the forward pass is autocast
+    (mixed precision, arXiv 1710.03740; bf16 has the exponents of float32 and needs no loss
+    scaling). With tf32 the inputs of matrix products are rounded.
     """
 
     def __init__(self, network: nn.Module, machine: Machine) -> None:
@@ -27,7 +34,11 @@ class TrainingStep:
         self.forward = torch.compile(network) if machine.compiled else network
 
     def __call__(self, images: Tensor, labels: Tensor) -> Tensor:
-        """Run one batch and return its detached mean loss."""
+        """Return the mean loss of a batch, detached; add its gradients to those of the network.
+
+        images: (N, 3, crop, crop), of the machine's type; labels: (N,), int64. The loss is a
+        scalar on the device; reading it waits for the GPU.
+        """
         with self.machine.cast():
             loss = F.cross_entropy(self.forward(images).float(), labels)
         loss.backward()
@@ -35,11 +46,16 @@ class TrainingStep:
 
 
 class GraphedStep(TrainingStep):
-    """The same, recorded once as a CUDA graph and replayed: one launch instead of a hundred.
+    """The same step as a CUDA graph: one launch instead of about a hundred.
 
-    Batches of another size than the recorded one (the last of an epoch) run launch by launch.
-    Gradients live in the graph's memory, and are the network's again after every replay. Dropout
-    reads its key from a tensor that is written before a replay (`layers.set_key`).
+        images, labels ──copy──► self.images, self.labels ─┐
+        dropout's key ───write─► layer.draw ───────────────┤ replay ► self.loss, self.gradients
+        weights (updated in place) ────────────────────────┘
+
+    A graph is recorded with fixed addresses, so every input is copied to a fixed tensor before a
+    replay. The graph writes the gradients to fixed tensors, too; after every replay they are set
+    as the `.grad` of the parameters again, because the optimizer clears that. Batches of another
+    size than the recorded one (the last of an epoch) run without the graph.
     """
 
     def __init__(self, network: nn.Module, machine: Machine, shape: tuple[int, ...]) -> None:
@@ -53,6 +69,7 @@ class GraphedStep(TrainingStep):
         self.gradients = {p: p.grad for p in network.parameters()}
 
     def _record(self) -> None:
+        """Record the graph, after some steps on another stream, as the CUDA documentation asks."""
         side = torch.cuda.Stream()
         side.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(side):
@@ -65,7 +82,7 @@ class GraphedStep(TrainingStep):
             self.loss = super().__call__(self.images, self.labels)
 
     def __call__(self, images: Tensor, labels: Tensor) -> Tensor:
-        """Replay the graph on a batch; the loss is a copy that the next step leaves alone."""
+        """As TrainingStep; the loss is a copy, which the next replay does not overwrite."""
         if images.shape != self.images.shape:
             self.network.zero_grad()
             return super().__call__(images, labels)
@@ -81,7 +98,7 @@ class GraphedStep(TrainingStep):
 
 @contextmanager
 def keys_written_outside(layers: list[Dropout]) -> Iterator[None]:
-    """Within it dropout draws no key of its own, so that a graph does not record the drawing."""
+    """While entered, dropout layers draw no key, so that a graph does not record the drawing."""
     had_key = [layer.has_key for layer in layers]
     for layer in layers:
         layer.has_key = True
@@ -93,7 +110,7 @@ def keys_written_outside(layers: list[Dropout]) -> Iterator[None]:
 
 
 def make_step(network: nn.Module, machine: Machine, shape: tuple[int, ...]) -> TrainingStep:
-    """The fastest step there is on a machine for batches of this shape (N 3 H W)."""
+    """Return the step for a machine and batches of this shape, (N, 3, crop, crop)."""
     if machine.device.type == "cuda":
         return GraphedStep(network, machine, shape)
     return TrainingStep(network, machine)

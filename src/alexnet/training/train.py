@@ -48,43 +48,66 @@ def train(
 ) -> TrainingOutcome:
     """Train a network on the `train` images of a pack, evaluating it on `val` after every epoch.
 
-    Args:
-        pack: The packed images. Without a `val` split nothing is evaluated.
-        run: Folder to write the run to. It is made, and removed again if the training fails
-            before its first step.
-        recipe: The network and all hyper-parameters.
-        device: `auto` (a GPU if there is one), `cpu`, `cuda` or `cuda:1`.
-        precision: Of matrix products and convolutions: `float32`, `tf32`, `bf16`, or `auto` (bf16
-            on a GPU that has it, else float32). The weights are always float32.
-        resident: Whether the training images are held in the memory of the GPU: `yes`, `no`, or
-            `auto` (if they fit).
-        compiled: Whether to prepare the step with torch.compile, which takes about a minute.
-        resume: A checkpoint file, or the folder of a run for its `last`, to go on from. Only
-            `recipe.epochs` may differ from its recipe. If the run has no checkpoint yet, training
-            begins. If all its epochs are done, nothing is trained; an outdated
-            `best.safetensors` is replaced.
-        init: A trained run or checkpoint file whose weights the new training begins with, or a
-            Transfer that names the layers to take.
-        save_minutes: Minutes between checkpoints within an epoch. After every epoch there is one
-            anyway.
-        log_seconds: Seconds between lines of the log.
-        screen: Receives progress and messages. A screen or a log that cannot be written ends no
-            training.
+    Parameters
+    ----------
+    pack
+        The packed images. Without a `val` split nothing is evaluated.
+    run
+        Folder to write the run to. It is made if need be, and removed again if the training fails
+        before its first step.
+    recipe
+        The network and all hyper-parameters.
+    device
+        "auto" (a GPU if there is one), "cpu", "cuda", or "cuda:1" for the second GPU.
+    precision
+        Of matrix products and convolutions: "float32", "tf32", "bf16", or "auto" (bf16 on a GPU
+        that has it, else float32). The weights are always float32.
+    resident
+        Whether to hold the training images in the memory of the GPU: "yes", "no", or "auto" (if
+        they fit).
+    compiled
+        Whether to prepare the step with torch.compile, which takes about a minute.
+    resume
+        A checkpoint file, or the folder of a run, whose `last` is meant, to go on from. Only
+        `recipe.epochs` may differ from its recipe. If the run has no checkpoint yet, training
+        begins from the start. If all its epochs are done nothing is trained, but a
+        `best.safetensors` that a kill has left out of date is replaced.
+    init
+        A trained run or a checkpoint file whose weights the new training begins with, or a
+        Transfer that names the layers to take.
+    save_minutes
+        Minutes between two checkpoints within an epoch. There is one after every epoch anyway.
+    log_seconds
+        Seconds between two reports to the log and the screen.
+    screen
+        Receives progress and messages. A screen or a log that cannot be written to ends no
+        training.
 
-    Returns:
-        The folder, the position reached (with the loss and errors of every epoch), the signal
-        that stopped the training, if one did, and whether the position was saved. SIGINT, SIGTERM
-        and SIGHUP stop it after the current step.
+    Returns
+    -------
+    TrainingOutcome
+        The folder; the position reached, with the loss and the errors of every epoch; the signal
+        that stopped the training, if one did; and whether the position was saved. SIGINT, SIGTERM
+        and SIGHUP stop it after the step under way.
 
-    Raises:
-        FileExistsError: `run` holds another training or something that is no run.
-        FileNotFoundError: there is no checkpoint at `resume` or `init`.
-        BlockingIOError: another process is training in `run`.
-        ValueError: the pack, the recipe or the checkpoint do not fit each other, or a file of the
-            pack turned out to be damaged during the training (a checkpoint is saved first).
-        training.loop.Diverged: the loss became infinite or NaN.
-        MemoryError: a step does not fit into the memory.
-        OSError: the folder cannot be written.
+    Raises
+    ------
+    FileExistsError
+        `run` holds another training, or something that is not a run.
+    FileNotFoundError
+        There is no checkpoint at `resume` or `init`.
+    BlockingIOError
+        Another process is training in `run`.
+    ValueError
+        Pack, recipe and checkpoint do not fit each other, or the device or precision is not
+        available, or a file of the pack turned out to be damaged during the training (a checkpoint
+        is saved first).
+    alexnet.training.loop.Diverged
+        The loss became infinite or NaN.
+    MemoryError
+        A step does not fit into the memory.
+    OSError
+        The folder cannot be written.
     """
     run, screen = Path(run), SafeScreen(screen or Screen())
     runs.check_folder(run, Path(pack.source["path"]))

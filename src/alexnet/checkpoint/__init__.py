@@ -1,0 +1,11 @@
+"""A saved training as one safetensors file that holds all that is needed to use it or go on.
+
+`state` describes a training at one moment, `file` writes and reads it, `metadata` is the JSON in
+the file, `checks` finds what is damaged or does not fit. Used by everything that trains, measures,
+predicts or exports. It must not import any of those: no loop, no evaluation, no command.
+"""
+
+from alexnet.checkpoint.file import find, link_or_copy, load, load_recipe, save
+from alexnet.checkpoint.state import Checkpoint, Position
+
+__all__ = ["Checkpoint", "Position", "find", "link_or_copy", "load", "load_recipe", "save"]
