@@ -2,7 +2,7 @@
 
 import pytest
 
-from alexnet.recipes.factors import LayerDecay, RateFactor, Variation, factors_at, write_number
+from alexnet.recipes.factors import LayerDecay, RateFactor, Variation, make_factors, write_number
 
 
 @pytest.mark.parametrize(
@@ -88,7 +88,7 @@ def test_a_number_is_written_without_an_exponent_and_reads_as_itself(number):
 
 
 def test_factors_are_made_from_the_epochs_at_which_they_begin():
-    assert factors_at({0: 0.1, 72: 0}, "conv1") == (
+    assert make_factors({0: 0.1, 72: 0}, "conv1") == (
         RateFactor(0.1, 0, "conv1"),
         RateFactor(0, 72, "conv1"),
     )

@@ -43,7 +43,7 @@ Changes: Any = make_changes()
 """The fields of a recipe that are to be different, as a user gave them."""
 
 
-def given_fields(changes: Any) -> dict[str, Any]:
+def get_given_fields(changes: Any) -> dict[str, Any]:
     """Return the fields of `Changes` that were given, by name."""
     return {name: value for name, value in vars(changes).items() if value is not None}
 

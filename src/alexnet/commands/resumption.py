@@ -33,7 +33,7 @@ def find_resumed(resume: Resume, run_folder: Path | None, images: str) -> Path |
     return newest
 
 
-def folder_of(resumed: Path | None) -> Path | None:
+def find_folder(resumed: Path | None) -> Path | None:
     """Return the folder of a run or of a checkpoint file."""
     if resumed is None or resumed.suffix != ".safetensors" or resumed.is_dir():
         return resumed

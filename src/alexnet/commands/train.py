@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from tyro.conf import Positional, arg
 
-from alexnet.commands.recipe_options import Changes, RecipeChoice, given_fields
-from alexnet.commands.resumption import Resume, find_resumed, folder_of, read_recipe
+from alexnet.commands.recipe_options import Changes, RecipeChoice, get_given_fields
+from alexnet.commands.resumption import Resume, find_folder, find_resumed, read_recipe
 from alexnet.commands.training_pack import TrainingPack
 
 if TYPE_CHECKING:
@@ -72,9 +72,9 @@ class Train:
         self._check_options()
         resumed = find_resumed(self.resume, self.run_folder, self.images)
         name = f"{pack_name(self.images)}-{time.strftime('%Y%m%d-%H%M%S')}"  # in local time
-        folder = self.run_folder or folder_of(resumed) or Path("runs") / name
+        folder = self.run_folder or find_folder(resumed) or Path("runs") / name
         check_folder(folder, Path(self.images).absolute())
-        choice = RecipeChoice(self.recipe, self.init, given_fields(self.changes))
+        choice = RecipeChoice(self.recipe, self.init, get_given_fields(self.changes))
         pack = TrainingPack(self.images, choice, resumed).open_or_make(folder)
         if resumed is not None and (recipe := read_recipe(resumed)) is not None:
             recipe = dataclasses.replace(recipe, **choice.changes)

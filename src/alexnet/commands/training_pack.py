@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from alexnet.commands.recipe_options import RecipeChoice
-from alexnet.commands.resumption import folder_of
+from alexnet.commands.resumption import find_folder
 from alexnet.recipes.named import packed_side
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ class TrainingPack:
         """Return the pack that the resumed run was trained on, if it was made of these images."""
         from alexnet.evaluation.images import trained_on
 
-        folder = folder_of(self.resumed)
+        folder = find_folder(self.resumed)
         return trained_on(folder, self.images, may_be_relative=True) if folder else None
 
     def _choose_options(self, source: Source) -> tuple[dict[str, Any], str]:

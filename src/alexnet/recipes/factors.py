@@ -111,6 +111,6 @@ def write_number(number: float) -> str:
     return format(Decimal(repr(float(number))), "f").removesuffix(".0")
 
 
-def factors_at(changes: dict[float, float], layer: str = "") -> tuple[RateFactor, ...]:
+def make_factors(changes: dict[float, float], layer: str = "") -> tuple[RateFactor, ...]:
     """Return the factors of a layer, or of the whole network, from {epoch: factor}."""
     return tuple(RateFactor(factor, epoch, layer) for epoch, factor in changes.items())

@@ -11,13 +11,13 @@ from __future__ import annotations
 
 from functools import partial
 
-from alexnet.recipes.factors import LayerDecay, RateFactor, factors_at
+from alexnet.recipes.factors import LayerDecay, RateFactor, make_factors
 from alexnet.recipes.recipe import Recipe
 
 imagenet = partial(Recipe, schedule="steps", bias_rate=2.0, mean_at="center", chunk=32)
 """A recipe with what all ImageNet trainings below share and the paper does not have."""
 
-CONSTANT = factors_at({0: 1})
+CONSTANT = make_factors({0: 1})
 """`bias_steps` of trainings whose biases kept their rate of 0.02 to the end."""
 
 LOW_RESOLUTION = "conv1", "conv2", "low2"
@@ -29,10 +29,10 @@ def lower_biases_at(epoch: int) -> tuple[RateFactor, ...]:
 
     The notes do not say when it was lowered; the epoch of the first drop is assumed.
     """
-    return factors_at({0: 1, epoch: 0.1})
+    return make_factors({0: 1, epoch: 0.1})
 
 
-def by_hand(
+def make_training(
     network: str,
     drops: tuple[int, int, int],
     noise_until: int,
@@ -53,7 +53,7 @@ def by_hand(
     stopped = [RateFactor(0, frozen, layer) for layer in early]
     return imagenet(
         network=network,
-        steps=factors_at({first: 0.1, second: 0.01, third: 0.001}),
+        steps=make_factors({first: 0.1, second: 0.01, third: 0.001}),
         rates=(*lowered, *stopped),
         bias_steps=biases,
         noise_until=noise_until,
@@ -64,22 +64,26 @@ def by_hand(
 FROM_RANDOM: dict[str, Recipe] = {
     # (network, (three drops), noise_until, frozen, epochs)
     # ILSVRC-2012: 40.7 % and 18.2 % with ten views; on 2010, 37.5 % and 17.0 %.
-    "original-145": by_hand("original-145", (25, 51, 79), 67, 72, 91),
-    "original-145-2010": by_hand(
+    "original-145": make_training("original-145", (25, 51, 79), 67, 72, 91),
+    "original-145-2010": make_training(
         "original-145", (23, 51, 78), 68, 72, 93, biases=lower_biases_at(23)
     ),
     # The notes do not say when the last drop was; 78 is assumed, as for original-145-2010.
-    "original-145-half": by_hand("original-145-half", (20, 48, 78), 66, 72, 96),
+    "original-145-half": make_training("original-145-half", (20, 48, 78), 66, 72, 96),
     # The notes do not say when conv1 was lowered and the noise ended; 67 is assumed, as for
     # original-145.
-    "original-147": by_hand("original-147", (23, 51, 79), 67, 79, 90, biases=lower_biases_at(23)),
-    "original-148": by_hand("original-148", (22, 44, 86), 69, 73, 97),
-    "original-150": by_hand("original-150", (25, 49, 79), 66, 72, 92),
+    "original-147": make_training(
+        "original-147", (23, 51, 79), 67, 79, 90, biases=lower_biases_at(23)
+    ),
+    "original-148": make_training("original-148", (22, 44, 86), 69, 73, 97),
+    "original-150": make_training("original-150", (25, 49, 79), 66, 72, 92),
     # The notes have no schedule; that of net 145 is assumed.
-    "original-167": by_hand("original-167", (25, 51, 79), 67, 72, 91),
-    "original-120": by_hand("original-120", (22, 49, 81), 66, 73, 95, early=LOW_RESOLUTION),
-    "original-120-2010": by_hand("original-120", (26, 47, 82), 66, 72, 106, early=LOW_RESOLUTION),
-    "original-131": by_hand(
+    "original-167": make_training("original-167", (25, 51, 79), 67, 72, 91),
+    "original-120": make_training("original-120", (22, 49, 81), 66, 73, 95, early=LOW_RESOLUTION),
+    "original-120-2010": make_training(
+        "original-120", (26, 47, 82), 66, 72, 106, early=LOW_RESOLUTION
+    ),
+    "original-131": make_training(
         "original-131",
         (22, 46, 81),
         66,
@@ -88,7 +92,7 @@ FROM_RANDOM: dict[str, Recipe] = {
         early=LOW_RESOLUTION,
         biases=lower_biases_at(22),
     ),
-    "original-135": by_hand(
+    "original-135": make_training(
         "original-135",
         (20, 47, 81),
         66,
@@ -97,7 +101,7 @@ FROM_RANDOM: dict[str, Recipe] = {
         early=LOW_RESOLUTION,
         biases=lower_biases_at(20),
     ),
-    "original-137": by_hand(
+    "original-137": make_training(
         "original-137",
         (26, 50, 84),
         75,
@@ -125,8 +129,8 @@ FROM_TRAINED: dict[str, Recipe] = {
     # Net 145 trained once more from its end: 40.3 % and 18.0 %.
     "original-145-again": fine_tuning(
         network="original-145",
-        steps=factors_at({16: 0.1, 33: 0.01}),
-        rates=factors_at({0: 0}, "conv1"),
+        steps=make_factors({16: 0.1, 33: 0.01}),
+        rates=make_factors({0: 0}, "conv1"),
         noise_until=33,
         epochs=44,
     ),
@@ -154,10 +158,10 @@ FROM_TRAINED: dict[str, Recipe] = {
     # from batch 300 of 1,251 on.
     "original-146-2012-2011": fine_tuning(
         network="original-146",
-        steps=factors_at({22: 0.1, 42: 0.01}),
+        steps=make_factors({22: 0.1, 42: 0.01}),
         rates=(
-            *factors_at({0: 0.1, 5: 0.01, 7: 0}, "conv1"),
-            *factors_at({0.24: 10, 9: 1}, "fc8"),
+            *make_factors({0: 0.1, 5: 0.01, 7: 0}, "conv1"),
+            *make_factors({0.24: 10, 9: 1}, "fc8"),
         ),
         noise_until=38,
         epochs=54,
@@ -165,8 +169,8 @@ FROM_TRAINED: dict[str, Recipe] = {
     # ILSVRC-2012; takes all layers but fc8 of original-146-2009: 39.1 % and 16.9 %.
     "original-146-2012-2009": fine_tuning(
         network="original-146",
-        steps=factors_at({22: 0.1, 42: 0.01}),
-        rates=factors_at({0: 0.1, 3: 0.01, 4: 0}, "conv1"),
+        steps=make_factors({22: 0.1, 42: 0.01}),
+        rates=make_factors({0: 0.1, 3: 0.01, 4: 0}, "conv1"),
         noise_until=38,
         epochs=52,
     ),
@@ -185,14 +189,14 @@ cifar = partial(
 """A recipe with what all trainings on CIFAR-10 share. Their biases begin at a rate of 0.002, which
 is lowered with that of the weights."""
 
-whole_images = partial(cifar, crop=32, flip=False, steps=factors_at({120: 0.1, 130: 0.01}))
+whole_images = partial(cifar, crop=32, flip=False, steps=make_factors({120: 0.1, 130: 0.01}))
 """What those on images of 32×32 share."""
 
-crops_of_24 = partial(cifar, crop=24, steps=factors_at({500: 0.1, 510: 0.01}))
+crops_of_24 = partial(cifar, crop=24, steps=make_factors({500: 0.1, 510: 0.01}))
 """What those on crops of 24×24 share."""
 
 
-def decays(**layers: float) -> tuple[LayerDecay, ...]:
+def make_decays(**layers: float) -> tuple[LayerDecay, ...]:
     """Return the weight decay of each layer that is named."""
     return tuple(LayerDecay(layer, decay) for layer, decay in layers.items())
 
@@ -201,28 +205,28 @@ ON_CIFAR: dict[str, Recipe] = {
     # The notes do not say how long the first two were trained; as long as the third is assumed.
     "cifar-19pct": whole_images(
         network="cifar-19pct",
-        decays=decays(conv1=0.004, conv2=0.004, conv3=0.004, fc4=3),
+        decays=make_decays(conv1=0.004, conv2=0.004, conv3=0.004, fc4=3),
         epochs=140,
     ),
     "cifar-80sec": whole_images(
         network="cifar-80sec",
-        decays=decays(conv1=0.004, conv2=0.004, conv3=0.004, fc4=0.03, fc5=0.03),
+        decays=make_decays(conv1=0.004, conv2=0.004, conv3=0.004, fc4=0.03, fc5=0.03),
         epochs=140,
     ),
     "cifar-18pct": whole_images(
         network="cifar-18pct",
-        decays=decays(conv1=0.004, conv2=0.004, conv3=0.004, fc4=1),
+        decays=make_decays(conv1=0.004, conv2=0.004, conv3=0.004, fc4=1),
         epochs=140,
     ),
     # The notes do not say how long; as long as cifar-11pct, which it is compared with, is assumed.
     "cifar-13pct": crops_of_24(
         network="cifar-13pct",
-        decays=decays(conv1=0, conv2=0, local3=0.004, local4=0.004, fc5=0.004),
+        decays=make_decays(conv1=0, conv2=0, local3=0.004, local4=0.004, fc5=0.004),
         epochs=520,
     ),
     "cifar-11pct": crops_of_24(
         network="cifar-11pct",
-        decays=decays(conv1=0, conv2=0, local3=0.004, local4=0.004, fc5=0.01),
+        decays=make_decays(conv1=0, conv2=0, local3=0.004, local4=0.004, fc5=0.01),
         epochs=520,
     ),
 }
