@@ -74,8 +74,8 @@ def told(found: Contestant, training: Training, images: int) -> list[str]:
     epoch = IMAGENET / rate
     how = "measured" if images == IMAGENET else f"extrapolated from {images:,} images"
     return [
-        f"{images:,} records of noise, {training.preprocessing.pixels}; home: {training.home}, filled in "
-        f"{training.seconds_to_fill:.1f} s",
+        f"{images:,} records of noise, {training.preprocessing.pixels}; "
+        f"loader: {training.home}, filled in {training.seconds_to_fill:.1f} s",
         table([found], found),
         f"an epoch of {IMAGENET:,} images: {duration(epoch)} ({how})",
         f"{EPOCHS} epochs: {duration(EPOCHS * epoch)} ({EPOCHS} times that)",
