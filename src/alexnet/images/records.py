@@ -14,6 +14,22 @@ from typing import Any, Literal, NamedTuple, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from alexnet.colors import (
+    BLUE_OF_U,
+    GREEN_OF_U,
+    GREEN_OF_V,
+    RED_OF_V,
+    U_OF_BLUE,
+    U_OF_GREEN,
+    U_OF_RED,
+    V_OF_BLUE,
+    V_OF_GREEN,
+    V_OF_RED,
+    Y_OF_BLUE,
+    Y_OF_GREEN,
+    Y_OF_RED,
+)
+
 Fit = Literal["crop", "pad", "squash"]
 Format = Literal["rgb", "yuv420"]
 FITS = get_args(Fit)
@@ -191,7 +207,9 @@ def rgb(records: NDArray[Any], size: int, pixels: Format) -> NDArray[Any]:
     planes = flat[:, area:].reshape(-1, 2, half, half) - np.float32(128)
     u, v = planes.repeat(2, axis=2).repeat(2, axis=3).swapaxes(0, 1)
     return np.stack(
-        [y + 1.402 * v, y - 0.344136286 * u - 0.714136286 * v, y + 1.772 * u], -1, dtype=np.float32
+        [y + RED_OF_V * v, y + GREEN_OF_U * u + GREEN_OF_V * v, y + BLUE_OF_U * u],
+        -1,
+        dtype=np.float32,
     )
 
 
@@ -209,13 +227,15 @@ def _to_yuv420(image, record):  # type: ignore[no-untyped-def]
                         np.int32(image[y, x, 1]),
                         np.int32(image[y, x, 2]),
                     )
-                    record[y * size + x] = (19595 * r + 38470 * g + 7471 * b + 32768) >> 16
+                    record[y * size + x] = (
+                        Y_OF_RED * r + Y_OF_GREEN * g + Y_OF_BLUE * b + 32768
+                    ) >> 16
                     red += r
                     green += g
                     blue += b
             at = size * size + row * half + column
-            u = (-11059 * red - 21709 * green + 32768 * blue + (1 << 17) - 1) >> 18
-            v = (32768 * red - 27439 * green - 5329 * blue + (1 << 17) - 1) >> 18
+            u = (U_OF_RED * red + U_OF_GREEN * green + U_OF_BLUE * blue + (1 << 17) - 1) >> 18
+            v = (V_OF_RED * red + V_OF_GREEN * green + V_OF_BLUE * blue + (1 << 17) - 1) >> 18
             record[at] = u + 128
             record[at + half * half] = v + 128
 
@@ -224,10 +244,10 @@ def to_yuv420_reference(image: Image, record: Image) -> None:
     """`_to_yuv420` in NumPy: uint8 size size 3 → uint8 size · size · 3 / 2, into `record`."""
     half = len(image) // 2
     red, green, blue = np.moveaxis(image.astype(np.int32), 2, 0)
-    y = (19595 * red + 38470 * green + 7471 * blue + 32768) >> 16
+    y = (Y_OF_RED * red + Y_OF_GREEN * green + Y_OF_BLUE * blue + 32768) >> 16
     red, green, blue = (x.reshape(half, 2, half, 2).sum((1, 3)) for x in (red, green, blue))
-    u = (-11059 * red - 21709 * green + 32768 * blue + (1 << 17) - 1) >> 18
-    v = (32768 * red - 27439 * green - 5329 * blue + (1 << 17) - 1) >> 18
+    u = (U_OF_RED * red + U_OF_GREEN * green + U_OF_BLUE * blue + (1 << 17) - 1) >> 18
+    v = (V_OF_RED * red + V_OF_GREEN * green + V_OF_BLUE * blue + (1 << 17) - 1) >> 18
     record[:] = np.concatenate([y.ravel(), u.ravel() + 128, v.ravel() + 128])
 
 
