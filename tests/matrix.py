@@ -38,7 +38,7 @@ NUMERIC = (
         "tests/images/test_records.py",
     ),
     *(
-        "tests/images/test_decode.py",
+        "tests/images/test_decoding.py",
         "tests/packing/test_direct.py",
         "tests/packing/test_without_numba.py",
     ),

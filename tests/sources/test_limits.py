@@ -17,7 +17,7 @@ import pytest
 from tests.packing.packing_sources import pixels, png
 from tests.sources.source_files import skipped, tar, used, write
 
-from alexnet.images.prepare import Options, prepare, read_ahead
+from alexnet.images.preparation import RecordOptions, prepare, read_ahead
 from alexnet.sources import Entry, open_source, repeats, tarball
 from alexnet.sources.limits import (
     IN_FLIGHT,
@@ -28,7 +28,7 @@ from alexnet.sources.limits import (
     PACKING_MEMORY,
 )
 from alexnet.sources.reader import open_reader
-from alexnet.sources.regular import read_regular
+from alexnet.sources.regular_files import read_regular
 
 PETS = {f"{split}/{pet}/1.jpg": b"x" for split in ("train", "val") for pet in ("cat", "dog")}
 MEGABYTE = 1024
@@ -279,7 +279,7 @@ def test_a_pipe_in_the_place_of_a_file_is_refused_when_it_is_opened(tmp_path):
     with pytest.raises(OSError, match=r"1\.jpg is a pipe, not a file"):
         open_reader(entries[0].content)
     read_ahead(entries[0].content)
-    outcome = prepare(entries[0], Options(8), np.empty(192, np.uint8))
+    outcome = prepare(entries[0], RecordOptions(8), np.empty(192, np.uint8))
     assert outcome.reason == "not_a_file"
 
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from alexnet.sources.entry import Entry, Skipped, Source
+from alexnet.sources.fixed_size_records import records
 from alexnet.sources.reader import DamagedError
-from alexnet.sources.records import records
 from alexnet.sources.tree import Tree, join
 
 SIDE = 32

@@ -15,9 +15,9 @@ from pathlib import Path
 from alexnet.sources.entry import Skipped
 from alexnet.sources.limits import MOST_CHARACTERS, MOST_LISTED, MOST_NAMES
 from alexnet.sources.names import ARCHIVE, is_hidden, is_sidecar
-from alexnet.sources.reader import Reader, open_reader
-from alexnet.sources.tarball import Pass
-from alexnet.sources.tree import Found, join
+from alexnet.sources.reader import ForwardReader, open_reader
+from alexnet.sources.tarball import ArchiveWalk
+from alexnet.sources.tree import FoundFile, join
 
 Inode = tuple[int, int]
 Listed = str | os.DirEntry[str]
@@ -75,13 +75,13 @@ class Directory:
         """Links to folders directly in `folder` that are not followed, with where they lead."""
         return [f"{name} → {target}" for name, target in self._refused(folder).items()]
 
-    def open(self, name: str) -> Reader:
+    def open(self, name: str) -> ForwardReader:
         """A file for reading through."""
         return open_reader(self.path / name)
 
     def walk(
         self, folder: str, split: str, *, inner_tars: bool = False
-    ) -> Iterator[Found | Skipped]:
+    ) -> Iterator[FoundFile | Skipped]:
         """Every file below `folder`, sorted by name within its folder."""
         return _Walk(self.path, split, self._splits, inner_tars).files(folder)
 
@@ -154,7 +154,7 @@ class _Walk:
         self._entered: set[Inode] = set()
         self._listed = 0
 
-    def files(self, folder: str) -> Iterator[Found | Skipped]:
+    def files(self, folder: str) -> Iterator[FoundFile | Skipped]:
         """Depth first, without recursion: a folder may be deeper than Python's stack."""
         self._own = _real_folders(self._top / folder)
         self._entered = set(self._own)
@@ -186,12 +186,12 @@ class _Walk:
             yield self._refusal(name, item) or _Item(name, _leads_to_folder(item))
         self._listed -= count
 
-    def _file(self, name: str) -> Iterator[Found | Skipped]:
+    def _file(self, name: str) -> Iterator[FoundFile | Skipped]:
         path = self._top / name
         if not (self._inner_tars and ARCHIVE.search(name)):
-            yield Found(name, path)
+            yield FoundFile(name, path)
             return
-        inside = Pass(self._split, path.name, prefix=ARCHIVE.sub("", name) + "/")
+        inside = ArchiveWalk(self._split, path.name, prefix=ARCHIVE.sub("", name) + "/")
         try:
             with open_reader(path) as reader:
                 yield from inside.files(reader)

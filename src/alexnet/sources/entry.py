@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from alexnet.sources.regular import open_regular
+from alexnet.sources.regular_files import open_regular
 
 UNLABELED = -1
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from alexnet.sources.names import some
+from alexnet.sources.names import quote_names
 
 DEFAULT_FRACTION = 0.1
 RULE = "of each class"
@@ -141,4 +141,4 @@ class Division:
         single = [name for name, chosen in self.classes.items() if chosen.images == 1]
         if not single:
             return []
-        return [f"With one image only, so that no image of it is held out: {some(single)}."]
+        return [f"With one image only, so that no image of it is held out: {quote_names(single)}."]

@@ -9,9 +9,9 @@ from dataclasses import dataclass, replace
 from alexnet.sources.devkit import Devkit, find_devkit, find_kaggle_lists
 from alexnet.sources.directory import Directory
 from alexnet.sources.entry import UNLABELED, Entry, Skipped, Source, Span
-from alexnet.sources.names import ARCHIVE, WORDNET_ID, some
+from alexnet.sources.names import ARCHIVE, WORDNET_ID, quote_names
 from alexnet.sources.tarball import Tarball
-from alexnet.sources.tree import Found, Tree, join
+from alexnet.sources.tree import FoundFile, Tree, join
 
 VALIDATION_IMAGES = 50_000
 CLASSES = 1000
@@ -67,8 +67,9 @@ def _refuse_without_kit(tree: Tree, top: str) -> None:
     archives = [name for name in tree.files(top) if OFFICIAL.fullmatch(name)]
     if archives:
         raise ValueError(
-            f"{tree.path} has {some(archives)} but no development kit, which has the names and "
-            "labels: put ILSVRC2012_devkit_t12.tar.gz (or ILSVRC2010_devkit-1.0.tar.gz) beside"
+            f"{tree.path} has {quote_names(archives)} but no development kit, which holds "
+            "the class names and labels: put ILSVRC2012_devkit_t12.tar.gz (or "
+            "ILSVRC2010_devkit-1.0.tar.gz) in the same folder"
         )
 
 
@@ -95,7 +96,7 @@ def _parts(tree: Tree, top: str, year: str) -> tuple[dict[str, _Part], list[str]
             )
             found[_SPLITS[match["split"].lower()]].append((name, part))
     remarks = [
-        f"There are {some(name for name, _ in parts)} for {split}: the first is used."
+        f"There are {quote_names(name for name, _ in parts)} for {split}: the first is used."
         for split, parts in found.items()
         if len(parts) > 1
     ]
@@ -122,7 +123,9 @@ def _differences(kit: Devkit, parts: dict[str, _Part]) -> list[str]:
         )
     absent = _absent(kit, parts["train"]) if "train" in parts else []
     if absent:
-        remarks.append(f"Classes without training images: {len(absent):,}, as {some(absent)}.")
+        remarks.append(
+            f"Classes without training images: {len(absent):,}, as {quote_names(absent)}."
+        )
     return remarks
 
 
@@ -147,13 +150,13 @@ class _Ilsvrc:
         counts = [0] * len(labels)
         part = self.parts[split]
         for found in _by_name(part.tree.walk(part.folder, split, inner_tars=True)):
-            item = self._entry(split, found, labels) if isinstance(found, Found) else found
+            item = self._entry(split, found, labels) if isinstance(found, FoundFile) else found
             if isinstance(item, Entry) and item.label != UNLABELED:
                 counts[item.label] += 1
             yield item
         yield from self._short(counts) if split == "train" else self._missing(split, sum(counts))
 
-    def _entry(self, split: str, found: Found, labels: dict[str, int]) -> Entry | Skipped:
+    def _entry(self, split: str, found: FoundFile, labels: dict[str, int]) -> Entry | Skipped:
         *folders, file = found.name.split("/")
         folder = folders[-1] if folders and WORDNET_ID.fullmatch(folders[-1]) else None
         name = "/".join(part for part in (split, folder, file) if part)
@@ -188,7 +191,7 @@ class _Ilsvrc:
             yield Skipped(split, split, "missing", detail)
 
 
-def _by_name(found: Iterator[Found | Skipped]) -> Iterator[Found | Skipped]:
+def _by_name(found: Iterator[FoundFile | Skipped]) -> Iterator[FoundFile | Skipped]:
     """Images of one folder sorted, where that keeps no more than their places in memory.
 
     So an archive gives the order of the folder that is made of it.
@@ -198,6 +201,8 @@ def _by_name(found: Iterator[Found | Skipped]) -> Iterator[Found | Skipped]:
             yield from sorted(some_of_it, key=lambda item: item.name)
 
 
-def _group(item: Found | Skipped) -> tuple[str, object]:
-    by_itself = object() if isinstance(item, Found) and not isinstance(item.content, Span) else None
+def _group(item: FoundFile | Skipped) -> tuple[str, object]:
+    by_itself = (
+        object() if isinstance(item, FoundFile) and not isinstance(item.content, Span) else None
+    )
     return item.name.rpartition("/")[0], by_itself

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from alexnet.sources.entry import Entry, Skipped, Source
-from alexnet.sources.reader import DamagedError, Reader
-from alexnet.sources.records import check_size, integers, records, table
+from alexnet.sources.fixed_size_records import check_size, integers, records, table
+from alexnet.sources.reader import DamagedError, ForwardReader
 from alexnet.sources.tree import Tree, join
 
 FASHION = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker",
@@ -78,10 +78,10 @@ class _Idx:
                 else:
                     yield Skipped(split, name, "unlabeled", f"there are {len(labels):,} labels")
 
-    def _open(self, split: str, what: str) -> Reader:
+    def _open(self, split: str, what: str) -> ForwardReader:
         return self.tree.open(self.files[split, what])
 
-    def _header(self, reader: Reader, split: str, what: str) -> tuple[int, ...]:
+    def _header(self, reader: ForwardReader, split: str, what: str) -> tuple[int, ...]:
         """The sizes that a file begins with, after a number that says what it is."""
         wanted = IMAGES if what == "images" else LABELS
         try:

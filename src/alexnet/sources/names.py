@@ -59,7 +59,7 @@ def stem(name: str) -> str:
     return PurePosixPath(name).stem
 
 
-def some(names: Iterable[str], limit: int = 5) -> str:
+def quote_names(names: Iterable[str], limit: int = 5) -> str:
     """The first few names in quotes, and how many more there are."""
     names = list(names)
     shown = ", ".join(f"'{printable(name)}'" for name in names[:limit])
@@ -78,8 +78,8 @@ def _twins(classes: Sequence[str]) -> list[str]:
             name
         )
     return [
-        f"Classes {some(ascii(name)[1:-1] for name in names)} differ only in case or Unicode form; "
-        "they are kept apart."
+        f"Classes {quote_names(ascii(name)[1:-1] for name in names)} differ only in case or "
+        "Unicode form; they are kept apart."
         for names in alike.values()
         if len(names) > 1
     ]

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from alexnet.sources.entry import Entry, Skipped, Source
-from alexnet.sources.reader import DamagedError, Reader
-from alexnet.sources.records import check_size, integers, records, table
+from alexnet.sources.fixed_size_records import check_size, integers, records, table
+from alexnet.sources.reader import DamagedError, ForwardReader
 from alexnet.sources.tree import Tree, join
 
 CLASSES = ("animal", "human", "airplane", "truck", "car")
@@ -87,7 +87,7 @@ class _Norb:
             content = table(reader, 4 * count, self.files[split, "cat"])
         return np.frombuffer(content[: len(content) // 4 * 4], "<i4")
 
-    def _shape(self, reader: Reader, split: str) -> tuple[int, ...]:
+    def _shape(self, reader: ForwardReader, split: str) -> tuple[int, ...]:
         shape = self._dimensions(reader, split, "dat", BYTES)
         if len(shape) != 4 or shape[2] != shape[3] or 0 in shape:
             raise ValueError(
@@ -96,7 +96,9 @@ class _Norb:
             )
         return shape
 
-    def _dimensions(self, reader: Reader, split: str, what: str, wanted: int) -> tuple[int, ...]:
+    def _dimensions(
+        self, reader: ForwardReader, split: str, what: str, wanted: int
+    ) -> tuple[int, ...]:
         """The sizes a matrix file begins with: at least three are stored, whatever their number."""
         try:
             found, dimensions = integers(reader, "<II")
@@ -109,5 +111,5 @@ class _Norb:
             f"begins with {found:#x}, not {wanted:#x}"
         )
 
-    def _open(self, split: str, what: str) -> Reader:
+    def _open(self, split: str, what: str) -> ForwardReader:
         return self.tree.open(self.files[split, what])

@@ -12,7 +12,7 @@ from typing import BinaryIO, Protocol, Self
 
 from alexnet.sources.entry import Span
 from alexnet.sources.limits import LARGEST_DICTIONARY
-from alexnet.sources.regular import open_descriptor
+from alexnet.sources.regular_files import open_descriptor
 
 _GZIP, _BZIP2, _XZ = b"\x1f\x8b", b"BZh", b"\xfd7zXZ\0"
 _STEP = 1 << 20
@@ -32,7 +32,7 @@ class Readable(Protocol):
         """Give back what is held open."""
 
 
-class Reader:
+class ForwardReader:
     """Bytes that are read once, forward; `position` counts those that are behind.
 
     Compressed files can only be passed through. A plain file, or a part of it, can also be jumped
@@ -73,9 +73,9 @@ class Reader:
         """The next `size` bytes, or where they are if they can be read again from there."""
         return self.exactly(size)
 
-    def part(self, size: int) -> "Reader":
+    def part(self, size: int) -> "ForwardReader":
         """The next `size` bytes as bytes of their own, read before this one goes on."""
-        return Reader(self, size)
+        return ForwardReader(self, size)
 
     def close(self) -> None:
         """Close the file at the bottom; for a part, that closes the whole."""
@@ -106,7 +106,7 @@ class Reader:
         return content.getvalue()
 
 
-class PlainReader(Reader):
+class PlainReader(ForwardReader):
     """A file that is not compressed, or a part of it: what is not wanted costs nothing."""
 
     def __init__(self, file: BinaryIO, path: Path, start: int, end: int) -> None:
@@ -144,7 +144,7 @@ class PlainReader(Reader):
         return super()._read_through(size)
 
 
-def open_reader(path: Path) -> Reader:
+def open_reader(path: Path) -> ForwardReader:
     """Open a file for reading through, decompressing it where its first bytes ask for that.
 
     Raises OSError for what is no file.
@@ -154,7 +154,7 @@ def open_reader(path: Path) -> Reader:
     file.seek(0)
     if magic.startswith((_GZIP, _BZIP2, _XZ)):
         compressed = io.BufferedReader(file, _STEP)
-        return Reader(_decompressed(compressed, magic), below=compressed)
+        return ForwardReader(_decompressed(compressed, magic), below=compressed)
     # unbuffered: tar headers are 512 bytes each and far apart
     return PlainReader(file, path, 0, os.fstat(file.fileno()).st_size)
 
@@ -165,9 +165,9 @@ def _decompressed(file: BinaryIO, magic: bytes) -> Readable:
     return bz2.BZ2File(file) if magic.startswith(_BZIP2) else Unxz(file)
 
 
-def gunzip(compressed: Reader) -> Reader:
+def gunzip(compressed: ForwardReader) -> ForwardReader:
     """What a gzip file inside an archive holds; closing it closes the archive."""
-    return Reader(gzip.GzipFile(fileobj=_Raw(compressed), mode="rb"), below=compressed)
+    return ForwardReader(gzip.GzipFile(fileobj=_Raw(compressed), mode="rb"), below=compressed)
 
 
 class Unxz:
@@ -210,9 +210,9 @@ def _xz_stream() -> lzma.LZMADecompressor:
 
 
 class _Raw(io.RawIOBase):
-    """A Reader as the file object that gzip wants."""
+    """A ForwardReader as the file object that gzip wants."""
 
-    def __init__(self, reader: Reader) -> None:
+    def __init__(self, reader: ForwardReader) -> None:
         super().__init__()
         self._reader = reader
 

@@ -15,10 +15,10 @@ from alexnet.sources.names import (
     is_sidecar,
     safe_name,
 )
-from alexnet.sources.reader import DamagedError, PlainReader, Reader, gunzip, open_reader
+from alexnet.sources.reader import DamagedError, ForwardReader, PlainReader, gunzip, open_reader
 from alexnet.sources.repeats import NameBudget, NameCounter, Repeated
-from alexnet.sources.tar import Member, is_tar, members
-from alexnet.sources.tree import Found, below
+from alexnet.sources.tar_format import TarMember, is_tar, members
+from alexnet.sources.tree import FoundFile, below
 
 _FILES_KEPT, _IMAGES_KEPT = 1000, 10  # of one folder: enough to know what the folder is
 _REMEMBERED = 1 << 16  # names that one pass remembers, so as not to give them twice
@@ -59,7 +59,7 @@ class Tarball:
         """None: links in archives are named where its files are."""
         return []
 
-    def open(self, name: str) -> Reader:
+    def open(self, name: str) -> ForwardReader:
         """A member for reading through, decompressed if its name ends in .gz."""
         reader = open_reader(self.path)
         try:
@@ -74,9 +74,9 @@ class Tarball:
 
     def walk(
         self, folder: str, split: str, *, inner_tars: bool = False
-    ) -> Iterator[Found | Skipped]:
+    ) -> Iterator[FoundFile | Skipped]:
         """Every file below `folder`, in the order of the archive."""
-        walk = Pass(split, self.path.name, folder, inner_tars=inner_tars)
+        walk = ArchiveWalk(split, self.path.name, folder, inner_tars=inner_tars)
         walk.repeated = self._contents[1].anew()
         with open_reader(self.path) as reader:
             yield from walk.files(reader)
@@ -102,7 +102,7 @@ class Tarball:
 
 
 @dataclass
-class Pass:
+class ArchiveWalk:
     """One pass through an archive that was opened as `title`, for what lies below `folder`.
 
     `prefix` goes before the names of what is found.
@@ -116,7 +116,7 @@ class Pass:
     repeated: Repeated | None = None
     _names: set[str] = field(default_factory=set)
 
-    def files(self, reader: Reader) -> Iterator[Found | Skipped]:
+    def files(self, reader: ForwardReader) -> Iterator[FoundFile | Skipped]:
         """The files and what is no file; a cut archive ends with a Skipped that says so."""
         hidden: set[str] = set()
         try:
@@ -131,13 +131,13 @@ class Pass:
         except DamagedError as damage:
             yield Skipped(self.split, self.prefix + self.title, "truncated_archive", str(damage))
 
-    def _wanted(self, found: Iterator[Member]) -> Iterator[tuple[str, Member]]:
+    def _wanted(self, found: Iterator[TarMember]) -> Iterator[tuple[str, TarMember]]:
         for member in found:
             name = safe_name(member.name)
             if member.kind != "folder" and (name is None or below(self.folder, name) is not None):
                 yield name or member.name[:LONGEST_NAME], member
 
-    def _skipped(self, name: str, member: Member) -> Skipped | None:
+    def _skipped(self, name: str, member: TarMember) -> Skipped | None:
         if safe_name(member.name) is None:
             return self._skip(name, "unsafe_name", _why_unsafe(member.name))
         if (head := hidden_head(name)) is not None:
@@ -172,12 +172,12 @@ class Pass:
     def _is_inner_tar(self, name: str) -> bool:
         return self.inner_tars and ARCHIVE.search(name) is not None
 
-    def _content(self, name: str, member: Member) -> Iterator[Found | Skipped]:
+    def _content(self, name: str, member: TarMember) -> Iterator[FoundFile | Skipped]:
         if self._is_inner_tar(name):
             folder = ARCHIVE.sub("", self.prefix + name)
-            yield from Pass(self.split, name, prefix=folder + "/").files(member.open())
+            yield from ArchiveWalk(self.split, name, prefix=folder + "/").files(member.open())
         else:
-            yield Found(self.prefix + name, member.take())
+            yield FoundFile(self.prefix + name, member.take())
 
 
 class _Level:
@@ -206,7 +206,7 @@ class _Level:
             self.inside[name] = None
 
 
-def _note(top: _Level, member: Member, budget: NameBudget) -> bool:
+def _note(top: _Level, member: TarMember, budget: NameBudget) -> bool:
     """Enter a member and the folders it implies; whether it is a file that is not hidden."""
     name = safe_name(member.name)
     if name is None or member.kind not in ("file", "folder"):

@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Protocol
 
 from alexnet.sources.entry import Skipped, Span
-from alexnet.sources.reader import Reader
+from alexnet.sources.reader import ForwardReader
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class FoundFile:
     """A file that may be an image: its name below the top of the tree, and its content."""
 
     name: str
@@ -40,12 +40,12 @@ class Tree(Protocol):
     def divided(self, folders: Iterable[str]) -> "Tree":
         """The same tree; of these folders, its splits, none leads into another by a link."""
 
-    def open(self, name: str) -> Reader:
+    def open(self, name: str) -> ForwardReader:
         """A file for reading through; FileNotFoundError where there is none."""
 
     def walk(
         self, folder: str, split: str, *, inner_tars: bool = False
-    ) -> Iterator[Found | Skipped]:
+    ) -> Iterator[FoundFile | Skipped]:
         """Every file below `folder`, in the same order each time, and all that is no file.
 
         `split` is what the Skipped are marked with. With `inner_tars`, what `x.tar` holds is found

@@ -37,7 +37,7 @@ from alexnet.packs.pack import Pack
 from alexnet.packs.samples import write_samples
 from alexnet.recipes.recipe import SMALLEST_PHOTOGRAPH, Recipe
 from alexnet.runs import RunFolder, check_folder, check_free, checkpoint_of
-from alexnet.sources.names import some
+from alexnet.sources.names import quote_names
 from alexnet.training.interrupt import Interrupt
 from alexnet.training.log import RunLog, SafeScreen, Screen
 from alexnet.training.memory import room_for_steps
@@ -430,8 +430,8 @@ def _check(pack: Pack, recipe: Recipe) -> None:
     if len(trained) < 2:
         raise ValueError(
             f"the training images of {pack.path} are all of one class, "
-            f"{some(pack.classes[label] for label in trained)}: there is nothing to tell apart. "
-            "Pack images of two classes or more, each in a folder of its own"
+            f"{quote_names(pack.classes[label] for label in trained)}: there is nothing to tell "
+            "apart. Pack images of two classes or more, each in a folder of its own"
         )
     if recipe.schedule == "plateau" and not _has_validation(pack) and recipe.drops:
         raise ValueError(

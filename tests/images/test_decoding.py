@@ -16,14 +16,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from alexnet.images.decode import (
-    NotAnImage,
-    _is_usual,
-    decode,
-    memory_needed,
-    misnamed,
-    pillow_pixels,
-)
+from alexnet.images.decoded import UnusableImage
+from alexnet.images.decoding import decode, has_wrong_extension
+from alexnet.images.jpeg import is_usual
+from alexnet.images.memory import estimate_memory
+from alexnet.images.pillow import read_pillow_image
 
 AWKWARD = Path(__file__).parents[3] / "shared" / "data" / "awkward_images.tar"
 
@@ -46,7 +43,7 @@ def verdict(content) -> str:
     """What decoding comes to: "decoded", or the reason why not."""
     try:
         return decode(content) and "decoded"
-    except NotAnImage as error:
+    except UnusableImage as error:
         return error.reason
 
 
@@ -179,7 +176,7 @@ def test_broken_exif_costs_nobody_an_image():
     ],
 )
 def test_what_is_not_an_image_has_a_reason(content, reason):
-    with pytest.raises(NotAnImage) as caught:
+    with pytest.raises(UnusableImage) as caught:
         decode(content)
     assert caught.value.reason == reason
 
@@ -191,7 +188,7 @@ PNG = encoded(picture())
 @given(st.sampled_from([JPEG, PROGRESSIVE, PNG]), st.floats(0, 1, exclude_max=True))
 @settings(max_examples=200, deadline=None)
 def test_an_image_cut_at_any_byte_is_not_an_image(content, where):
-    with pytest.raises(NotAnImage):
+    with pytest.raises(UnusableImage):
         decode(content[: int(where * len(content))])
 
 
@@ -258,20 +255,21 @@ USUAL = segment(0xC0, b"\x08\0\x10\0\x10\x01\x01\x11\0")
     ],
 )
 def test_only_usual_jpegs_in_good_order_are_for_the_fast_decoder(content, usual):
-    assert _is_usual(content) == usual
+    assert is_usual(content) == usual
 
 
 @pytest.mark.parametrize("frame", [0xC5, 0xC6, 0xC7, 0xCD, 0xCE, 0xCF])
 def test_a_hierarchical_jpeg_is_refused_by_its_name(frame):
     content = JPEG.replace(b"\xff\xc0", bytes((0xFF, frame)))
-    with pytest.raises(NotAnImage, match="hierarchical"):
+    with pytest.raises(UnusableImage, match="hierarchical"):
         decode(content)
 
 
 PEAK = """
 import sys
 from PIL import Image
-from alexnet.images.decode import decode, memory_needed
+from alexnet.images.decoding import decode
+from alexnet.images.memory import estimate_memory
 import io
 
 def peak():
@@ -282,7 +280,7 @@ content = open(sys.argv[1], "rb").read()
 decode(open(sys.argv[2], "rb").read(), upright=True)  # what is loaded once
 before = peak()
 decode(content, upright=True)
-print(peak() - before, memory_needed(Image.open(io.BytesIO(content))))
+print(peak() - before, estimate_memory(Image.open(io.BytesIO(content))))
 """
 
 
@@ -323,7 +321,9 @@ def test_an_ordinary_image_at_the_pixel_limit_is_read(format):
 
 @pytest.mark.parametrize("format", ["WEBP", "AVIF", "JPEG2000"])
 def test_what_takes_more_memory_a_pixel_is_refused_at_fewer_pixels(format):
-    with pytest.raises(NotAnImage, match=rf"a 80×60 {format} .* --max-pixels raises it") as caught:
+    with pytest.raises(
+        UnusableImage, match=rf"a 80×60 {format} .* --max-pixels raises it"
+    ) as caught:
         decode(encoded(picture(), format), max_pixels=60 * 80)
     assert caught.value.reason == "too_much_memory"
     decode(encoded(picture(), format), max_pixels=3 * 60 * 80)
@@ -332,16 +332,16 @@ def test_what_takes_more_memory_a_pixel_is_refused_at_fewer_pixels(format):
 def test_a_tile_larger_than_its_image_is_refused():
     image = Image.open(io.BytesIO(encoded(picture(), "TIFF", compression="tiff_lzw")))
     image.tag_v2[322] = image.tag_v2[323] = 60_000
-    assert memory_needed(image) > 60_000**2
+    assert estimate_memory(image) > 60_000**2
 
 
 def test_an_icon_is_as_large_as_what_is_inside():
     large = encoded(np.zeros((900, 900, 3), np.uint8))
     entry = struct.pack("<BBBBHHII", 16, 16, 0, 0, 1, 32, len(large), 22)
     icon = struct.pack("<HHH", 0, 1, 1) + entry + large
-    with pytest.raises(NotAnImage, match="900×900 pixels, more than the limit"):
+    with pytest.raises(UnusableImage, match="900×900 pixels, more than the limit"):
         decode(icon, max_pixels=300_000)
-    with pytest.raises(NotAnImage, match="an icon with an image of 810,000 pixels takes 23 MB"):
+    with pytest.raises(UnusableImage, match="an icon with an image of 810,000 pixels takes 23 MB"):
         decode(icon, max_pixels=900_000)
 
 
@@ -354,9 +354,9 @@ def test_the_pixel_limit_is_checked_before_decoding(format):
     else:
         at = content.index(b"\xff\xc0") + 5
         content[at : at + 4] = (60000).to_bytes(2) * 2
-    with pytest.raises(NotAnImage, match="limit"):
+    with pytest.raises(UnusableImage, match="limit"):
         decode(bytes(content))
-    with pytest.raises(NotAnImage, match="more than the limit of 4799"):
+    with pytest.raises(UnusableImage, match="more than the limit of 4799"):
         decode(encoded(picture(), format), max_pixels=60 * 80 - 1)
 
 
@@ -370,15 +370,15 @@ def test_a_jpeg_shrinks_by_halves_as_long_as_it_may(reduce_to, shape):
 
 
 def test_names_that_promise_another_format_are_seen():
-    assert misnamed("n02105855_2933.JPEG", "PNG")
-    assert not misnamed("a.JPG", "JPEG")
-    assert not misnamed("a.jpg", "MPO")
-    assert not misnamed("no ending", "PNG")
+    assert has_wrong_extension("n02105855_2933.JPEG", "PNG")
+    assert not has_wrong_extension("a.JPG", "JPEG")
+    assert not has_wrong_extension("a.jpg", "MPO")
+    assert not has_wrong_extension("no ending", "PNG")
 
 
 def test_images_of_pillow_follow_the_same_rules():
     image = Image.fromarray(RAMP)
-    assert np.array_equal(np.unique(pillow_pixels(image)), np.arange(256))
+    assert np.array_equal(np.unique(read_pillow_image(image)), np.arange(256))
 
 
 def test_threads_decode_at_once_without_letting_warnings_out():

@@ -7,11 +7,11 @@ import numpy as np
 
 from alexnet.sources.entry import Skipped
 from alexnet.sources.limits import LARGEST_RECORD, LARGEST_TABLE
-from alexnet.sources.reader import DamagedError, Reader
+from alexnet.sources.reader import DamagedError, ForwardReader
 
 
 def records(
-    reader: Reader, size: int, count: int | None, split: str, name: str
+    reader: ForwardReader, size: int, count: int | None, split: str, name: str
 ) -> Iterator[np.ndarray | Skipped]:
     """`count` records of `size` bytes as uint8, or as many as there are; then what is missing.
 
@@ -41,7 +41,7 @@ def check_size(size: int, name: str) -> None:
         )
 
 
-def table(reader: Reader, size: int, name: str) -> bytes:
+def table(reader: ForwardReader, size: int, name: str) -> bytes:
     """`size` bytes, or as many as there are. Raises ValueError if that is too large a table."""
     if size > LARGEST_TABLE:
         raise ValueError(
@@ -53,6 +53,6 @@ def table(reader: Reader, size: int, name: str) -> bytes:
         return b""
 
 
-def integers(reader: Reader, layout: str) -> tuple[int, ...]:
+def integers(reader: ForwardReader, layout: str) -> tuple[int, ...]:
     """A few numbers as `struct` names them; DamagedError where the file ends before."""
     return struct.unpack(layout, reader.exactly(struct.calcsize(layout)))

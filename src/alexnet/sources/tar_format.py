@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from alexnet.sources.entry import Span
-from alexnet.sources.reader import DamagedError, Reader
+from alexnet.sources.reader import DamagedError, ForwardReader
 
 _BLOCK = tarfile.BLOCKSIZE
 _LONG_NAME, _LONG_LINK, _OLD_SPARSE = b"L", b"K", b"S"
@@ -25,24 +25,24 @@ _KINDS = {
 
 
 @dataclass(frozen=True, slots=True)
-class Member:
+class TarMember:
     """One member of an archive, valid until the next one is asked for."""
 
     name: str
     kind: str  # "file", "folder", or what else it is, in words
     size: int
-    _reader: Reader
+    _reader: ForwardReader
 
     def take(self) -> Span | bytes:
         """Where the content is, or the content itself if the archive is compressed."""
         return self._reader.take(self.size)
 
-    def open(self) -> Reader:
+    def open(self) -> ForwardReader:
         """The content for reading through."""
         return self._reader.part(self.size)
 
 
-def members(reader: Reader) -> Iterator[Member]:
+def members(reader: ForwardReader) -> Iterator[TarMember]:
     """Every member, in the order of the archive; DamagedError where the archive is cut."""
     extension: dict[str, str] = {}
     while (header := _header(reader)) is not None:
@@ -56,7 +56,7 @@ def members(reader: Reader) -> Iterator[Member]:
         reader.skip_to(after)
 
 
-def is_tar(reader: Reader) -> bool:
+def is_tar(reader: ForwardReader) -> bool:
     """Whether the next bytes are those of a tar archive."""
     try:
         return _header(reader) is not None
@@ -64,7 +64,7 @@ def is_tar(reader: Reader) -> bool:
         return False
 
 
-def _header(reader: Reader) -> tarfile.TarInfo | None:
+def _header(reader: ForwardReader) -> tarfile.TarInfo | None:
     start, block = reader.position, reader.exactly(_BLOCK)
     if block.count(0) == _BLOCK:
         return None
@@ -91,15 +91,15 @@ def _size(header: tarfile.TarInfo, extension: dict[str, str]) -> int:
 
 
 def _member(
-    header: tarfile.TarInfo, extension: dict[str, str], size: int, reader: Reader
-) -> Member:
+    header: tarfile.TarInfo, extension: dict[str, str], size: int, reader: ForwardReader
+) -> TarMember:
     name = extension.get("path", header.name)
     sparse = header.type == _OLD_SPARSE or _SPARSE.decode() in extension
     if sparse:
-        return Member(name, "a sparse file", size, reader)
+        return TarMember(name, "a sparse file", size, reader)
     if header.isreg():
-        return Member(name, "file", size, reader)
-    return Member(
+        return TarMember(name, "file", size, reader)
+    return TarMember(
         name,
         _KINDS.get(header.type, "folder" if header.isdir() else "of no known kind"),
         size,
@@ -107,7 +107,7 @@ def _member(
     )
 
 
-def _extension(kind: bytes, reader: Reader, size: int) -> dict[str, str]:
+def _extension(kind: bytes, reader: ForwardReader, size: int) -> dict[str, str]:
     """What a header of GNU or pax form says about the member after it."""
     if size > _LONGEST_EXTENSION:
         raise DamagedError(f"a name of {size:,} bytes at byte {reader.position:,}")
@@ -132,7 +132,7 @@ def _pax_records(content: bytes) -> dict[str, str]:
     return records
 
 
-def _pass_sparse_map(block: bytes, reader: Reader) -> None:
+def _pass_sparse_map(block: bytes, reader: ForwardReader) -> None:
     more = block[482]
     while more:
         more = reader.exactly(_BLOCK)[504]

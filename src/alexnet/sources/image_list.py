@@ -5,12 +5,12 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from alexnet.sources.class_folders import SPLIT_NAMES
 from alexnet.sources.entry import UNLABELED, Entry, Skipped, Source
-from alexnet.sources.folders import SPLIT_NAMES
 from alexnet.sources.holdout import Division, HoldOut
-from alexnet.sources.names import WORDNET_ID, class_remarks, some
+from alexnet.sources.list_lines import BadLine, ListedImage, rows
+from alexnet.sources.names import WORDNET_ID, class_remarks, quote_names
 from alexnet.sources.repeats import NameBudget, NameCounter, Repeated
-from alexnet.sources.table import BadLine, Row, rows
 
 _SPLITS = {"": "train"} | {name: split for split, names in SPLIT_NAMES.items() for name in names}
 
@@ -42,7 +42,7 @@ class _Splitting:
     rename: dict[str, str] = field(default_factory=dict)
     division: Division | None = None
 
-    def split(self, row: Row) -> str:
+    def split(self, row: ListedImage) -> str:
         named = _split(row)
         if self.division and named == "train":
             return self.division.split(row.label, row.path)
@@ -73,7 +73,7 @@ class _Survey:
         labels: dict[str, set[str]] = defaultdict(set)
         budget, paths, has_splits = NameBudget(path), NameCounter(path), False
         for row in rows(path):
-            if isinstance(row, Row):
+            if isinstance(row, ListedImage):
                 known = labels[_known_split(path, row)]
                 if row.label not in known:
                     budget.spend(row.label)
@@ -125,10 +125,10 @@ class _Survey:
         for split, labels in self.labels.items():
             if unknown := labels - {"", *classes}:
                 remarks.append(
-                    f"In {split} but not in train, so not used: {some(sorted(unknown))}."
+                    f"In {split} but not in train, so not used: {quote_names(sorted(unknown))}."
                 )
             if labels - {""} and (missing := set(classes) - labels):
-                remarks.append(f"In train but not in {split}: {some(sorted(missing))}.")
+                remarks.append(f"In train but not in {split}: {quote_names(sorted(missing))}.")
         if len(self.repeated):
             remarks.append(f"Files listed more than once: {len(self.repeated):,}.")
         return remarks
@@ -155,10 +155,10 @@ class _List:
             if self.splitting.split(row) == split:
                 yield self._repeat(split, row) if times > 1 else self._entry(split, row, labels)
 
-    def _repeat(self, split: str, row: Row) -> Skipped:
+    def _repeat(self, split: str, row: ListedImage) -> Skipped:
         return Skipped(split, _name(row), "listed_twice", f"line {row.line} names it again")
 
-    def _entry(self, split: str, row: Row, labels: dict[str, int]) -> Entry | Skipped:
+    def _entry(self, split: str, row: ListedImage, labels: dict[str, int]) -> Entry | Skipped:
         file = self.path.parent / row.path
         if refusal := _refusal(file):
             return Skipped(split, _name(row), *refusal)
@@ -171,11 +171,11 @@ class _List:
         return Skipped(split, _name(row), "unknown_class", f"no class {row.label!r} in train")
 
 
-def _split(row: Row) -> str:
+def _split(row: ListedImage) -> str:
     return _SPLITS[row.split.lower()]
 
 
-def _known_split(path: Path, row: Row) -> str:
+def _known_split(path: Path, row: ListedImage) -> str:
     if row.split.lower() not in _SPLITS:
         raise ValueError(
             f"{path}, line {row.line}, says split {row.split!r}: write train, val or test"
@@ -195,5 +195,5 @@ def _refusal(file: Path) -> tuple[str, str] | None:
         return "unreadable", str(error)
 
 
-def _name(row: Row) -> str:
+def _name(row: ListedImage) -> str:
     return row.path.lstrip("/")

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TextIO
 
 from alexnet.sources.limits import LONGEST_LINE, LONGEST_NAME
-from alexnet.sources.regular import open_descriptor
+from alexnet.sources.regular_files import open_descriptor
 
 ENDINGS = (".csv", ".tsv", ".jsonl", ".ndjson")
 PATHS = ("path", "file", "filename", "file_name", "filepath", "file_path", "image", "image_path",
@@ -19,7 +19,7 @@ SPLITS = ("split", "subset", "set", "fold", "partition")
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class ListedImage:
     """One line of a list: an image, its class and its split; the last two may be empty."""
 
     line: int
@@ -36,7 +36,7 @@ class BadLine:
     problem: str
 
 
-def rows(path: Path) -> Iterator[Row | BadLine]:
+def rows(path: Path) -> Iterator[ListedImage | BadLine]:
     """Every line of the list but its heading; ValueError for a heading without path and label."""
     is_json = path.suffix.lower() in (".jsonl", ".ndjson")
     yield from _json_rows(path) if is_json else _csv_rows(path)
@@ -80,7 +80,7 @@ class _Lines:
 _TOO_LONG = f"has more than {LONGEST_LINE:,} characters"
 
 
-def _csv_rows(path: Path) -> Iterator[Row | BadLine]:
+def _csv_rows(path: Path) -> Iterator[ListedImage | BadLine]:
     with _open(path) as file:
         delimiter = _delimiter(path, file.readline(LONGEST_LINE))
         file.seek(0)
@@ -154,17 +154,17 @@ def _heading(path: Path, cells: list[str]) -> dict[str, int]:
     return columns
 
 
-def _row(line: int, columns: dict[str, int], cells: Sequence[str]) -> Row | BadLine:
+def _row(line: int, columns: dict[str, int], cells: Sequence[str]) -> ListedImage | BadLine:
     values = {what: cells[i].strip() for what, i in columns.items() if i < len(cells)}
     if not values.get("path"):
         return BadLine(line, "names no file")
     for what, value in values.items():
         if len(value) > LONGEST_NAME:
             return BadLine(line, f"has a {what} of {len(value):,} characters")
-    return Row(line, values["path"], values.get("label", ""), values.get("split", ""))
+    return ListedImage(line, values["path"], values.get("label", ""), values.get("split", ""))
 
 
-def _json_rows(path: Path) -> Iterator[Row | BadLine]:
+def _json_rows(path: Path) -> Iterator[ListedImage | BadLine]:
     with _open(path) as file:
         lines = _Lines(file)
         while (line := lines.take()) != "":
@@ -174,7 +174,7 @@ def _json_rows(path: Path) -> Iterator[Row | BadLine]:
                 yield _json_row(lines.number, line)
 
 
-def _json_row(number: int, line: str) -> Row | BadLine:
+def _json_row(number: int, line: str) -> ListedImage | BadLine:
     try:
         values = json.loads(line)
     except (ValueError, RecursionError) as error:

@@ -5,13 +5,22 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from alexnet.sources import cifar, digits, folders, ilsvrc, listing, mnist, norb, table
+from alexnet.sources import (
+    cifar,
+    class_folders,
+    digits,
+    ilsvrc,
+    image_list,
+    list_lines,
+    mnist,
+    norb,
+)
 from alexnet.sources.directory import Directory
 from alexnet.sources.entry import Source
 from alexnet.sources.holdout import HoldOut
-from alexnet.sources.names import ARCHIVE, some
+from alexnet.sources.names import ARCHIVE, quote_names
 from alexnet.sources.reader import open_reader
-from alexnet.sources.tar import is_tar
+from alexnet.sources.tar_format import is_tar
 from alexnet.sources.tarball import Tarball
 from alexnet.sources.tree import Tree, join
 
@@ -51,8 +60,8 @@ def open_source(
             f"there is nothing at {path}. Give a folder, an archive or a list of images, or "
             f"{digits.NAME!r} for the scans that come with scikit-learn"
         )
-    if path.suffix.lower() in table.ENDINGS and path.is_file():
-        return listing.open_list(path, hold_out)
+    if path.suffix.lower() in list_lines.ENDINGS and path.is_file():
+        return image_list.open_list(path, hold_out)
     return _open_tree(_tree(path), hold_out)
 
 
@@ -83,12 +92,12 @@ def _open_tree(tree: Tree, hold_out: HoldOut) -> Source:
         for data_set in _DATA_SETS:
             if source := data_set.recognize(tree, top):
                 return _with_own_splits(source, hold_out)
-        if source := folders.recognize(tree, top, hold_out):
+        if source := class_folders.recognize(tree, top, hold_out):
             return source
     if archive := _archive_inside(tree, tops[-1]):
         return _open_tree(Tarball(archive), hold_out)
     for top in tops:
-        if source := folders.single_class(tree, top, hold_out):
+        if source := class_folders.single_class(tree, top, hold_out):
             return source
     raise ValueError(f"{_what_is_there(tree, tops[-1])} Looked for:\n{LOOKED_FOR}")
 
@@ -129,7 +138,7 @@ def _what_is_there(tree: Tree, top: str) -> str:
         return f"{where} is empty."
     if not inside:
         return (
-            f"{where} holds {some(files, 3)} but no folders: which class an image shows is said by "
-            "the folder it lies in, or by a list."
+            f"{where} holds {quote_names(files, 3)} but no folders: the class of "
+            "an image is the name of the folder it is in, or is given by a list."
         )
-    return f"{where} holds the folders {some(inside, 3)}, without files inside."
+    return f"{where} holds the folders {quote_names(inside, 3)}, without files inside."

@@ -5,8 +5,8 @@ from dataclasses import dataclass, replace
 
 from alexnet.sources.entry import UNLABELED, Entry, Skipped, Source
 from alexnet.sources.holdout import Division, HoldOut
-from alexnet.sources.names import WORDNET_ID, class_remarks, some
-from alexnet.sources.tree import Found, Tree, below, join
+from alexnet.sources.names import WORDNET_ID, class_remarks, quote_names
+from alexnet.sources.tree import FoundFile, Tree, below, join
 
 SPLIT_NAMES = {
     "train": ("train", "training"),
@@ -32,7 +32,7 @@ def single_class(tree: Tree, top: str, hold_out: HoldOut) -> Source | None:
     if len(folders) != 1 or not _holds_files(tree, join(top, folders[0])):
         return None
     source = _undivided(tree, top, folders, hold_out)
-    remark = f"There is only one class, {some(folders)}: nothing can be told apart."
+    remark = f"There is only one class, {quote_names(folders)}: nothing can be told apart."
     return replace(source, remarks=(remark, *source.remarks))
 
 
@@ -50,7 +50,8 @@ def _split_folders(tree: Tree, top: str, folders: list[str]) -> dict[str, str]:
         fitting = [folder for folder in folders if folder.lower() in names]
         if len(fitting) > 1:
             raise ValueError(
-                f"{tree.path} has several folders for {split}: {some(fitting)}. Keep one of them"
+                f"{tree.path} has several folders for {split}: {quote_names(fitting)}. "
+                "Keep one of them"
             )
         if fitting:
             found[split] = join(top, fitting[0])
@@ -67,7 +68,7 @@ def _divided(tree: Tree, top: str, splits: dict[str, str], hold_out: HoldOut) ->
     classes = inside.get("train") or sorted({name for names in inside.values() for name in names})
     if not classes:
         raise ValueError(
-            f"{tree.path} has {some(splits.values())} but no folders of classes inside. "
+            f"{tree.path} has {quote_names(splits.values())} but no folders of classes inside. "
             "Images belong into train/CLASS/, or name them and their classes in a CSV file"
         )
     remarks += _differences(classes, inside) + _unused(tree, top, splits)
@@ -105,9 +106,9 @@ def _differences(classes: list[str], inside: dict[str, list[str]]) -> list[str]:
         unknown = sorted(set(names) - set(classes))
         missing = sorted(set(classes) - set(names))
         if unknown:
-            remarks.append(f"In {split} but not in train, so not used: {some(unknown)}.")
+            remarks.append(f"In {split} but not in train, so not used: {quote_names(unknown)}.")
         if missing and names:
-            remarks.append(f"In train but not in {split}: {some(missing)}.")
+            remarks.append(f"In train but not in {split}: {quote_names(missing)}.")
         if not names and split == "val":
             remarks.append("The images in val lie in no folders of classes, so they are not used.")
     return remarks
@@ -115,15 +116,17 @@ def _differences(classes: list[str], inside: dict[str, list[str]]) -> list[str]:
 
 def _unused(tree: Tree, top: str, splits: dict[str, str]) -> list[str]:
     others = [name for name in tree.folders(top) if join(top, name) not in splits.values()]
-    remarks = [f"Folders beside the splits are not used: {some(others)}."] if others else []
+    remarks = [f"Folders beside the splits are not used: {quote_names(others)}."] if others else []
     return remarks + _hidden_remark(tree, top)
 
 
 def _hidden_remark(tree: Tree, top: str) -> list[str]:
     hidden, links = tree.hidden(top), tree.refused_links(top)
-    remarks = [f"Hidden names are not used: {some(hidden)}."] if hidden else []
+    remarks = [f"Hidden names are not used: {quote_names(hidden)}."] if hidden else []
     if links:
-        remarks.append(f"Links to what is read under another name are not used: {some(links)}.")
+        remarks.append(
+            f"Links to what is read under another name are not used: {quote_names(links)}."
+        )
     return remarks
 
 
@@ -142,7 +145,7 @@ class _Folders:
 
         def images() -> Iterator[tuple[str, str]]:
             for item in self.tree.walk(folder, "train"):
-                if isinstance(item, Found):
+                if isinstance(item, FoundFile):
                     name, rest = _class_and_rest(folder, item)
                     if rest and name in known:
                         yield name, rest
@@ -199,7 +202,7 @@ class _Folders:
             else:
                 yield Skipped(split, item.name, "unknown_class", f"no class {name!r} in train")
 
-    def _outside(self, split: str, found: Found) -> Entry | Skipped:
+    def _outside(self, split: str, found: FoundFile) -> Entry | Skipped:
         """A file beside the folders of classes: an image without a label, where test has none."""
         folder = self.folders.get(split)
         if split == "test" and folder is not None and not self.tree.folders(folder):
@@ -213,7 +216,7 @@ class _Folders:
                 yield Skipped(split, join(folder, name), "empty_class", f"no images in {split}")
 
 
-def _class_and_rest(folder: str, found: Found) -> tuple[str, str]:
+def _class_and_rest(folder: str, found: FoundFile) -> tuple[str, str]:
     """The first folder below `folder` that a file lies in, and its name from there on, or ""."""
     name, _, rest = (below(folder, found.name) or "").partition("/")
     return name, rest
