@@ -111,15 +111,13 @@ def test_images_outside_the_classes_are_named(tmp_path):
 
 def test_validation_images_without_classes_are_remarked_upon(tmp_path):
     source = open_source(write(tmp_path, "train/a/1", "train/b/2", "val/3.jpg"))
-    assert source.remarks == (
-        "The images in val lie in no folders of classes, so they are not used.",
-    )
+    assert source.remarks == ("The images in val are in no class folders, so they are not used.",)
     assert skipped(source, "val") == {"val/3.jpg": "no_class"}
 
 
 def test_folders_beside_the_splits_are_remarked_upon(tmp_path):
     assert open_source(split_folders(tmp_path, "boxes/1.xml")).remarks == (
-        "Folders beside the splits are not used: 'boxes'.",
+        "Folders next to the splits are not used: 'boxes'.",
     )
 
 
@@ -225,7 +223,9 @@ def test_a_validation_split_that_is_a_link_to_the_training_split_is_not_used(tmp
     write(tmp_path, *(f"train/{pet}/{i}.jpg" for pet in ("cat", "dog") for i in range(2)))
     (tmp_path / "val").symlink_to("train")
     source = open_source(tmp_path)
-    link = f"Links to what is read under another name are not used: 'val → {tmp_path}/train'."
+    link = (
+        f"Links to folders that are read under another name are not used: 'val → {tmp_path}/train'."
+    )
     assert link in source.remarks
     assert not used(source, "train").keys() & used(source, "val").keys()
 
@@ -319,7 +319,7 @@ def test_caltechs_leftovers_stay_a_class_and_are_remarked_upon(tmp_path):
     write(tmp_path / "Annotations", "Faces_2/annotation_0001.mat", "Motorbikes_16/a.mat")
     source = open_source(tmp_path)
     assert source.classes == ("BACKGROUND_Google", "Faces")
-    assert any("folder of leftovers" in remark for remark in source.remarks)
+    assert any("holds images of no class" in remark for remark in source.remarks)
 
 
 def test_caltech_256_keeps_its_numbered_names(tmp_path):
@@ -403,17 +403,19 @@ def test_the_two_parts_of_a_divided_folder_make_the_whole(tmp_path):
 
 
 def test_images_that_are_measured_are_not_divided(tmp_path):
-    source = open_source(many(tmp_path / "flat", images=5), measured="val")
+    source = open_source(many(tmp_path / "flat", images=5), evaluation_split="val")
     assert source.splits == ("val",)
     assert counts_of(source, "val") == {"a": 5, "b": 5}
-    assert source.remarks == ("It has no splits: all its images are measured.",)
-    split = open_source(split_folders(tmp_path / "split"), measured="val")
+    assert source.remarks == ("It has no splits: all its images are evaluated.",)
+    split = open_source(split_folders(tmp_path / "split"), evaluation_split="val")
     assert split.splits == ("train", "val")
-    only_train = open_source(write(tmp_path / "t", "train/a/1", "train/b/1"), measured="val")
+    only_train = open_source(
+        write(tmp_path / "t", "train/a/1", "train/b/1"), evaluation_split="val"
+    )
     assert only_train.splits == ("train",)
     tested = write(tmp_path / "tested", "train/a/1", "train/b/1", "test/a/1")
-    assert open_source(tested, measured="val").splits == ("train", "val")
-    assert open_source(tested, measured="test").splits == ("train", "test")
+    assert open_source(tested, evaluation_split="val").splits == ("train", "val")
+    assert open_source(tested, evaluation_split="test").splits == ("train", "test")
 
 
 def test_nothing_is_held_out_where_nothing_is_asked_for(tmp_path):
@@ -425,7 +427,7 @@ def test_nothing_is_held_out_where_nothing_is_asked_for(tmp_path):
 @given(order=st.permutations(range(40)), repeated=st.lists(st.integers(0, 39), max_size=20))
 def test_the_division_is_the_same_on_every_machine_and_in_every_order(order, repeated):
     division = HoldOut(0.1, seed=7).divide(("cat", f"{i}.jpg") for i in [*order, *repeated])
-    chosen = [i for i in range(40) if division.split("cat", f"{i}.jpg") == "val"]
+    chosen = [i for i in range(40) if division.find_split("cat", f"{i}.jpg") == "val"]
     assert chosen == [3, 11, 33, 35]
     assert division.held_out == 4
 
@@ -438,7 +440,7 @@ def test_eight_bytes_an_image_are_kept_to_choose():
 
 
 def test_a_fraction_beyond_one_is_refused():
-    with pytest.raises(ValueError, match="give one from 0 to below 1"):
+    with pytest.raises(ValueError, match="must be at least 0 and below 1"):
         open_source("digits", val_fraction=1.5)
 
 
@@ -462,7 +464,7 @@ def test_images_without_classes_say_what_is_missing(tmp_path):
 
 
 def test_split_folders_without_classes_say_what_is_missing(tmp_path):
-    with pytest.raises(ValueError, match="no folders of classes inside"):
+    with pytest.raises(ValueError, match="no class folders inside"):
         open_source(write(tmp_path, "train/1.jpg", "val/2.jpg"))
 
 
@@ -478,7 +480,7 @@ def test_a_pack_is_no_source(tmp_path):
 
 
 def test_an_unknown_split_names_those_there_are(tmp_path):
-    with pytest.raises(ValueError, match=r"no split 'dev' in .*: name one of train, val"):
+    with pytest.raises(ValueError, match=r"has no split 'dev', but only train, val"):
         open_source(split_folders(tmp_path)).entries("dev")
 
 

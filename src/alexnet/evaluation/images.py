@@ -43,7 +43,7 @@ def pack_for(
         return open_pack(images)
     if own := trained_on(checkpoint.parent, images):
         return own
-    source = open_source(images, measured=split)
+    source = open_source(images, evaluation_split=split)
     _check_classes(source, trained)
     return (make or _make)(str(images), source, checkpoint.parent, **packing_like(trained))
 

@@ -1,4 +1,14 @@
-"""Folders of classes, with or without folders of splits above, on disk or in an archive."""
+"""Folders of classes: the name of the folder that an image is in is its class.
+
+On disk or in an archive, with or without folders of splits above the classes:
+
+    TOP/train/cat/1.jpg    class cat of split train        TOP/cat/1.jpg    class cat; a fraction of
+    TOP/val/cat/2.jpg      class cat of split val          TOP/dog/2.jpg    each class is held out
+    TOP/test/3.jpg         unlabeled                                        (`holdout`)
+
+`recognition` calls `recognize`, and `recognize_single_class` if nothing else fits; `image_list`
+uses the same names of splits.
+"""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -13,39 +23,43 @@ SPLIT_NAMES = {
     "val": ("val", "valid", "validation"),
     "test": ("test", "testing"),
 }
+"""The splits, and the names of folders (or, in a list, values) that stand for them."""
 
 
 def recognize(tree: Tree, top: str, hold_out: HoldOut) -> Source | None:
-    """Folders of classes directly in `top` or one below it, under `train`, `val` and `test`."""
-    folders = tree.folders(top)
+    """Recognize folders of classes in `top`, or one level below in `train`, `val` and `test`.
+
+    Returns None if there are none. Raises ValueError if a split has several folders, or no classes.
+    """
+    folders = tree.list_folders(top)
     splits = _split_folders(tree, top, folders)
     if splits:
-        return _divided(tree, top, splits, hold_out)
+        return _build_with_splits(tree, top, splits, hold_out)
     if len(folders) > 1 and any(_holds_files(tree, join(top, folder)) for folder in folders):
-        return _undivided(tree, top, folders, hold_out)
+        return _build_without_splits(tree, top, folders, hold_out)
     return None
 
 
-def single_class(tree: Tree, top: str, hold_out: HoldOut) -> Source | None:
-    """One folder with files in it: a class that is alone."""
-    folders = tree.folders(top)
+def recognize_single_class(tree: Tree, top: str, hold_out: HoldOut) -> Source | None:
+    """Recognize a single folder of files as a source with one class; else return None."""
+    folders = tree.list_folders(top)
     if len(folders) != 1 or not _holds_files(tree, join(top, folders[0])):
         return None
-    source = _undivided(tree, top, folders, hold_out)
-    remark = f"There is only one class, {quote_names(folders)}: nothing can be told apart."
+    source = _build_without_splits(tree, top, folders, hold_out)
+    remark = f"There is only one class, {quote_names(folders)}: there is nothing to tell apart."
     return replace(source, remarks=(remark, *source.remarks))
 
 
 def _holds_files(tree: Tree, folder: str) -> bool:
-    """Whether there are files in the folder, or one below it."""
-    return bool(tree.files(folder)) or any(
-        tree.files(join(folder, inside)) for inside in tree.folders(folder)
+    """Whether there are files in a folder or in one of its subfolders."""
+    return bool(tree.list_files(folder)) or any(
+        tree.list_files(join(folder, inside)) for inside in tree.list_folders(folder)
     )
 
 
 def _split_folders(tree: Tree, top: str, folders: list[str]) -> dict[str, str]:
-    """The folder of each split, by its name."""
-    found = {}
+    """Map the splits to their folders; empty if there are none."""
+    folder_of = {}
     for split, names in SPLIT_NAMES.items():
         fitting = [folder for folder in folders if folder.lower() in names]
         if len(fitting) > 1:
@@ -54,53 +68,62 @@ def _split_folders(tree: Tree, top: str, folders: list[str]) -> dict[str, str]:
                 "Keep one of them"
             )
         if fitting:
-            found[split] = join(top, fitting[0])
-    others = len(folders) > len(found)
-    if others and not any(tree.folders(folder) for folder in found.values()):
-        return {}  # among planes and cars, "train" is a class
-    return found
+            folder_of[split] = join(top, fitting[0])
+    has_others = len(folders) > len(folder_of)
+    if has_others and not any(tree.list_folders(folder) for folder in folder_of.values()):
+        return {}  # next to class folders such as "plane" and "car", "train" is a class
+    return folder_of
 
 
-def _divided(tree: Tree, top: str, splits: dict[str, str], hold_out: HoldOut) -> Source:
-    splits, remarks = _measured_split(tree, splits, hold_out)
-    tree = tree.divided(splits.values())
-    inside = {split: tree.folders(folder) for split, folder in splits.items()}
+def _build_with_splits(tree: Tree, top: str, splits: dict[str, str], hold_out: HoldOut) -> Source:
+    splits, remarks = _choose_validation(tree, splits, hold_out)
+    tree = tree.with_splits(splits.values())
+    inside = {split: tree.list_folders(folder) for split, folder in splits.items()}
     classes = inside.get("train") or sorted({name for names in inside.values() for name in names})
     if not classes:
         raise ValueError(
-            f"{tree.path} has {quote_names(splits.values())} but no folders of classes inside. "
-            "Images belong into train/CLASS/, or name them and their classes in a CSV file"
+            f"{tree.path} has {quote_names(splits.values())} but no class folders inside. "
+            "Put images into train/CLASS/, or list them and their classes in a CSV file"
         )
-    remarks += _differences(classes, inside) + _unused(tree, top, splits)
+    remarks += _difference_remarks(classes, inside) + _unused_remarks(tree, top, splits)
     if "train" not in splits:
         remarks.append("There is no training split.")
-    found = _Folders(tree, tuple(classes), splits)
-    if "val" not in splits and "train" in splits and not hold_out.measured:
-        found = found.divided(hold_out)
-        remarks += found.division.remarks if found.division else []
-    return found.source(remarks)
+    class_folders = _ClassFolders(tree, tuple(classes), splits)
+    if "val" not in splits and "train" in splits and not hold_out.evaluation_split:
+        class_folders = class_folders.with_held_out(hold_out)
+        remarks += class_folders.division.remarks if class_folders.division else []
+    return class_folders.to_source(remarks)
 
 
-def _measured_split(
+def _choose_validation(
     tree: Tree, splits: dict[str, str], hold_out: HoldOut
 ) -> tuple[dict[str, str], list[str]]:
-    """Measure on the test split if it has labels and is all there is to measure on."""
-    labeled_test = "test" in splits and bool(tree.folders(splits["test"]))
+    """Use a labeled test split for validation if there is no val and no hold-out was asked for.
+
+    Returns the folder of each split, and remarks.
+    """
+    is_test_labeled = "test" in splits and bool(tree.list_folders(splits["test"]))
     if "val" in splits and hold_out.fraction:
         return splits, ["It has a validation split, so none of the training images is held out."]
-    if "val" in splits or not labeled_test or hold_out.fraction or hold_out.measured == "test":
+    if (
+        "val" in splits
+        or not is_test_labeled
+        or hold_out.fraction
+        or hold_out.evaluation_split == "test"
+    ):
         return splits, []
     renamed = {("val" if split == "test" else split): folder for split, folder in splits.items()}
     return renamed, ["Its test split is used for validation, under the name 'val'."]
 
 
-def _undivided(tree: Tree, top: str, folders: list[str], hold_out: HoldOut) -> Source:
-    found = _Folders(tree, tuple(folders), {"train": top}).divided(hold_out)
-    assert found.division is not None
-    return found.source([*found.division.remarks, *_hidden_remark(tree, top)])
+def _build_without_splits(tree: Tree, top: str, folders: list[str], hold_out: HoldOut) -> Source:
+    class_folders = _ClassFolders(tree, tuple(folders), {"train": top}).with_held_out(hold_out)
+    assert class_folders.division is not None
+    return class_folders.to_source([*class_folders.division.remarks, *_hidden_remarks(tree, top)])
 
 
-def _differences(classes: list[str], inside: dict[str, list[str]]) -> list[str]:
+def _difference_remarks(classes: list[str], inside: dict[str, list[str]]) -> list[str]:
+    """Sentences about classes that are in one split and not in another."""
     remarks = []
     for split, names in inside.items():
         unknown = sorted(set(names) - set(classes))
@@ -110,52 +133,54 @@ def _differences(classes: list[str], inside: dict[str, list[str]]) -> list[str]:
         if missing and names:
             remarks.append(f"In train but not in {split}: {quote_names(missing)}.")
         if not names and split == "val":
-            remarks.append("The images in val lie in no folders of classes, so they are not used.")
+            remarks.append("The images in val are in no class folders, so they are not used.")
     return remarks
 
 
-def _unused(tree: Tree, top: str, splits: dict[str, str]) -> list[str]:
-    others = [name for name in tree.folders(top) if join(top, name) not in splits.values()]
-    remarks = [f"Folders beside the splits are not used: {quote_names(others)}."] if others else []
-    return remarks + _hidden_remark(tree, top)
+def _unused_remarks(tree: Tree, top: str, splits: dict[str, str]) -> list[str]:
+    """Sentences about what is in `top` besides the splits."""
+    others = [name for name in tree.list_folders(top) if join(top, name) not in splits.values()]
+    remarks = [f"Folders next to the splits are not used: {quote_names(others)}."] if others else []
+    return remarks + _hidden_remarks(tree, top)
 
 
-def _hidden_remark(tree: Tree, top: str) -> list[str]:
-    hidden, links = tree.hidden(top), tree.refused_links(top)
+def _hidden_remarks(tree: Tree, top: str) -> list[str]:
+    hidden, links = tree.list_hidden(top), tree.list_refused_links(top)
     remarks = [f"Hidden names are not used: {quote_names(hidden)}."] if hidden else []
     if links:
         remarks.append(
-            f"Links to what is read under another name are not used: {quote_names(links)}."
+            f"Links to folders that are read under another name are not used: {quote_names(links)}."
         )
     return remarks
 
 
 @dataclass(frozen=True)
-class _Folders:
-    """Where the images of each split are; with a `division`, all of them are among train's."""
+class _ClassFolders:
+    """The folder of each split. With a `division`, the folder of train holds validation too."""
 
     tree: Tree
     classes: tuple[str, ...]
     folders: dict[str, str]
     division: Division | None = None
 
-    def divided(self, hold_out: HoldOut) -> "_Folders":
-        """The same with its training images divided: one pass over all their names."""
+    def with_held_out(self, hold_out: HoldOut) -> "_ClassFolders":
+        """The same with validation images held out, which takes one pass over all names."""
         folder, known = self.folders["train"], set(self.classes)
 
         def images() -> Iterator[tuple[str, str]]:
             for item in self.tree.walk(folder, "train"):
                 if isinstance(item, FoundFile):
-                    name, rest = _class_and_rest(folder, item)
+                    name, rest = _split_name(folder, item)
                     if rest and name in known:
                         yield name, rest
 
         return replace(self, division=hold_out.divide(images()))
 
-    def source(self, remarks: list[str]) -> Source:
-        divided = self.division.splits if self.division else ()
+    def to_source(self, remarks: list[str]) -> Source:
+        """The Source of these folders."""
+        held_out = self.division.splits if self.division else ()
         own = self.folders.keys() - ({"train"} if self.division else set())
-        splits = tuple(s for s in SPLIT_NAMES if s in own or s in divided)
+        splits = tuple(s for s in SPLIT_NAMES if s in own or s in held_out)
         are_wordnet_ids = all(WORDNET_ID.fullmatch(name) for name in self.classes)
         return Source(
             kind="folder",
@@ -166,10 +191,11 @@ class _Folders:
             remarks=(*remarks, *class_remarks(self.classes)),
             native_size=None,
             stream=self.entries,
-            division=self.division.facts() if self.division else None,
+            division=self.division.metadata() if self.division else None,
         )
 
     def entries(self, split: str) -> Iterator[Entry | Skipped]:
+        """Everything in a split; at the end, a Skipped for each class without images."""
         labels = {name: label for label, name in enumerate(self.classes)}
         counts = [0] * len(self.classes)
         for item in self._in_split(split, labels):
@@ -177,46 +203,51 @@ class _Folders:
                 counts[item.label] += 1
             yield item
         if self.division and split in self.division.splits:
-            empty = split == self.division.first  # a class with nothing to hold out is not empty
+            # A class may be too small to have validation images, so only one split is checked.
+            reports_empty = split == self.division.leftover_split
         else:
-            empty = split == "train" or any(counts)  # a test split may have no labels at all
-        if empty:
-            yield from self._empty(split, counts)
+            reports_empty = split == "train" or any(counts)  # a test split may have no labels
+        if reports_empty:
+            yield from self._empty_classes(split, counts)
 
     def _in_split(self, split: str, labels: dict[str, int]) -> Iterator[Entry | Skipped]:
+        """Everything in a split. With a division, train and val are the same folder."""
         division = self.division if self.division and split in self.division.splits else None
         folder = self.folders["train" if division else split]
         for item in self.tree.walk(folder, split):
             if isinstance(item, Skipped):
-                if division is None or split == division.first:  # name it once, not once a split
+                if (
+                    division is None or split == division.leftover_split
+                ):  # name it once, not once a split
                     yield item
                 continue
-            name, rest = _class_and_rest(folder, item)
-            own = division.split(name, rest) if division and rest else ""
-            if division and split != (own or division.first):
+            name, rest = _split_name(folder, item)
+            own = division.find_split(name, rest) if division and rest else ""
+            if division and split != (own or division.leftover_split):
                 continue
             if not rest:
-                yield self._outside(split, item)
+                yield self._outside_classes(split, item)
             elif name in labels:
                 yield Entry(split, item.name, labels[name], item.content)
             else:
                 yield Skipped(split, item.name, "unknown_class", f"no class {name!r} in train")
 
-    def _outside(self, split: str, found: FoundFile) -> Entry | Skipped:
-        """A file beside the folders of classes: an image without a label, where test has none."""
+    def _outside_classes(self, split: str, found: FoundFile) -> Entry | Skipped:
+        """A file that is in no class folder: an unlabeled image, if test has no class folders."""
         folder = self.folders.get(split)
-        if split == "test" and folder is not None and not self.tree.folders(folder):
+        if split == "test" and folder is not None and not self.tree.list_folders(folder):
             return Entry(split, found.name, UNLABELED, found.content)
-        return Skipped(split, found.name, "no_class", "lies in no folder of a class")
+        return Skipped(split, found.name, "no_class", "is in no class folder")
 
-    def _empty(self, split: str, counts: list[int]) -> Iterator[Skipped]:
+    def _empty_classes(self, split: str, counts: list[int]) -> Iterator[Skipped]:
+        """A Skipped for each class without images."""
         folder = self.folders.get(split, self.folders.get("train", ""))
         for name, count in zip(self.classes, counts, strict=True):
             if not count:
                 yield Skipped(split, join(folder, name), "empty_class", f"no images in {split}")
 
 
-def _class_and_rest(folder: str, found: FoundFile) -> tuple[str, str]:
-    """The first folder below `folder` that a file lies in, and its name from there on, or ""."""
+def _split_name(folder: str, found: FoundFile) -> tuple[str, str]:
+    """The class of a file below `folder`, and its name within the class ("" if it is in none)."""
     name, _, rest = (below(folder, found.name) or "").partition("/")
     return name, rest

@@ -1,4 +1,15 @@
-"""Lists of images as a source: each line has a path and a class, and perhaps a split."""
+"""A list of images as a source: each line of a CSV or JSONL file has a path, a label and a split.
+
+The labels are class names, the split is optional, and paths are relative to the folder of the list:
+
+    path,label,split
+    photos/1.jpg,cat,train
+    photos/2.jpg,dog,val
+
+`list_lines` parses the lines. The list is read once for its classes and splits (`_Survey`), once
+more if images are held out for validation, and once per split that is used; it is never kept in
+memory. `recognition` calls `open_list`.
+"""
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
@@ -8,19 +19,19 @@ from pathlib import Path
 from alexnet.sources.class_folders import SPLIT_NAMES
 from alexnet.sources.entry import UNLABELED, Entry, Skipped, Source
 from alexnet.sources.holdout import Division, HoldOut
-from alexnet.sources.list_lines import BadLine, ListedImage, rows
+from alexnet.sources.list_lines import BadLine, ListedImage, read_lines
 from alexnet.sources.names import WORDNET_ID, class_remarks, quote_names
-from alexnet.sources.repeats import NameBudget, NameCounter, Repeated
+from alexnet.sources.repeats import NameBudget, NameCounter, RepeatedNames
 
 _SPLITS = {"": "train"} | {name: split for split, names in SPLIT_NAMES.items() for name in names}
 
 
 def open_list(path: Path, hold_out: HoldOut) -> Source:
-    """A CSV or JSONL file as a source; its paths are relative to its own folder."""
+    """A CSV or JSONL file as a Source. Raises ValueError for a list without a class."""
     survey = _Survey.of(path)
-    classes = survey.classes()
-    splitting, remarks = survey.splitting(hold_out, classes)
-    remarks += survey.differences(classes) + class_remarks(classes)
+    classes = survey.find_classes()
+    splitting, remarks = survey.choose_splitting(hold_out, classes)
+    remarks += survey.difference_remarks(classes) + class_remarks(classes)
     splits = splitting.splits(survey.labels)
     return Source(
         kind="list",
@@ -31,48 +42,50 @@ def open_list(path: Path, hold_out: HoldOut) -> Source:
         remarks=tuple(remarks),
         native_size=None,
         stream=_List(path, classes, splitting, survey.repeated).entries,
-        division=splitting.division.facts() if splitting.division else None,
+        division=splitting.division.metadata() if splitting.division else None,
     )
 
 
 @dataclass(frozen=True)
 class _Splitting:
-    """Which split a line belongs to: that which it names, renamed, or where it is held out."""
+    """Decides the split of a line: the one it names, which may be renamed, or a held-out one."""
 
     rename: dict[str, str] = field(default_factory=dict)
     division: Division | None = None
 
-    def split(self, row: ListedImage) -> str:
-        named = _split(row)
+    def find_split(self, row: ListedImage) -> str:
+        """The split of a line."""
+        named = _named_split(row)
         if self.division and named == "train":
-            return self.division.split(row.label, row.path)
+            return self.division.find_split(row.label, row.path)
         return self.rename.get(named, named)
 
     def splits(self, named: Iterable[str]) -> set[str]:
-        """The splits there are when lines name these."""
+        """The splits that result if the lines name these."""
         own = {self.rename.get(split, split) for split in named}
         return own if self.division is None else own - {"train"} | set(self.division.splits)
 
     @property
-    def first(self) -> str:
-        """The split in which lines that name no image are named."""
-        return self.division.first if self.division else "train"
+    def leftover_split(self) -> str:
+        """The split in which bad lines are reported as Skipped."""
+        return self.division.leftover_split if self.division else "train"
 
 
 @dataclass(frozen=True)
 class _Survey:
-    """What one pass over a list tells before its images are wanted."""
+    """What one pass over a list finds out before any image is yielded."""
 
     path: Path
-    labels: dict[str, set[str]]  # of each split
-    repeated: Repeated  # paths in more than one line
+    labels: dict[str, set[str]]  # the labels that occur in each split
+    repeated: RepeatedNames  # paths that more than one line names
     has_splits: bool  # whether any line names its split
 
     @classmethod
     def of(cls, path: Path) -> "_Survey":
+        """Read the list once."""
         labels: dict[str, set[str]] = defaultdict(set)
         budget, paths, has_splits = NameBudget(path), NameCounter(path), False
-        for row in rows(path):
+        for row in read_lines(path):
             if isinstance(row, ListedImage):
                 known = labels[_known_split(path, row)]
                 if row.label not in known:
@@ -80,47 +93,51 @@ class _Survey:
                     known.add(row.label)
                 has_splits = has_splits or bool(row.split)
                 paths.add(row.path)
-        return cls(path, dict(labels), paths.repeated(), has_splits)
+        return cls(path, dict(labels), paths.find_repeated(), has_splits)
 
-    def classes(self) -> tuple[str, ...]:
-        """The classes of the training split, or of all splits where there is none."""
+    def find_classes(self) -> tuple[str, ...]:
+        """The classes of the training split, or of all splits if there is none, sorted."""
         found = self.labels.get("train") or set().union(*self.labels.values())
         if not found - {""}:
             raise ValueError(
-                f"{self.path} names no class for any image: write a path and a label in each line, "
-                "in this order or under the headings 'path' and 'label'"
+                f"{self.path} names no class for any image: write a path and a label on each line, "
+                "in this order or under the column names 'path' and 'label'"
             )
         return tuple(sorted(found - {""}))
 
-    def splitting(
+    def choose_splitting(
         self, hold_out: HoldOut, classes: tuple[str, ...]
     ) -> tuple[_Splitting, list[str]]:
-        """Measure on val; else on a test split with labels; else on images that are held out."""
+        """Choose the images to validate on: val, else a labeled test split, else held-out images.
+
+        Returns the splitting and remarks.
+        """
         if "train" not in self.labels:
             return _Splitting(), ["There is no training split."]
         if "val" in self.labels:
             held_out = "It has a validation split, so none of the training images is held out."
             return _Splitting(), [held_out] if hold_out.fraction else []
-        tested = self.labels.get("test", set()) - {""} and hold_out.measured != "test"
+        tested = self.labels.get("test", set()) - {""} and hold_out.evaluation_split != "test"
         if tested and not hold_out.fraction:
             renamed = "Its test split is used for validation, under the name 'val'."
             return _Splitting({"test": "val"}), [renamed]
-        if hold_out.measured and self.has_splits:
+        if hold_out.evaluation_split and self.has_splits:
             return _Splitting(), []
         division = hold_out.divide(self._training_images(set(classes)))
         return _Splitting(division=division), division.remarks
 
     def _training_images(self, classes: set[str]) -> Iterator[tuple[str, str]]:
-        """Class and path of each training image that is there, from its first line."""
-        repeated = self.repeated.anew()
-        for row in rows(self.path):
-            if isinstance(row, BadLine) or repeated.see(row.path)[0] > 1:
+        """Class and path of each training image that exists; a repeated one only once."""
+        repeated = self.repeated.restart()
+        for row in read_lines(self.path):
+            if isinstance(row, BadLine) or repeated.count(row.path)[0] > 1:
                 continue
-            is_wanted = _split(row) == "train" and row.label in classes
+            is_wanted = _named_split(row) == "train" and row.label in classes
             if is_wanted and _refusal(self.path.parent / row.path) is None:
                 yield row.label, row.path
 
-    def differences(self, classes: tuple[str, ...]) -> list[str]:
+    def difference_remarks(self, classes: tuple[str, ...]) -> list[str]:
+        """Sentences about classes that differ between splits, and about repeated files."""
         remarks = []
         for split, labels in self.labels.items():
             if unknown := labels - {"", *classes}:
@@ -141,18 +158,19 @@ class _List:
     path: Path
     classes: tuple[str, ...]
     splitting: _Splitting
-    repeated: Repeated
+    repeated: RepeatedNames
 
     def entries(self, split: str) -> Iterator[Entry | Skipped]:
+        """Everything in a split, in the order of the list."""
         labels = {name: label for label, name in enumerate(self.classes)}
-        repeated = self.repeated.anew()
-        for row in rows(self.path):
+        repeated = self.repeated.restart()
+        for row in read_lines(self.path):
             if isinstance(row, BadLine):
-                if split == self.splitting.first:  # name it once, not once a split
+                if split == self.splitting.leftover_split:  # report it once, not in each split
                     yield Skipped(split, f"line {row.line}", "bad_line", row.problem)
                 continue
-            times, _ = repeated.see(row.path)
-            if self.splitting.split(row) == split:
+            times, _ = repeated.count(row.path)
+            if self.splitting.find_split(row) == split:
                 yield self._repeat(split, row) if times > 1 else self._entry(split, row, labels)
 
     def _repeat(self, split: str, row: ListedImage) -> Skipped:
@@ -171,26 +189,28 @@ class _List:
         return Skipped(split, _name(row), "unknown_class", f"no class {row.label!r} in train")
 
 
-def _split(row: ListedImage) -> str:
+def _named_split(row: ListedImage) -> str:
+    """The split that a line names; train if it names none."""
     return _SPLITS[row.split.lower()]
 
 
 def _known_split(path: Path, row: ListedImage) -> str:
+    """The split that a line names, checked. Raises ValueError for an unknown one."""
     if row.split.lower() not in _SPLITS:
         raise ValueError(
-            f"{path}, line {row.line}, says split {row.split!r}: write train, val or test"
+            f"{path}, line {row.line}, names the split {row.split!r}: write train, val or test"
         )
-    return _split(row)
+    return _named_split(row)
 
 
 def _refusal(file: Path) -> tuple[str, str] | None:
-    """Why a listed file is not read, if so."""
+    """The reason and detail if a listed file cannot be read, else None."""
     try:
         if file.is_file():
             return None
         if file.exists():
             return "not_a_file", "a folder, a pipe, a socket or a device"
-        return "missing", "is listed but not there"
+        return "missing", "is listed but does not exist"
     except (OSError, ValueError) as error:
         return "unreadable", str(error)
 

@@ -1,4 +1,10 @@
-"""The lines of a CSV or JSONL file as paths, labels and splits, whatever its columns are called."""
+"""Parses the lines of a CSV, TSV or JSONL list into paths, labels and splits.
+
+The columns (or the keys of JSON objects) may have any of the usual names; without column names they
+are path, label and split in this order. Lines are read one at a time and have a maximum length. A
+line that cannot be read is a BadLine, and the lines after it are read. `image_list` calls
+`read_lines`.
+"""
 
 import csv
 import json
@@ -11,16 +17,20 @@ from typing import TextIO
 from alexnet.sources.limits import LONGEST_LINE, LONGEST_NAME
 from alexnet.sources.regular_files import open_descriptor
 
-ENDINGS = (".csv", ".tsv", ".jsonl", ".ndjson")
+EXTENSIONS = (".csv", ".tsv", ".jsonl", ".ndjson")
 PATHS = ("path", "file", "filename", "file_name", "filepath", "file_path", "image", "image_path",
          "image_file", "img", "img_path", "name")  # fmt: skip
 LABELS = ("label", "class", "class_name", "classname", "category", "target", "wnid", "y")
 SPLITS = ("split", "subset", "set", "fold", "partition")
+"""Accepted names of the columns, the preferred one first. Case does not matter."""
 
 
 @dataclass(frozen=True, slots=True)
 class ListedImage:
-    """One line of a list: an image, its class and its split; the last two may be empty."""
+    """One line of a list: an image, its class and its split; the last two may be empty.
+
+    `line` is its number, counted from 1.
+    """
 
     line: int
     path: str
@@ -30,16 +40,19 @@ class ListedImage:
 
 @dataclass(frozen=True, slots=True)
 class BadLine:
-    """A line that names no image, and why."""
+    """A line that names no image; `problem` continues the sentence "line N …"."""
 
     line: int
     problem: str
 
 
-def rows(path: Path) -> Iterator[ListedImage | BadLine]:
-    """Every line of the list but its heading; ValueError for a heading without path and label."""
+def read_lines(path: Path) -> Iterator[ListedImage | BadLine]:
+    """Yield every line of a list except the column names.
+
+    Raises ValueError if there are column names, but none for the path or none for the label.
+    """
     is_json = path.suffix.lower() in (".jsonl", ".ndjson")
-    yield from _json_rows(path) if is_json else _csv_rows(path)
+    yield from _read_json(path) if is_json else _read_csv(path)
 
 
 def _open(path: Path) -> TextIO:
@@ -48,23 +61,23 @@ def _open(path: Path) -> TextIO:
 
 
 class _Lines:
-    """The lines of a list, numbered, none longer than LONGEST_LINE; some may be given back."""
+    """The lines of a file, numbered, none longer than LONGEST_LINE; lines can be pushed back."""
 
     def __init__(self, file: TextIO) -> None:
         self._file = file
-        self._given_back: list[str | None] = []
+        self._pushed_back: list[str | None] = []
         self.number = 0
-        """Of the line that was taken last."""
+        """Number of the line that was returned last."""
 
-    def take(self) -> str | None:
-        """The next line, "" after the last, None for one that is too long and is passed over."""
-        line = self._given_back.pop() if self._given_back else self._read()
+    def next(self) -> str | None:
+        """The next line; "" after the last one, None for one that is too long."""
+        line = self._pushed_back.pop() if self._pushed_back else self._read()
         self.number += line != ""
         return line
 
-    def give_back(self, lines: Sequence[str | None]) -> None:
-        """Have the lines that were taken last taken once more."""
-        self._given_back.extend(reversed(lines))
+    def push_back(self, lines: Sequence[str | None]) -> None:
+        """Return these lines, the last ones that were read, once more."""
+        self._pushed_back.extend(reversed(lines))
         self.number -= len(lines)
 
     def _read(self) -> str | None:
@@ -80,38 +93,38 @@ class _Lines:
 _TOO_LONG = f"has more than {LONGEST_LINE:,} characters"
 
 
-def _csv_rows(path: Path) -> Iterator[ListedImage | BadLine]:
+def _read_csv(path: Path) -> Iterator[ListedImage | BadLine]:
     with _open(path) as file:
-        delimiter = _delimiter(path, file.readline(LONGEST_LINE))
+        delimiter = _find_delimiter(path, file.readline(LONGEST_LINE))
         file.seek(0)
         lines = _Lines(file)
         columns: dict[str, int] | None = None
-        while (line := lines.take()) != "":
+        while (line := lines.next()) != "":
             number = lines.number
-            cells = _TOO_LONG if line is None else _cells(line, lines, delimiter)
+            cells = _TOO_LONG if line is None else _split_cells(line, lines, delimiter)
             if isinstance(cells, str):
                 yield BadLine(number, cells)
-            elif columns is None and (columns := _heading(path, cells)):
+            elif columns is None and (columns := _find_columns(path, cells)):
                 continue
             elif any(cells):
                 columns = columns or {"path": 0, "label": 1, "split": 2}
-                yield _row(number, columns, cells)
+                yield _to_listed_image(number, columns, cells)
 
 
-def _cells(first: str, lines: _Lines, delimiter: str) -> list[str] | str:
-    """The cells of a row, or what is wrong with it.
+def _split_cells(first: str, lines: _Lines, delimiter: str) -> list[str] | str:
+    """Split a row into cells; return a text if something is wrong with it.
 
-    Where a quoted cell goes on in the next lines, these are taken too. If the quote then does not
-    end, or ends where no cell does, they are given back: only the line that opens it is lost.
+    If a quoted cell continues on the next lines, these are read too. If the quote is never closed,
+    or is closed in the middle of a cell, they are pushed back, so that only the first line is lost.
     """
     taken: list[str | None] = []
-    goes_on = False
+    continues = False
 
     def row() -> Iterator[str]:
-        nonlocal goes_on
+        nonlocal continues
         yield first
-        goes_on = True
-        while (line := lines.take()) != "":
+        continues = True
+        while (line := lines.next()) != "":
             taken.append(line)
             if line is None:
                 return
@@ -120,25 +133,27 @@ def _cells(first: str, lines: _Lines, delimiter: str) -> list[str] | str:
     try:
         return next(csv.reader(row(), delimiter=delimiter, strict=True), [])
     except csv.Error:
-        if not goes_on:  # a stray quote; where none is open, what there is can be read
-            return _loosely(first, delimiter)
-    lines.give_back(taken)
+        if not continues:  # a stray quote in one line, which a lenient parser reads
+            return _split_leniently(first, delimiter)
+    lines.push_back(taken)
     return "opens a quote that is not closed"
 
 
-def _loosely(line: str, delimiter: str) -> list[str] | str:
+def _split_leniently(line: str, delimiter: str) -> list[str] | str:
+    """Split one line, taking stray quotes as ordinary characters."""
     try:
         return next(csv.reader([line], delimiter=delimiter), [])
     except csv.Error as error:
         return str(error)
 
 
-def _delimiter(path: Path, first: str) -> str:
+def _find_delimiter(path: Path, first: str) -> str:
+    """Tab for .tsv, else the most frequent of comma, semicolon and tab in the first line."""
     return "\t" if path.suffix.lower() == ".tsv" else max(",;\t", key=first.count)
 
 
-def _heading(path: Path, cells: list[str]) -> dict[str, int]:
-    """Which column is what, or nothing if this line is an image already."""
+def _find_columns(path: Path, cells: list[str]) -> dict[str, int]:
+    """Map path, label and split to column numbers; empty if this line is already an image."""
     names = [cell.strip().lower() for cell in cells]
     if not set(names) & {*PATHS, *LABELS} or os.path.isfile(path.parent / cells[0]):
         return {}
@@ -148,13 +163,15 @@ def _heading(path: Path, cells: list[str]) -> dict[str, int]:
     columns = {what: names.index(name) for what, name in found.items() if name}
     if not {"path", "label"} <= columns.keys():
         raise ValueError(
-            f"{path} has the columns {', '.join(cells)}: call that of the image files 'path' and "
+            f"{path} has the columns {', '.join(cells)}: name that of the image files 'path' and "
             "that of their classes 'label'"
         )
     return columns
 
 
-def _row(line: int, columns: dict[str, int], cells: Sequence[str]) -> ListedImage | BadLine:
+def _to_listed_image(
+    line: int, columns: dict[str, int], cells: Sequence[str]
+) -> ListedImage | BadLine:
     values = {what: cells[i].strip() for what, i in columns.items() if i < len(cells)}
     if not values.get("path"):
         return BadLine(line, "names no file")
@@ -164,33 +181,35 @@ def _row(line: int, columns: dict[str, int], cells: Sequence[str]) -> ListedImag
     return ListedImage(line, values["path"], values.get("label", ""), values.get("split", ""))
 
 
-def _json_rows(path: Path) -> Iterator[ListedImage | BadLine]:
+def _read_json(path: Path) -> Iterator[ListedImage | BadLine]:
     with _open(path) as file:
         lines = _Lines(file)
-        while (line := lines.take()) != "":
+        while (line := lines.next()) != "":
             if line is None:
                 yield BadLine(lines.number, _TOO_LONG)
             elif line.strip():
-                yield _json_row(lines.number, line)
+                yield _parse_json(lines.number, line)
 
 
-def _json_row(number: int, line: str) -> ListedImage | BadLine:
+def _parse_json(number: int, line: str) -> ListedImage | BadLine:
     try:
         values = json.loads(line)
     except (ValueError, RecursionError) as error:
-        return BadLine(number, f"is no JSON: {error}")
+        return BadLine(number, f"is not valid JSON: {error}")
     if isinstance(values, list):
-        return _row(number, {"path": 0, "label": 1, "split": 2}, [_text(value) for value in values])
+        return _to_listed_image(
+            number, {"path": 0, "label": 1, "split": 2}, [_to_text(value) for value in values]
+        )
     if not isinstance(values, dict):
         return BadLine(number, "is neither an object nor a list")
     keys = [_first(values, names) for names in (PATHS, LABELS, SPLITS)]
-    cells = [_text(values[key]) if key else "" for key in keys]
-    return _row(number, {"path": 0, "label": 1, "split": 2}, cells)
+    cells = [_to_text(values[key]) if key else "" for key in keys]
+    return _to_listed_image(number, {"path": 0, "label": 1, "split": 2}, cells)
 
 
 def _first(found: Sequence[str] | dict, wanted: Sequence[str]) -> str | None:
     return next((name for name in wanted if name in found), None)
 
 
-def _text(value: object) -> str:
+def _to_text(value: object) -> str:
     return "" if value is None else str(value)

@@ -1,4 +1,9 @@
-"""Finding out what a path holds."""
+"""Finds out what kind of source a path is, by asking each kind in turn.
+
+`open_source` is the entrance to this folder; packing, training and evaluation call it. A data set
+in its own format is recognized before folders of classes, and what is in the folder itself before
+an archive inside it.
+"""
 
 import itertools
 from collections.abc import Iterator
@@ -33,7 +38,7 @@ LOOKED_FOR = """\
   * smallnorb-…-training-dat.mat and smallnorb-…-training-cat.mat
   * the word "digits": the scans that come with scikit-learn"""
 
-WRAPPINGS = 32  # folders in folders that hold nothing else; more are no one's intention
+MAX_DEPTH = 32  # folders that hold only one folder; deeper ones are not searched
 
 _DATA_SETS = (cifar, mnist, norb, ilsvrc)
 _CALTECH = ("101_ObjectCategories", "256_ObjectCategories")
@@ -41,17 +46,31 @@ _ARCHIVES = ("cifar-10-binary", "cifar-100-binary", *_CALTECH)
 
 
 def open_source(
-    path: str | Path, *, val_fraction: float | None = None, seed: int = 0, measured: str = ""
+    path: str | Path,
+    *,
+    val_fraction: float | None = None,
+    seed: int = 0,
+    evaluation_split: str = "",
 ) -> Source:
-    """Find labeled images at `path`, of whichever kind; "digits" are those of scikit-learn.
+    """Open the labeled images at `path`, of whichever kind.
 
-    Where the source has no validation split, `val_fraction` of each class (one tenth unless given)
-    is held out by `seed`; choosing takes one more pass over the names, for which a compressed
-    archive is decompressed once more. `measured` says that the images are there to be measured:
-    then nothing is held out, and where there are no splits, all images are in the one of this
-    name. Raises FileNotFoundError, or ValueError with what was looked for.
+    Parameters
+    ----------
+    path
+        A folder, an archive, a list, or "digits" for those of scikit-learn.
+    val_fraction
+        The fraction of each class to hold out for validation if the source has no validation
+        split; by default one tenth (of "digits" one fifth). Choosing takes another pass over the
+        names, for which a compressed archive is decompressed once more.
+    seed
+        Decides which images are held out.
+    evaluation_split
+        If given, the images are only to be evaluated: nothing is held out, and if the source has
+        no splits, all images are in the split of this name.
+
+    Raises FileNotFoundError, or ValueError with a list of what was looked for.
     """
-    hold_out = HoldOut(val_fraction, seed, measured)
+    hold_out = HoldOut(val_fraction, seed, evaluation_split)
     if str(path) == digits.NAME:
         return digits.open_digits(hold_out)
     path = Path(path)
@@ -60,23 +79,23 @@ def open_source(
             f"there is nothing at {path}. Give a folder, an archive or a list of images, or "
             f"{digits.NAME!r} for the scans that come with scikit-learn"
         )
-    if path.suffix.lower() in list_lines.ENDINGS and path.is_file():
+    if path.suffix.lower() in list_lines.EXTENSIONS and path.is_file():
         return image_list.open_list(path, hold_out)
-    return _open_tree(_tree(path), hold_out)
+    return _open_tree(_find_tree(path), hold_out)
 
 
-def _tree(path: Path) -> Tree:
-    """The folder or archive that a path means: for a file of a data set, the folder around it."""
+def _find_tree(path: Path) -> Tree:
+    """The folder or archive at a path; for a file of a data set, the folder that it is in."""
     if path.is_dir():
         return Directory(path)
     if not path.is_file():
         raise ValueError(f"{path} is neither a folder nor a file: pipes and devices are not read")
     if not ilsvrc.OFFICIAL.fullmatch(path.name) and (_is_tar(path) or ARCHIVE.search(path.name)):
         return Tarball(path)
-    whole = Directory(path.parent)
-    if any(data_set.recognize(whole, "") for data_set in _DATA_SETS):
-        return whole
-    raise ValueError(f"{path} is no source of labeled images. Looked for:\n{LOOKED_FOR}")
+    folder = Directory(path.parent)
+    if any(data_set.recognize(folder, "") for data_set in _DATA_SETS):
+        return folder
+    raise ValueError(f"{path} is not a source of labeled images. Looked for:\n{LOOKED_FOR}")
 
 
 def _is_tar(path: Path) -> bool:
@@ -85,55 +104,61 @@ def _is_tar(path: Path) -> bool:
 
 
 def _open_tree(tree: Tree, hold_out: HoldOut) -> Source:
-    if "pack.json" in tree.files(""):
-        raise ValueError(f"{tree.path} is a pack already: use it where a pack is wanted")
-    tops = list(itertools.islice(_tops(tree), WRAPPINGS))
-    for top in tops:
+    """Ask each kind of source whether the tree is of it. Raises ValueError if none says yes."""
+    if "pack.json" in tree.list_files(""):
+        raise ValueError(f"{tree.path} is a pack already: use it where a pack is expected")
+    roots = list(itertools.islice(_candidate_roots(tree), MAX_DEPTH))
+    for top in roots:
         for data_set in _DATA_SETS:
             if source := data_set.recognize(tree, top):
                 return _with_own_splits(source, hold_out)
         if source := class_folders.recognize(tree, top, hold_out):
             return source
-    if archive := _archive_inside(tree, tops[-1]):
+    if archive := _archive_inside(tree, roots[-1]):
         return _open_tree(Tarball(archive), hold_out)
-    for top in tops:
-        if source := class_folders.single_class(tree, top, hold_out):
+    for top in roots:
+        if source := class_folders.recognize_single_class(tree, top, hold_out):
             return source
-    raise ValueError(f"{_what_is_there(tree, tops[-1])} Looked for:\n{LOOKED_FOR}")
+    raise ValueError(f"{_describe_contents(tree, roots[-1])} Looked for:\n{LOOKED_FOR}")
 
 
-def _tops(tree: Tree) -> Iterator[str]:
-    """The top, and what is below it as long as that is the one folder that can be meant."""
+def _candidate_roots(tree: Tree) -> Iterator[str]:
+    """Yield the root, then its only subfolder, then that folder's only subfolder, and so on."""
     top: str | None = ""
     while top is not None:
-        inside = tree.folders(top)
+        inside = tree.list_folders(top)
         if "Annotations" in inside and (images := set(inside) & set(_CALTECH)):
-            inside = list(images)  # Caltech's outlines of objects lie beside its images
+            inside = list(images)  # Caltech has outlines of objects next to its images
         else:
             yield top
         top = join(top, inside[0]) if len(inside) == 1 else None
 
 
 def _archive_inside(tree: Tree, top: str) -> Path | None:
-    """The archive that a folder was made for: one of a known data set, or the only one."""
+    """The archive to read if a folder itself holds no images; None if that is not clear.
+
+    It is the only archive of a known data set in the folder, or else the only archive.
+    """
     if not isinstance(tree, Directory):
         return None
-    archives = [name for name in tree.files(top) if ARCHIVE.search(name)]
+    archives = [name for name in tree.list_files(top) if ARCHIVE.search(name)]
     known = [name for name in archives if ARCHIVE.sub("", name) in _ARCHIVES]
-    meant = known or archives
-    return tree.path / top / meant[0] if len(meant) == 1 else None
+    candidates = known or archives
+    return tree.path / top / candidates[0] if len(candidates) == 1 else None
 
 
 def _with_own_splits(source: Source, hold_out: HoldOut) -> Source:
+    """The source, with a remark if a hold-out was asked for and is not needed."""
     if not hold_out.fraction or "val" not in source.splits:
         return source
     remark = "It has a validation split, so none of the training images is held out."
     return replace(source, remarks=(*source.remarks, remark))
 
 
-def _what_is_there(tree: Tree, top: str) -> str:
+def _describe_contents(tree: Tree, top: str) -> str:
+    """A sentence about what a folder holds, for an error message."""
     where = tree.path / top
-    files, inside = tree.files(top), tree.folders(top)
+    files, inside = tree.list_files(top), tree.list_folders(top)
     if not files and not inside:
         return f"{where} is empty."
     if not inside:

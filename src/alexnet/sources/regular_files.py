@@ -1,4 +1,7 @@
-"""Opening files that must be files: a pipe would block, a device would never end."""
+"""Opens regular files only: a pipe would block forever, and a device might never end.
+
+Everything that reads the files of a source, or images to predict, opens them here.
+"""
 
 import os
 import stat
@@ -12,28 +15,30 @@ _KINDS = {
 
 
 def open_descriptor(path: str | Path) -> int:
-    """Open a regular file for reading. Raises OSError for anything else, without waiting for it.
+    """Open a regular file for reading; return its file descriptor.
 
-    What was a file when its folder was listed may have become a pipe, so the opened file is asked.
+    Raises OSError for anything else, without blocking. The type is checked after opening, because
+    what was a file when its folder was listed may have been replaced by a pipe.
     """
-    waits_for_no_writer = getattr(os, "O_NONBLOCK", 0)
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | waits_for_no_writer)
+    without_blocking = getattr(os, "O_NONBLOCK", 0)
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | without_blocking)
     kind = stat.S_IFMT(os.fstat(descriptor).st_mode)
     if kind != stat.S_IFREG:
         os.close(descriptor)
-        raise OSError(f"{path} is {_KINDS.get(kind, 'no file')}, not a file")
+        raise OSError(f"{path} is {_KINDS.get(kind, 'no file')}, not a regular file")
     return descriptor
 
 
 def open_regular(path: str | Path) -> BinaryIO:
-    """`open_descriptor` as a binary file."""
+    """Open a regular file as a binary file object; raises OSError for anything else."""
     return os.fdopen(open_descriptor(path), "rb")
 
 
 def read_regular(path: str | Path, limit: int) -> bytes:
-    """The content of a regular file of at most `limit` bytes. Raises OSError for anything else.
+    """Read a regular file of at most `limit` bytes. Raises OSError for anything else.
 
-    Files of the system may say that they have no bytes and never end, so their size is not trusted.
+    Some files of the system (in /proc) claim to have no bytes, and never end. So at most one byte
+    more than the limit is read, whatever the size is said to be.
     """
     with open_regular(path) as file:
         size = os.fstat(file.fileno()).st_size

@@ -1,8 +1,12 @@
-"""Tar archives, read forward and never extracted.
+"""The tar format: the members of an archive, read in one forward pass and never extracted.
 
-Python's own module stops in silence at a damaged header, keeps every header it has seen, and may
-go back in a compressed file. Here a cut archive says where it was cut, memory stays the same for a
-million members, and reading only goes forward. `tarfile.TarInfo` still parses each header block.
+    │ header │ content, padded to 512 │ header │ content │ … │ a block of zeros
+      512 bytes: name, size, type      └ may be an extension: the long name, or more, of the next
+
+Python's `tarfile` ends silently at a damaged header, keeps every header in memory, and may seek
+backward in a compressed file. Here a truncated archive raises DamagedError with the position, a
+million members take no more memory than one, and reading only goes forward. Each header block is
+still parsed by `tarfile.TarInfo`. `tarball` calls this module.
 """
 
 import tarfile
@@ -26,46 +30,49 @@ _KINDS = {
 
 @dataclass(frozen=True, slots=True)
 class TarMember:
-    """One member of an archive, valid until the next one is asked for."""
+    """One member of an archive, valid until the next one is requested.
+
+    `kind` is "file", "folder", or a description of anything else, for messages.
+    """
 
     name: str
-    kind: str  # "file", "folder", or what else it is, in words
+    kind: str
     size: int
     _reader: ForwardReader
 
-    def take(self) -> Span | bytes:
-        """Where the content is, or the content itself if the archive is compressed."""
-        return self._reader.take(self.size)
+    def read_or_locate(self) -> Span | bytes:
+        """The Span of the content; or the content itself if the archive is compressed."""
+        return self._reader.read_or_locate(self.size)
 
-    def open(self) -> ForwardReader:
-        """The content for reading through."""
-        return self._reader.part(self.size)
+    def open_content(self) -> ForwardReader:
+        """Open the content for sequential reading."""
+        return self._reader.open_part(self.size)
 
 
-def members(reader: ForwardReader) -> Iterator[TarMember]:
-    """Every member, in the order of the archive; DamagedError where the archive is cut."""
+def read_members(reader: ForwardReader) -> Iterator[TarMember]:
+    """Yield every member in the order of the archive; DamagedError if it is truncated."""
     extension: dict[str, str] = {}
-    while (header := _header(reader)) is not None:
-        size = _size(header, extension)
+    while (header := _read_header(reader)) is not None:
+        size = _content_size(header, extension)
         after = reader.position + _padded(size)
         if header.type in _EXTENSIONS:
-            extension |= _extension(header.type, reader, size)
+            extension |= _read_extension(header.type, reader, size)
         else:
-            yield _member(header, extension, size, reader)
+            yield _to_member(header, extension, size, reader)
             extension = {}
         reader.skip_to(after)
 
 
 def is_tar(reader: ForwardReader) -> bool:
-    """Whether the next bytes are those of a tar archive."""
+    """Whether the next bytes are the header of a tar archive."""
     try:
-        return _header(reader) is not None
+        return _read_header(reader) is not None
     except DamagedError:
         return False
 
 
-def _header(reader: ForwardReader) -> tarfile.TarInfo | None:
-    start, block = reader.position, reader.exactly(_BLOCK)
+def _read_header(reader: ForwardReader) -> tarfile.TarInfo | None:
+    start, block = reader.position, reader.read_exactly(_BLOCK)
     if block.count(0) == _BLOCK:
         return None
     try:
@@ -73,15 +80,15 @@ def _header(reader: ForwardReader) -> tarfile.TarInfo | None:
     except tarfile.HeaderError as error:
         raise DamagedError(f"no header of a member at byte {start:,}: {error}") from error
     if header.type == _OLD_SPARSE:
-        _pass_sparse_map(block, reader)
+        _skip_sparse_map(block, reader)
     return header
 
 
-def _size(header: tarfile.TarInfo, extension: dict[str, str]) -> int:
+def _content_size(header: tarfile.TarInfo, extension: dict[str, str]) -> int:
     if not (
         header.isreg() or header.type in _EXTENSIONS or header.type not in tarfile.SUPPORTED_TYPES
     ):
-        return 0  # links, devices and folders have no content, whatever their headers say
+        return 0  # links, devices and folders have no content, even if they claim to
     text = extension.get("size", "")
     stated = text.isdecimal() and len(text) < 20 and header.type not in _EXTENSIONS
     size = int(text) if stated else header.size
@@ -90,7 +97,7 @@ def _size(header: tarfile.TarInfo, extension: dict[str, str]) -> int:
     return size
 
 
-def _member(
+def _to_member(
     header: tarfile.TarInfo, extension: dict[str, str], size: int, reader: ForwardReader
 ) -> TarMember:
     name = extension.get("path", header.name)
@@ -107,18 +114,18 @@ def _member(
     )
 
 
-def _extension(kind: bytes, reader: ForwardReader, size: int) -> dict[str, str]:
-    """What a header of GNU or pax form says about the member after it."""
+def _read_extension(kind: bytes, reader: ForwardReader, size: int) -> dict[str, str]:
+    """The name and size that a GNU or pax extension gives to the member after it."""
     if size > _LONGEST_EXTENSION:
         raise DamagedError(f"a name of {size:,} bytes at byte {reader.position:,}")
-    content = reader.exactly(size)
+    content = reader.read_exactly(size)
     if kind == _LONG_NAME:
         return {"path": _text(content.split(b"\0", 1)[0])}
     return _pax_records(content) if kind in (_PAX, _PAX_SOLARIS) else {}
 
 
 def _pax_records(content: bytes) -> dict[str, str]:
-    """`LENGTH KEY=VALUE\\n`, again and again, as far as it is used; the rest is left out."""
+    """Parse `LENGTH KEY=VALUE\\n` records, keeping only the keys that are used."""
     records, at = {}, 0
     while at < len(content):
         digits = content[at : at + 9].partition(b" ")[0]
@@ -126,16 +133,17 @@ def _pax_records(content: bytes) -> dict[str, str]:
         if length <= len(digits) + 1:
             break
         key, _, value = content[at + len(digits) + 1 : at + length - 1].partition(b"=")
-        if key in _KEYS or key.startswith(_SPARSE):  # others would only fill the memory
+        if key in _KEYS or key.startswith(_SPARSE):  # the others would only use up memory
             records[_text(key) if key in _KEYS else _SPARSE.decode()] = _text(value)
         at += length
     return records
 
 
-def _pass_sparse_map(block: bytes, reader: ForwardReader) -> None:
+def _skip_sparse_map(block: bytes, reader: ForwardReader) -> None:
+    """Skip the blocks that continue the map of an old GNU sparse file; a byte says if there are."""
     more = block[482]
     while more:
-        more = reader.exactly(_BLOCK)[504]
+        more = reader.read_exactly(_BLOCK)[504]
 
 
 def _padded(size: int) -> int:
