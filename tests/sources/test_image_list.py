@@ -134,7 +134,7 @@ def test_a_file_in_two_splits_belongs_to_the_first_line(tmp_path):
     assert skipped(source, "val") == {"images/1.jpg": "listed_twice"}
 
 
-def test_a_class_that_train_lacks_is_not_used_but_named(tmp_path):
+def test_a_class_that_train_lacks_is_reported_and_not_used(tmp_path):
     source = open_source(listed(tmp_path, SPLITS + "images/4.jpg,cow,val\n"))
     assert skipped(source, "val") == {"images/4.jpg": "unknown_class"}
     assert "In val but not in train, so not used: 'cow'." in source.remarks
