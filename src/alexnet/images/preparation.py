@@ -2,7 +2,7 @@
 
 Packing, and predicting from files, call `prepare` with the same options (through `decoder_group` or
 `decoder_pool`), so a network is shown the same pixels by both. Nothing here raises for a bad image:
-the reason why there is no record stands in the PreparationResult.
+the PreparationResult says why there is no record.
 """
 
 from __future__ import annotations

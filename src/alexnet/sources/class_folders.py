@@ -232,12 +232,12 @@ class _ClassFolders:
             else:
                 yield Skipped(split, item.name, "unknown_class", f"no class {name!r} in train")
 
-    def _outside_classes(self, split: str, found: FoundFile) -> Entry | Skipped:
+    def _outside_classes(self, split: str, file: FoundFile) -> Entry | Skipped:
         """A file that is in no class folder: an unlabeled image, if test has no class folders."""
         folder = self.folders.get(split)
         if split == "test" and folder is not None and not self.tree.list_folders(folder):
-            return Entry(split, found.name, UNLABELED, found.content)
-        return Skipped(split, found.name, "no_class", "is in no class folder")
+            return Entry(split, file.name, UNLABELED, file.content)
+        return Skipped(split, file.name, "no_class", "is in no class folder")
 
     def _empty_classes(self, split: str, counts: list[int]) -> Iterator[Skipped]:
         """A Skipped for each class without images."""
@@ -247,7 +247,7 @@ class _ClassFolders:
                 yield Skipped(split, join(folder, name), "empty_class", f"no images in {split}")
 
 
-def _split_name(folder: str, found: FoundFile) -> tuple[str, str]:
+def _split_name(folder: str, file: FoundFile) -> tuple[str, str]:
     """The class of a file below `folder`, and its name within the class ("" if it is in none)."""
-    name, _, rest = (below(folder, found.name) or "").partition("/")
+    name, _, rest = (below(folder, file.name) or "").partition("/")
     return name, rest

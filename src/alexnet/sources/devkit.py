@@ -82,10 +82,10 @@ def _read(tree: Tree, folder: str, top: str, next_to: tuple[Tree, str] | None = 
     label_of = {number: label for label, (_, number, _, _) in enumerate(synsets)}
     truth, year = {}, ""
     # The 2010 test labels are distributed separately, next to the kit.
-    for where, inside in ((tree, folder), next_to or (tree, top)):
-        for name in where.list_files(inside):
+    for label_tree, label_folder in ((tree, folder), next_to or (tree, top)):
+        for name in label_tree.list_files(label_folder):
             if match := _TRUTH.fullmatch(name):
-                year, numbers = match[1], _read_numbers(where, join(inside, name))
+                year, numbers = match[1], _read_numbers(label_tree, join(label_folder, name))
                 truth[_SPLITS[match[2]]] = tuple(label_of.get(n, UNLABELED) for n in numbers)
     return Devkit(
         year=year,

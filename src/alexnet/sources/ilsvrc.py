@@ -178,9 +178,9 @@ class _IlsvrcImages:
             else self._missing_images(split, sum(counts))
         )
 
-    def _to_entry(self, split: str, found: FoundFile, labels: dict[str, int]) -> Entry | Skipped:
+    def _to_entry(self, split: str, image: FoundFile, labels: dict[str, int]) -> Entry | Skipped:
         """A file as an image, labeled by its class folder, or else by its number in the kit."""
-        *folders, file = found.name.split("/")
+        *folders, file = image.name.split("/")
         folder = folders[-1] if folders and WORDNET_ID.fullmatch(folders[-1]) else None
         name = "/".join(part for part in (split, folder, file) if part)
         if folder or split == "train":
@@ -189,7 +189,7 @@ class _IlsvrcImages:
             label, reason = self._numbered_label(split, file), "unlabeled"
         if label == UNLABELED and (split != "test" or split in self.kit.truth):
             return Skipped(split, name, reason, f"the kit has no label for {folder or file!r}")
-        return Entry(split, name, label, found.content)
+        return Entry(split, name, label, image.content)
 
     def _numbered_label(self, split: str, file: str) -> int:
         """The label of an image without a class folder, by the number in its file name."""
@@ -216,20 +216,18 @@ class _IlsvrcImages:
             yield Skipped(split, split, "missing", detail)
 
 
-def _sort_folders(found: Iterator[FoundFile | Skipped]) -> Iterator[FoundFile | Skipped]:
+def _sort_folders(items: Iterator[FoundFile | Skipped]) -> Iterator[FoundFile | Skipped]:
     """Sort consecutive items of one folder by name.
 
     So an archive yields the same order as the folder extracted from it. Images from a compressed
     archive stay in archive order, because sorting would hold their contents in memory.
     """
-    for _, folder in itertools.groupby(found, key=_group):
-        while items := list(itertools.islice(folder, MAX_SORTED)):
-            yield from sorted(items, key=lambda item: item.name)
+    for _, folder in itertools.groupby(items, key=_group):
+        while batch := list(itertools.islice(folder, MAX_SORTED)):
+            yield from sorted(batch, key=lambda item: item.name)
 
 
 def _group(item: FoundFile | Skipped) -> tuple[str, object]:
     """Equal for items that are sorted together; unique for an item that stays in its place."""
-    by_itself = (
-        object() if isinstance(item, FoundFile) and not isinstance(item.content, Span) else None
-    )
-    return item.name.rpartition("/")[0], by_itself
+    stays = isinstance(item, FoundFile) and not isinstance(item.content, Span)
+    return item.name.rpartition("/")[0], object() if stays else None

@@ -55,14 +55,14 @@ class _Splitting:
 
     def find_split(self, row: ListedImage) -> str:
         """The split of a line."""
-        named = _named_split(row)
-        if self.division and named == "train":
+        named_split = _named_split(row)
+        if self.division and named_split == "train":
             return self.division.find_split(row.label, row.path)
-        return self.rename.get(named, named)
+        return self.rename.get(named_split, named_split)
 
-    def splits(self, named: Iterable[str]) -> set[str]:
+    def splits(self, named_splits: Iterable[str]) -> set[str]:
         """The splits that result if the lines name these."""
-        own = {self.rename.get(split, split) for split in named}
+        own = {self.rename.get(split, split) for split in named_splits}
         return own if self.division is None else own - {"train"} | set(self.division.splits)
 
     @property
@@ -97,13 +97,13 @@ class _Survey:
 
     def find_classes(self) -> tuple[str, ...]:
         """The classes of the training split, or of all splits if there is none, sorted."""
-        found = self.labels.get("train") or set().union(*self.labels.values())
-        if not found - {""}:
+        labels = self.labels.get("train") or set().union(*self.labels.values())
+        if not labels - {""}:
             raise ValueError(
                 f"{self.path} names no class for any image: write a path and a label on each line, "
                 "in this order or under the column names 'path' and 'label'"
             )
-        return tuple(sorted(found - {""}))
+        return tuple(sorted(labels - {""}))
 
     def choose_splitting(
         self, hold_out: HoldOut, classes: tuple[str, ...]
@@ -117,8 +117,9 @@ class _Survey:
         if "val" in self.labels:
             held_out = "It has a validation split, so none of the training images is held out."
             return _Splitting(), [held_out] if hold_out.fraction else []
-        tested = self.labels.get("test", set()) - {""} and hold_out.evaluation_split != "test"
-        if tested and not hold_out.fraction:
+        has_labels = bool(self.labels.get("test", set()) - {""})
+        has_labeled_test = has_labels and hold_out.evaluation_split != "test"
+        if has_labeled_test and not hold_out.fraction:
             renamed = "Its test split is used for validation, under the name 'val'."
             return _Splitting({"test": "val"}), [renamed]
         if hold_out.evaluation_split and self.has_splits:

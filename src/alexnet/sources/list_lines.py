@@ -157,10 +157,10 @@ def _find_columns(path: Path, cells: list[str]) -> dict[str, int]:
     names = [cell.strip().lower() for cell in cells]
     if not set(names) & {*PATHS, *LABELS} or os.path.isfile(path.parent / cells[0]):
         return {}
-    found = {
+    name_of = {
         "path": _first(names, PATHS), "label": _first(names, LABELS), "split": _first(names, SPLITS)
     }  # fmt: skip
-    columns = {what: names.index(name) for what, name in found.items() if name}
+    columns = {role: names.index(name) for role, name in name_of.items() if name}
     if not {"path", "label"} <= columns.keys():
         raise ValueError(
             f"{path} has the columns {', '.join(cells)}: name that of the image files 'path' and "
@@ -207,8 +207,9 @@ def _parse_json(number: int, line: str) -> ListedImage | BadLine:
     return _to_listed_image(number, {"path": 0, "label": 1, "split": 2}, cells)
 
 
-def _first(found: Sequence[str] | dict, wanted: Sequence[str]) -> str | None:
-    return next((name for name in wanted if name in found), None)
+def _first(names: Sequence[str] | dict, accepted: Sequence[str]) -> str | None:
+    """The first of the accepted names that occurs among these names."""
+    return next((name for name in accepted if name in names), None)
 
 
 def _to_text(value: object) -> str:

@@ -77,15 +77,15 @@ class _Elements:
             self._at = min(self._at + -length % 8, len(self._content))
         return kind, data
 
-    def enter(self, wanted: int) -> "_Elements":
-        """The elements inside the next element, which must have the type `wanted`."""
-        return _Elements(self.expect(wanted), self.order)
+    def enter(self, expected: int) -> "_Elements":
+        """The elements inside the next element, which must have the type `expected`."""
+        return _Elements(self.expect(expected), self.order)
 
-    def expect(self, wanted: int) -> memoryview:
-        """The data of the next element, which must have the type `wanted`."""
+    def expect(self, expected: int) -> memoryview:
+        """The data of the next element, which must have the type `expected`."""
         kind, data = self.next()
-        if kind != wanted:
-            raise ValueError(f"an element of type {kind} where {wanted} is expected")
+        if kind != expected:
+            raise ValueError(f"an element of type {kind} where {expected} is expected")
         return data
 
     def next_integers(self) -> tuple[int, ...]:
@@ -153,11 +153,13 @@ def _read_rows(table: _Array, fields: Sequence[str | int]) -> list[tuple[Value, 
     names = _read_field_names(table.rest)
     if table.count * len(names) > MOST_VALUES:
         raise ValueError(f"a table of {table.count:,} times {len(names):,} values")
-    places = [_find_field(field, names) for field in fields]
+    indices = [_find_field(field, names) for field in fields]
     rows = []
     for _ in range(table.count):
         row = [table.rest.enter(_MATRIX) for _ in names]
-        rows.append(tuple(_read_value(row[at]) if at is not None else None for at in places))
+        rows.append(
+            tuple(_read_value(row[field]) if field is not None else None for field in indices)
+        )
     return rows
 
 

@@ -100,14 +100,14 @@ class _IdxFiles:
 
     def _read_header(self, reader: ForwardReader, split: str, content: str) -> tuple[int, ...]:
         """Check the magic number, and return the sizes that follow it."""
-        wanted = IMAGES if content == "images" else LABELS
+        expected = IMAGES if content == "images" else LABELS
         try:
-            (found,) = read_integers(reader, ">I")
-            if found == wanted:
+            (magic,) = read_integers(reader, ">I")
+            if magic == expected:
                 return read_integers(reader, ">III" if content == "images" else ">I")
         except DamagedError:
-            found = 0
+            magic = 0
         raise ValueError(
             f"{self.files[split, content]} in {self.tree.path} is not an IDX file of {content}: "
-            f"it begins with {found:#x}, not {wanted:#x}"
+            f"it begins with {magic:#x}, not {expected:#x}"
         )

@@ -117,18 +117,18 @@ class _NorbFiles:
         return shape
 
     def _read_dimensions(
-        self, reader: ForwardReader, split: str, content: str, wanted: int
+        self, reader: ForwardReader, split: str, content: str, expected: int
     ) -> tuple[int, ...]:
         """Check the magic number, and return the sizes of the matrix."""
         try:
-            found, dimensions = read_integers(reader, "<II")
-            if found == wanted and 1 <= dimensions <= 8:
+            magic, dimensions = read_integers(reader, "<II")
+            if magic == expected and 1 <= dimensions <= 8:
                 return read_integers(reader, f"<{max(dimensions, 3)}I")[:dimensions]
         except DamagedError:
-            found = 0
+            magic = 0
         raise ValueError(
             f"{self.files[split, content]} in {self.tree.path} is not a matrix file of small NORB: "
-            f"it begins with {found:#x}, not {wanted:#x}"
+            f"it begins with {magic:#x}, not {expected:#x}"
         )
 
     def _open(self, split: str, content: str) -> ForwardReader:

@@ -157,13 +157,13 @@ def _with_own_splits(source: Source, hold_out: HoldOut) -> Source:
 
 def _describe_contents(tree: Tree, top: str) -> str:
     """A sentence about what a folder holds, for an error message."""
-    where = tree.path / top
+    folder = tree.path / top
     files, inside = tree.list_files(top), tree.list_folders(top)
     if not files and not inside:
-        return f"{where} is empty."
+        return f"{folder} is empty."
     if not inside:
         return (
-            f"{where} holds {quote_names(files, 3)} but no folders: the class of "
+            f"{folder} holds {quote_names(files, 3)} but no folders: the class of "
             "an image is the name of the folder it is in, or is given by a list."
         )
-    return f"{where} holds the folders {quote_names(inside, 3)}, without files inside."
+    return f"{folder} holds the folders {quote_names(inside, 3)}, without files inside."

@@ -15,7 +15,7 @@ from alexnet.sources.limits import MOST_CHARACTERS, MOST_IMAGES, MOST_NAMES
 
 
 class NameBudget:
-    """Limits how many names of one source, a path, are kept in memory."""
+    """Limits the number and length of the names of one source (a path) that are kept in memory."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -38,7 +38,7 @@ class NameBudget:
 
 
 class NameCounter:
-    """The first pass: collects the hashes of all names of one source, a path."""
+    """The first pass: collects the hashes of all names of one source (a path)."""
 
     def __init__(self, path: Path) -> None:
         self._path = path

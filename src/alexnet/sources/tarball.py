@@ -53,15 +53,15 @@ class Tarball:
 
     def list_folders(self, folder: str) -> list[str]:
         """Names of the folders directly in `folder`, sorted."""
-        return self._names(folder, lambda name, level: level is not None)
+        return self._find_names(folder, lambda name, level: level is not None)
 
     def list_files(self, folder: str) -> list[str]:
         """Names of files directly in `folder`, sorted: at most ten images and a thousand others."""
-        return self._names(folder, lambda name, level: level is None and not is_hidden(name))
+        return self._find_names(folder, lambda name, level: level is None and not is_hidden(name))
 
     def list_hidden(self, folder: str) -> list[str]:
         """Hidden names directly in `folder`, sorted."""
-        return self._names(folder, lambda name, level: is_hidden(name))
+        return self._find_names(folder, lambda name, level: is_hidden(name))
 
     def list_refused_links(self, folder: str) -> list[str]:
         """Always empty: `walk` reports links in archives as Skipped."""
@@ -96,11 +96,12 @@ class Tarball:
         with open_reader(self.path) as reader:
             yield from walk.walk(reader)
 
-    def _names(self, folder: str, wanted: Callable[[str, "_Level | None"], bool]) -> list[str]:
+    def _find_names(self, folder: str, select: Callable[[str, "_Level | None"], bool]) -> list[str]:
+        """The names directly in `folder` that `select(name, its level or None)` accepts, sorted."""
         level: _Level | None = self._contents[0]
         for name in folder.split("/") if folder else ():
             level = level.inside.get(name) if level else None
-        return sorted(n for n, inside in level.inside.items() if wanted(n, inside)) if level else []
+        return sorted(n for n, inside in level.inside.items() if select(n, inside)) if level else []
 
     @cached_property
     def _contents(self) -> tuple["_Level", RepeatedNames]:
@@ -137,10 +138,10 @@ class ArchiveWalk:
         """Yield the files, and a Skipped for everything else; the last one if it is truncated."""
         hidden: set[str] = set()
         try:
-            for name, member in self._select(read_members(reader)):
+            for name, member in self._select(reader):
                 skipped = self._skipped(name, member)
                 if skipped is None:
-                    yield from self._content(name, member)
+                    yield from self._yield_content(name, member)
                 elif skipped.name not in hidden:
                     if skipped.name != self.prefix + name and len(hidden) < _REMEMBERED:
                         hidden.add(skipped.name)  # report a hidden folder once, not for each file
@@ -148,9 +149,9 @@ class ArchiveWalk:
         except DamagedError as damage:
             yield Skipped(self.split, self.prefix + self.title, "truncated_archive", str(damage))
 
-    def _select(self, members: Iterator[TarMember]) -> Iterator[tuple[str, TarMember]]:
+    def _select(self, reader: ForwardReader) -> Iterator[tuple[str, TarMember]]:
         """The members below `folder` that are not folders, and those with unsafe names."""
-        for member in members:
+        for member in read_members(reader):
             name = safe_name(member.name)
             if member.kind != "folder" and (name is None or below(self.folder, name) is not None):
                 yield name or member.name[:LONGEST_NAME], member
@@ -191,12 +192,12 @@ class ArchiveWalk:
     def _is_inner_tar(self, name: str) -> bool:
         return self.inner_tars and ARCHIVE.search(name) is not None
 
-    def _content(self, name: str, member: TarMember) -> Iterator[FoundFile | Skipped]:
+    def _yield_content(self, name: str, member: TarMember) -> Iterator[FoundFile | Skipped]:
+        """A file, or the files of an inner tar."""
         if self._is_inner_tar(name):
             folder = ARCHIVE.sub("", self.prefix + name)
-            yield from ArchiveWalk(self.split, name, prefix=folder + "/").walk(
-                member.open_content()
-            )
+            inner_walk = ArchiveWalk(self.split, name, prefix=folder + "/")
+            yield from inner_walk.walk(member.open_content())
         else:
             yield FoundFile(self.prefix + name, member.read_or_locate())
 
@@ -210,6 +211,7 @@ class _Level:
         self.inside: dict[str, _Level | None] = {}
         """By name: the folders, and None for files and hidden names."""
         self.files = 0
+        """Number of the names that are kept in `inside` and are not folders."""
 
     def enter(self, name: str, budget: NameBudget) -> "_Level":
         """Return the folder of this name; create it if it is new."""
