@@ -5,7 +5,7 @@ and `Skipped` (something that is not used, and why). No image is decoded here; t
 
 Which module reads what:
 
-    a path that is                                          is read by       in the words of
+    a path that is                                          is read by       with the help of
     ─────────────────────────────────────────────────────  ───────────────  ───────────────────────
     train/CLASS/…, val/CLASS/… or CLASS/…, folder or tar    class_folders    holdout (validation)
     a .csv, .tsv, .jsonl or .ndjson file                    image_list       list_lines, repeats
