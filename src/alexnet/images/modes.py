@@ -57,10 +57,12 @@ def _choose_conversion(image: Image.Image) -> tuple[_Conversion, tuple[str, ...]
 
 
 def _convert_plain(strip: Image.Image) -> NDArray[np.uint8]:
+    """By Pillow's own conversion, which is right for every opaque mode of 8 bits or fewer."""
     return np.asarray(strip.convert("RGB"))
 
 
 def _lay_over_white(strip: Image.Image) -> NDArray[np.uint8]:
+    """Composite transparent pixels with white."""
     strip = strip.convert("RGBA")
     return _convert_plain(Image.alpha_composite(Image.new("RGBA", strip.size, _WHITE), strip))
 

@@ -119,6 +119,7 @@ class _CifarFiles:
                 yield Skipped(split, file, "missing", "a file of the data set is missing")
 
     def _read_file(self, split: str, file: str) -> Iterator[Entry | Skipped]:
+        """The images of one file, named `file/00000`, `file/00001`, …"""
         size = self.dataset.label_bytes + PIXELS
         with self.tree.open_file(join(self.top, file)) as reader:
             for index, record in enumerate(read_records(reader, size, None, split, file)):

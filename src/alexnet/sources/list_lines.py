@@ -192,6 +192,7 @@ def _read_json(path: Path) -> Iterator[ListedImage | BadLine]:
 
 
 def _parse_json(number: int, line: str) -> ListedImage | BadLine:
+    """An object with named values, or a list of path, label and split."""
     try:
         values = json.loads(line)
     except (ValueError, RecursionError) as error:
@@ -213,4 +214,5 @@ def _first(names: Sequence[str] | dict, accepted: Sequence[str]) -> str | None:
 
 
 def _to_text(value: object) -> str:
+    """A value of JSON as the text that a cell of a CSV file would have."""
     return "" if value is None else str(value)

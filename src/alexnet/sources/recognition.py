@@ -99,6 +99,7 @@ def _find_tree(path: Path) -> Tree:
 
 
 def _is_tar(path: Path) -> bool:
+    """Whether a file is a tar archive, compressed or not, whatever its name."""
     with open_reader(path) as reader:
         return is_tar(reader)
 

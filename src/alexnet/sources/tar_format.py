@@ -72,6 +72,7 @@ def is_tar(reader: ForwardReader) -> bool:
 
 
 def _read_header(reader: ForwardReader) -> tarfile.TarInfo | None:
+    """The next header; None at the block of zeros that ends the archive. Raises DamagedError."""
     start, block = reader.position, reader.read_exactly(_BLOCK)
     if block.count(0) == _BLOCK:
         return None
@@ -85,13 +86,14 @@ def _read_header(reader: ForwardReader) -> tarfile.TarInfo | None:
 
 
 def _content_size(header: tarfile.TarInfo, extension: dict[str, str]) -> int:
+    """Bytes of content after a header, which a pax extension may state instead of the header."""
     if not (
         header.isreg() or header.type in _EXTENSIONS or header.type not in tarfile.SUPPORTED_TYPES
     ):
         return 0  # links, devices and folders have no content, even if they claim to
     text = extension.get("size", "")
-    stated = text.isdecimal() and len(text) < 20 and header.type not in _EXTENSIONS
-    size = int(text) if stated else header.size
+    is_stated = text.isdecimal() and len(text) < 20 and header.type not in _EXTENSIONS
+    size = int(text) if is_stated else header.size
     if size < 0:
         raise DamagedError(f"a member says that it has {size:,} bytes")
     return size
@@ -100,9 +102,10 @@ def _content_size(header: tarfile.TarInfo, extension: dict[str, str]) -> int:
 def _to_member(
     header: tarfile.TarInfo, extension: dict[str, str], size: int, reader: ForwardReader
 ) -> TarMember:
+    """The member that a header, and the extensions before it, describe."""
     name = extension.get("path", header.name)
-    sparse = header.type == _OLD_SPARSE or _SPARSE.decode() in extension
-    if sparse:
+    is_sparse = header.type == _OLD_SPARSE or _SPARSE.decode() in extension
+    if is_sparse:
         return TarMember(name, "a sparse file", size, reader)
     if header.isreg():
         return TarMember(name, "file", size, reader)
@@ -147,8 +150,10 @@ def _skip_sparse_map(block: bytes, reader: ForwardReader) -> None:
 
 
 def _padded(size: int) -> int:
+    """The size rounded up to whole blocks."""
     return -(-size // _BLOCK) * _BLOCK
 
 
 def _text(content: bytes) -> str:
+    """A name as text; bytes that are not UTF-8 survive as surrogates."""
     return content.decode("utf-8", "surrogateescape")

@@ -187,6 +187,7 @@ class ArchiveWalk:
         return 1, 1
 
     def _skip(self, name: str, reason: str, detail: str) -> Skipped:
+        """A Skipped of this archive's split, under the full name."""
         return Skipped(self.split, self.prefix + name, reason, detail)
 
     def _is_inner_tar(self, name: str) -> bool:
@@ -249,6 +250,7 @@ def _enter_member(top: _Level, member: TarMember, budget: NameBudget) -> bool:
 
 
 def _why_unsafe(name: str) -> str:
+    """Why `safe_name` rejects a name, for a message."""
     if len(name) > LONGEST_NAME:
         return f"has {len(name):,} characters, more than any file's name"
     return "leads out of the archive"
