@@ -23,8 +23,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 import loading
-from alexnet.images.decode import decode, fit
-from alexnet.images.records import record_shape, rgb, write_record
+from alexnet.images.decoding import decode
+from alexnet.images.records import record_shape, records_to_rgb, write_record
+from alexnet.images.resizing import fit
 from interleave import Contestant, contest, options, report, table
 from packing import our_pack, packing
 from usual import HEIGHT, SIZE, WIDTH, photographs
@@ -96,7 +97,7 @@ def psnr(image: NDArray[np.uint8]) -> float:
     """Decibels between an image, uint8 256 256 3, and what a network sees of its yuv420 record."""
     record = np.empty(record_shape(SIZE, "yuv420"), np.uint8)
     write_record(image, "yuv420", record)
-    wrong = rgb(record[None], SIZE, "yuv420")[0] - image.astype(np.float32)
+    wrong = records_to_rgb(record[None], SIZE, "yuv420")[0] - image.astype(np.float32)
     return 10 * math.log10(255**2 / max(float((wrong**2).mean()), 1e-12))
 
 

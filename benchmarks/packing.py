@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from alexnet.images.decode import decode, fit
+from alexnet.images.decoding import decode
+from alexnet.images.resizing import fit
 from alexnet.packing.pack import pack
 from alexnet.sources.entry import Entry, Source
 from interleave import Contestant, ratio, table, verdict

@@ -15,6 +15,7 @@ LAYERS = {
     "files": "files written whole or not at all, folders locked",
     "processor": "what the CPU can do, and which of its instructions MKL uses",
     "device": "the device, its precision, its threads, what makes results repeat on it",
+    "colors": "JPEG's conversion between RGB and YUV",
     "recipes": "a training described whole; the named ones; the 2012 lab notes",
     "kernels": "the operations, one folder each: operator, reference, CPU kernel, CUDA kernel",
     "nets": "the networks, one file a paper",

@@ -211,7 +211,7 @@ def test_a_folder_is_measured_whole_as_the_network_wants_it(trained, unseen, cap
     made = alexnet.open_pack(found["pack"]["path"])
     assert made.path == run.parent / "photos_test.pack"
     assert (made.size, made.facts["fit"]) == (32, "pad")
-    assert "all its images are measured" in err
+    assert "all its images are evaluated" in err
     assert measure(run, unseen, device="cpu").counts.seen == 9
     assert alexnet.evaluate(run, str(unseen), device="cpu").pack == made.path
     assert sorted(path.name for path in unseen.iterdir()) == sorted(CLASSES)
@@ -295,7 +295,9 @@ def test_classes_are_the_same_by_wordnet_id_too(trained, tmp_path):
     ids = ("n00000003", "n00000001", "n00000002")
     known = dataclasses.replace(checkpoint.load(checkpoint.find(run)), wordnet_ids=ids)
     images = photos(tmp_path / "images", dict.fromkeys(sorted(ids), 1))
-    made = pack(open_source(images, measured="val"), tmp_path / "pack", size=32, processes=1)
+    made = pack(
+        open_source(images, evaluation_split="val"), tmp_path / "pack", size=32, processes=1
+    )
     assert relabeling(known, made, "val", False).tolist() == [1, 2, 0]
 
 
@@ -357,7 +359,7 @@ def test_packs_go_elsewhere_where_the_runs_folder_cannot_be_written(
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(beside, "_can_be_written", lambda folder: False)
-    source = open_source(unseen, measured="val")
+    source = open_source(unseen, evaluation_split="val")
     assert pack_beside(source, trained[0], "x", size=8, processes=1).path.parts == (
         "packs",
         "x.pack",

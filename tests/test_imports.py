@@ -13,7 +13,7 @@ from tests.layers import LAYERS, shown, table
 SOURCE = Path(__file__).parents[1] / "src" / "alexnet"
 ORDER = {layer: place for place, layer in enumerate(LAYERS)}
 ONLY = {
-    "PIL": {"images.decode", "show.figures"},
+    "PIL": {"images.memory", "images.modes", "images.pillow", "images.png", "show.figures"},
     "matplotlib": {"show.curves", "show.figures"},
     "argparse": set(),
 }

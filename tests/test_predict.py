@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 import alexnet
-from alexnet.images.decode import NotAnImage
+from alexnet.images.decoded import UnusableImage
 from tests.conftest import CLASSES, picture
 
 
@@ -60,7 +60,7 @@ def test_a_bad_image_is_an_error_for_itself_alone(classifier, tmp_path):
         [picture(0, 1), tmp_path / "bad.jpg", tmp_path / "none", picture(2, 1)]
     )
     assert [x.error is None for x in found] == [True, False, False, True]
-    with pytest.raises(NotAnImage):
+    with pytest.raises(UnusableImage):
         classifier.predict(tmp_path / "bad.jpg")
 
 

@@ -11,12 +11,12 @@ import pytest
 import torch
 
 import alexnet
-from alexnet.images import workers
-from alexnet.images.decode import NotAnImage
+from alexnet.images import decoder_process
+from alexnet.images.decoded import UnusableImage
 from tests.conftest import picture
 from tests.test_predict import encoded
 
-WICKED = Path(__file__).parents[0] / "images" / "wicked_worker.py"
+WICKED = Path(__file__).parents[0] / "images" / "misbehaving_decoder.py"
 
 
 @pytest.fixture
@@ -27,14 +27,14 @@ def classifier(run):
 
 @pytest.fixture
 def wicked(monkeypatch, classifier):
-    """Decoders that crash and hang when told to."""
-    monkeypatch.setattr(workers, "PROGRAM", WICKED)
+    """DecoderPool that crash and hang when told to."""
+    monkeypatch.setattr(decoder_process, "PROGRAM", WICKED)
     classifier._decoders.timeout = 0.5
 
 
 def processes(decoders) -> list[int]:
     """The decoding processes that wait for somebody to borrow them."""
-    return [w.process.pid for idle in decoders._idle for w in idle._workers]
+    return [w.process.pid for idle in decoders._idle for w in idle._processes]
 
 
 def runs(process: int) -> bool:
@@ -57,7 +57,7 @@ def test_what_kills_a_decoder_is_an_error_of_its_image(classifier, content, reas
     found = classifier.predict([good, content, good])
     assert [x.error is None for x in found] == [True, False, True]
     assert found[1].error.startswith(reason)
-    with pytest.raises(NotAnImage) as caught:
+    with pytest.raises(UnusableImage) as caught:
         classifier.predict(content)
     assert caught.value.reason == reason
     assert classifier.predict(good).labels == found[0].labels
@@ -66,7 +66,7 @@ def test_what_kills_a_decoder_is_an_error_of_its_image(classifier, content, reas
 @pytest.mark.usefixtures("wicked")
 def test_nothing_is_asked_of_an_image_outside_the_guard(classifier):
     for ask in (classifier.probabilities, classifier.logits, classifier.features):
-        with pytest.raises(NotAnImage, match="the decoder ended with signal"):
+        with pytest.raises(UnusableImage, match="the decoder ended with signal"):
             ask([encoded(picture(1, 5)), b"crash"])
 
 
@@ -97,10 +97,10 @@ import sys
 sys.path[:0] = {sys.path!r}
 import numpy as np
 from tests.test_predict_guarded import processes, runs
-from alexnet.images.decoders import Decoders
-from alexnet.images.prepare import Options
+from alexnet.images.decoder_pool import DecoderPool
+from alexnet.images.preparation import RecordOptions
 from alexnet.sources.entry import Entry
-decoders = Decoders(Options(size=8), 1)
+decoders = DecoderPool(RecordOptions(size=8), 1)
 list(decoders.prepare([Entry("", "", 0, {encoded(picture(0, 1))!r})]))
 print(processes(decoders)[0])
 """
@@ -136,11 +136,11 @@ import os, sys
 sys.path[:0] = {sys.path!r}
 import numpy as np
 from tests.test_predict_guarded import processes, runs
-from alexnet.images.decoders import Decoders
-from alexnet.images.prepare import Options
+from alexnet.images.decoder_pool import DecoderPool
+from alexnet.images.preparation import RecordOptions
 from alexnet.sources.entry import Entry
 entry = Entry("", "", 0, {encoded(picture(0, 1))!r})
-decoders = Decoders(Options(size=8), 1)
+decoders = DecoderPool(RecordOptions(size=8), 1)
 ours = [record.copy() for *_, record in decoders.prepare([entry])]
 mine = processes(decoders)
 child = os.fork()

@@ -30,10 +30,12 @@ from alexnet.batches.batches import crop_views
 from alexnet.device import Machine
 from alexnet.evaluation.counts import VIEWS_AT_ONCE, probabilities
 from alexnet.exporting.libraries import FORMATS
-from alexnet.images.decode import MAX_PIXELS, NotAnImage, pillow_pixels
-from alexnet.images.decoders import Decoders
-from alexnet.images.prepare import Options, Outcome
-from alexnet.images.workers import Item
+from alexnet.images.decoded import UnusableImage
+from alexnet.images.decoder_pool import DecoderPool
+from alexnet.images.decoder_process import Item
+from alexnet.images.memory import MAX_PIXELS
+from alexnet.images.pillow import read_pillow_image
+from alexnet.images.preparation import PreparationResult
 from alexnet.nets.layers import Hook, pass_through
 from alexnet.packing.pack import cores
 from alexnet.sources.entry import UNLABELED, Entry, Skipped
@@ -67,11 +69,11 @@ class Batch:
 
     def __init__(self, shape: tuple[int, ...]) -> None:
         self.images: list[Image] = []
-        self.outcomes: list[Outcome] = []
+        self.outcomes: list[PreparationResult] = []
         self.readable: list[NDArray[np.uint8]] = []
         self._shape = shape
 
-    def add(self, image: Image, outcome: Outcome, record: NDArray[np.uint8]) -> None:
+    def add(self, image: Image, outcome: PreparationResult, record: NDArray[np.uint8]) -> None:
         """Add an image; its record is copied if there is one."""
         self.images.append(image)
         self.outcomes.append(outcome)
@@ -104,14 +106,14 @@ class Classifier:
         self.classes, self.machine, self.device = classes, machine, machine.device
         self.preprocessing = preprocessing = preprocessing.to(machine.device)
         self.network = devices.move_to_device(network, machine).eval()
-        self.options = Options(
+        self.options = RecordOptions(
             preprocessing.side,
             preprocessing.fit,
             preprocessing.pixels,
             preprocessing.upright,
             max_pixels,
         )
-        self._decoders = Decoders(self.options, cores(), timeout)
+        self._decoders = DecoderPool(self.options, cores(), timeout)
 
     def __enter__(self) -> Classifier:
         return self
@@ -130,8 +132,8 @@ class Classifier:
     ) -> Prediction | list[Prediction]:
         """The `top` most probable labels of an image, or of each of a list.
 
-        `views` is 1 (center) or 10 (section 4.1). Raises NotAnImage or OSError for a single image
-        that cannot be read; in a list such an image has a Prediction with an `error`.
+        `views` is 1 (center) or 10 (section 4.1). Raises UnusableImage or OSError for a single
+        image that cannot be read; in a list such an image has a Prediction with an `error`.
         """
         if isinstance(images, list | tuple):
             return list(self.stream(images, top=top, views=views))
@@ -218,7 +220,7 @@ class Classifier:
         batch = Batch(shape)
         for item, outcome, record in self._decoders.prepare(items()):
             if isinstance(item, Skipped):
-                outcome = Outcome("", item.reason, item.detail)
+                outcome = PreparationResult("", item.reason, item.detail)
             assert outcome is not None
             batch.add(given.popleft(), outcome, record)
             if len(batch.readable) == size:
@@ -268,8 +270,8 @@ def _item(image: Image, upright: bool) -> Item:
     if isinstance(image, np.ndarray):
         return Entry("", "", UNLABELED, _checked(image))
     try:
-        return Entry("", "", UNLABELED, pillow_pixels(image, upright=upright))
-    except NotAnImage as error:
+        return Entry("", "", UNLABELED, read_pillow_image(image, upright=upright))
+    except UnusableImage as error:
         return Skipped("", name, error.reason, str(error))
 
 
@@ -283,14 +285,14 @@ def _checked(array: NDArray[Any]) -> NDArray[np.uint8]:
     return array
 
 
-def _failure(image: Image, outcome: Outcome) -> Prediction:
+def _failure(image: Image, outcome: PreparationResult) -> Prediction:
     return Prediction(name_of(image), error=f"{outcome.reason}: {outcome.detail}")
 
 
-def _error(image: Image, outcome: Outcome) -> Exception:
+def _error(image: Image, outcome: PreparationResult) -> Exception:
     """What is raised for an image that was asked for alone, or for more than labels."""
     if outcome.reason != "unreadable":
-        return NotAnImage(outcome.reason, outcome.detail)
+        return UnusableImage(outcome.reason, outcome.detail)
     kind = OSError if os.path.lexists(image) else FileNotFoundError
     return kind(f"{image}: {outcome.detail}")
 

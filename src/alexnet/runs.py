@@ -26,7 +26,7 @@ from typing import Any
 
 from alexnet import checkpoint as checkpoints
 from alexnet.files import LOCK, lock_folder
-from alexnet.sources.names import some
+from alexnet.sources.names import quote_names
 from alexnet.validate import read_json
 
 SAMPLES = "samples.safetensors", "samples.safetensors.part"
@@ -94,8 +94,8 @@ def check_folder(run: Path, images: Path) -> None:
         return
     if others := [path.name for path in run.iterdir() if not path.name.startswith(".")]:
         raise FileExistsError(
-            f"{run} is not empty and holds no run (there is {some(sorted(others), 3)}): name a new "
-            "folder for the run"
+            f"{run} is not empty and holds no run (there is {quote_names(sorted(others), 3)}): "
+            "name a new folder for the run"
         )
 
 

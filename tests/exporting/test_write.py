@@ -20,8 +20,8 @@ from alexnet.evaluation import ensemble
 from alexnet.exporting import whole, write
 from alexnet.exporting.libraries import library
 from alexnet.exporting.write import Disagrees, export
-from alexnet.images.decode import write_png
-from alexnet.images.records import fit as pixels_to_square
+from alexnet.images.png import write_png
+from alexnet.images.resizing import fit as pixels_to_square
 from alexnet.packing.pack import pack
 from alexnet.packs.samples import read_samples
 from alexnet.training.train import train

@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 from tests.conftest import CLASSES, picture, pictures
-from tests.images import test_decode
+from tests.images import test_jpeg
 from tests.sources.source_files import tar
 from tests.sources.test_ilsvrc import kit_files, train_tar
 
@@ -92,7 +92,7 @@ def tiled_tiff(kind: int = 1, bits: int = 8) -> bytes:
     return head + ends + np.linspace(0, 1, 4 * size, dtype="<f4").tobytes()[: 4 * size]
 
 
-LOSSLESS = [vars(test_decode)[x] for x in ("lossless_jpeg",) if x in vars(test_decode)]
+LOSSLESS = [vars(test_jpeg)[x] for x in ("lossless_jpeg",) if x in vars(test_jpeg)]
 
 
 IMAGES: dict[str, Callable[[], list[tuple[str, bytes]]]] = {

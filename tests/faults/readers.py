@@ -22,14 +22,16 @@ from tests.faults import commands, examples, folders
 from tests.faults.examples import Files
 from tests.faults.judge import Wrong, judge
 
-from alexnet.images.decode import BYTES_A_PIXEL, NotAnImage, decode
-from alexnet.images.prepare import Options, prepare
+from alexnet.images.decoded import UnusableImage
+from alexnet.images.decoding import decode
+from alexnet.images.memory import BYTES_PER_PIXEL
+from alexnet.images.preparation import RecordOptions, prepare
 from alexnet.sources import Entry, Skipped, Source, open_source
 from alexnet.sources.limits import PACKING_MEMORY
 
 MOST_PIXELS = 1 << 22
 """The limit that images are decoded with. The memory that is promised follows from it."""
-OPTIONS = Options(16, max_pixels=MOST_PIXELS)
+OPTIONS = RecordOptions(16, max_pixels=MOST_PIXELS)
 RECORD = np.zeros(OPTIONS.record_bytes, np.uint8)
 OWN_NEEDS = 64 << 20
 """Bytes beyond that for the tables of the decoders."""
@@ -79,7 +81,7 @@ def read_image(folder: Path, name: str) -> None:
         return
     try:
         pixels = decode(content, upright=True, reduce_to=16, max_pixels=MOST_PIXELS).pixels
-    except NotAnImage:
+    except UnusableImage:
         return
     if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3 or not pixels.size:
         raise Wrong(f"pixels {pixels.dtype} {pixels.shape}")
@@ -88,9 +90,9 @@ def read_image(folder: Path, name: str) -> None:
 @functools.cache
 def workers() -> Any:
     """One decoding process, as packing has them, for all inputs of this process."""
-    from alexnet.images.workers import Workers
+    from alexnet.images.decoder_group import DecoderGroup
 
-    return Workers(OPTIONS, processes=1, timeout=10.0)
+    return DecoderGroup(OPTIONS, n_processes=1, timeout=10.0)
 
 
 def read_through_workers(folder: Path, name: str) -> None:
@@ -334,7 +336,7 @@ READERS: dict[str, Reader] = {
                 read_image,
                 share=2.0,
                 guarded=True,
-                memory=BYTES_A_PIXEL * MOST_PIXELS + OWN_NEEDS,
+                memory=BYTES_PER_PIXEL * MOST_PIXELS + OWN_NEEDS,
             )
             for name in examples.IMAGES
         ),

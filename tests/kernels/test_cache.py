@@ -12,8 +12,9 @@ pytest.importorskip("numba")
 KERNEL = """
 import json
 import numpy as np
-from alexnet.images.records import _moments, compiled, moments_reference
-kernel = compiled(_moments, moments_reference)
+from alexnet.images.compilation import compile_loop
+from alexnet.images.records import _add_moments, add_moments_reference
+kernel = compile_loop(_add_moments, add_moments_reference)
 kernel(np.ones((4, 9), np.uint8), np.zeros(9, np.int64))
 print(json.dumps([sum(kernel.stats.cache_hits.values()), sum(kernel.stats.cache_misses.values())]))
 """

@@ -21,7 +21,7 @@ from alexnet.packs.pack import open_pack
 from alexnet.packs.summary import contact_sheet, info, outcome
 from alexnet.packs.verification import verify
 from alexnet.sources.entry import Entry, Source, Span
-from alexnet.sources.open import open_source
+from alexnet.sources.recognition import open_source
 
 ROOT = Path(__file__).parents[2]
 

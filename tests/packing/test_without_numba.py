@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from tests.conftest import pictures
 
+from alexnet.images import compilation, resizing
 from alexnet.images import records as pixels
 from alexnet.packing.pack import pack
 
@@ -19,16 +20,16 @@ WITHOUT = Path(__file__).parents[1] / "without_numba"
 @pytest.fixture
 def references(monkeypatch):
     """Pixels computed by NumPy alone."""
-    monkeypatch.setattr(pixels, "compiled", lambda loop, reference: reference)
+    monkeypatch.setattr(compilation, "compile_loop", lambda loop, reference: reference)
 
 
-@pytest.mark.parametrize("mode", pixels.FITS)
+@pytest.mark.parametrize("mode", resizing.FITS)
 @pytest.mark.parametrize("shape", [(40, 61), (17, 9), (3, 100), (32, 32), (1, 1)])
 def test_squares_are_the_same_bytes(shape, mode, monkeypatch):
     image = np.random.default_rng(0).integers(0, 256, (*shape, 3), np.uint8)
-    fast = pixels.fit(image, 16, mode)
-    monkeypatch.setattr(pixels, "compiled", lambda loop, reference: reference)
-    np.testing.assert_array_equal(pixels.fit(image, 16, mode), fast)
+    fast = resizing.fit(image, 16, mode)
+    monkeypatch.setattr(compilation, "compile_loop", lambda loop, reference: reference)
+    np.testing.assert_array_equal(resizing.fit(image, 16, mode), fast)
 
 
 def test_records_and_sums_are_the_same_bytes(monkeypatch):
@@ -38,7 +39,7 @@ def test_records_and_sums_are_the_same_bytes(monkeypatch):
         record = np.empty(pixels.record_shape(18, "yuv420"), np.uint8)
         pixels.write_record(image, "yuv420", record)
         found.append((record, pixels.moments(image)))
-        monkeypatch.setattr(pixels, "compiled", lambda loop, reference: reference)
+        monkeypatch.setattr(compilation, "compile_loop", lambda loop, reference: reference)
     for fast, slow in zip(*found, strict=True):
         np.testing.assert_array_equal(fast, slow)
 

@@ -54,3 +54,11 @@ def used(source: Source, split: str) -> dict[str, str]:
 def skipped(source: Source, split: str) -> dict[str, str]:
     """Name → reason of what a split does not use."""
     return {item.name: item.reason for item in source.entries(split) if isinstance(item, Skipped)}
+
+
+PETS = ("train/cat/1.jpg", "train/dog/2.jpg", "val/cat/3.jpg", "val/dog/4.jpg")
+
+
+def split_folders(folder: Path, *more: str) -> Path:
+    """The files of PETS, and more, below `folder`."""
+    return write(folder, *PETS, *more)

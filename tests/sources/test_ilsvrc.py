@@ -253,7 +253,7 @@ def test_a_kit_without_archives_says_what_is_missing(tmp_path):
 def test_a_damaged_table_of_synsets_says_so(tmp_path, damage):
     folders_2012(tmp_path)
     (tmp_path / "ILSVRC2012_devkit_t12/data/meta.mat").write_bytes(damage)
-    with pytest.raises(ValueError, match=r"meta\.mat is no meta\.mat of ILSVRC"):
+    with pytest.raises(ValueError, match=r"meta\.mat is not a meta\.mat of ILSVRC"):
         open_source(tmp_path)
 
 
@@ -261,7 +261,7 @@ def test_a_ground_truth_that_is_no_list_of_numbers_says_where(tmp_path):
     folders_2012(tmp_path)
     truth = tmp_path / "ILSVRC2012_devkit_t12/data/ILSVRC2012_validation_ground_truth.txt"
     truth.write_text("1\ntwo\n")
-    with pytest.raises(ValueError, match=r"ground_truth\.txt, line 2, is no number"):
+    with pytest.raises(ValueError, match=r"ground_truth\.txt, line 2, is not the number"):
         open_source(tmp_path)
 
 
@@ -298,8 +298,10 @@ def test_labels_beyond_all_published_ones_are_refused(tmp_path):
     with pytest.raises(ValueError, match=r"ground_truth\.txt has more than 1,000,000 labels"):
         open_source(tmp_path)
     truth.write_text("9" * 5000)
-    with pytest.raises(ValueError, match="line 1, is no number of a synset"):
+    with pytest.raises(ValueError, match="line 1, is not the number of a synset"):
         open_source(tmp_path)
     truth.write_bytes(bytes((1 << 24) + 1))
-    with pytest.raises(ValueError, match="has more than 16,777,216 bytes: it is no file of ILSVRC"):
+    with pytest.raises(
+        ValueError, match="has more than 16,777,216 bytes: it is not a file of ILSVRC"
+    ):
         open_source(tmp_path)

@@ -17,7 +17,7 @@ import pytest
 from tests.packing.packing_sources import pixels, png
 from tests.sources.source_files import skipped, tar, used, write
 
-from alexnet.images.prepare import Options, prepare, read_ahead
+from alexnet.images.preparation import RecordOptions, prepare, read_ahead
 from alexnet.sources import Entry, open_source, repeats, tarball
 from alexnet.sources.limits import (
     IN_FLIGHT,
@@ -28,7 +28,7 @@ from alexnet.sources.limits import (
     PACKING_MEMORY,
 )
 from alexnet.sources.reader import open_reader
-from alexnet.sources.regular import read_regular
+from alexnet.sources.regular_files import read_regular
 
 PETS = {f"{split}/{pet}/1.jpg": b"x" for split in ("train", "val") for pet in ("cat", "dog")}
 MEGABYTE = 1024
@@ -181,7 +181,7 @@ def xz_that_wants(dictionary: int) -> bytes:
 def test_an_xz_file_that_wants_gigabytes_is_refused(tmp_path):
     (tmp_path / "a.tar.xz").write_bytes(xz_that_wants(40))
     found = read(tmp_path / "a.tar.xz")
-    assert "is no tar archive" in found["error"]
+    assert "is not a tar archive" in found["error"]
     assert found["grown"] < 64 * MEGABYTE
     (tmp_path / "a.tar.xz").write_bytes(xz_that_wants(28))  # 64 MiB, as `xz -9`
     assert read(tmp_path / "a.tar.xz")["reasons"]["used"] == 4
@@ -276,10 +276,10 @@ def test_a_pipe_in_the_place_of_a_file_is_refused_when_it_is_opened(tmp_path):
     assert all(isinstance(entry, Entry) for entry in entries)
     (folder / "train/cat/1.jpg").unlink()
     os.mkfifo(folder / "train/cat/1.jpg")
-    with pytest.raises(OSError, match=r"1\.jpg is a pipe, not a file"):
+    with pytest.raises(OSError, match=r"1\.jpg is a pipe, not a regular file"):
         open_reader(entries[0].content)
     read_ahead(entries[0].content)
-    outcome = prepare(entries[0], Options(8), np.empty(192, np.uint8))
+    outcome = prepare(entries[0], RecordOptions(8), np.empty(192, np.uint8))
     assert outcome.reason == "not_a_file"
 
 
@@ -290,9 +290,9 @@ def test_a_file_that_grows_beyond_the_limit_is_refused_at_it(tmp_path):
         read_regular(tmp_path / "x", 99)
     if os.path.exists("/proc/self/status"):  # says that it is empty
         assert read_regular("/proc/self/status", 1 << 24)
-    with pytest.raises(OSError, match="is a device, not a file"):
+    with pytest.raises(OSError, match="is a device, not a regular file"):
         read_regular("/dev/zero", 1 << 20)
-    with pytest.raises(OSError, match="is a folder, not a file"):
+    with pytest.raises(OSError, match="is a folder, not a regular file"):
         read_regular(tmp_path, 1 << 20)
 
 

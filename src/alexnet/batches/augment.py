@@ -15,7 +15,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from alexnet.images.records import Fit, Format
+from alexnet.images.records import Format
+from alexnet.images.resizing import Fit
 from alexnet.kernels import crop as cut
 from alexnet.packs.pack import Pack
 from alexnet.recipes.recipe import LARGEST_SCALE, MeanAt, Recipe

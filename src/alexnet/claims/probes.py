@@ -62,7 +62,7 @@ def ranks(said: Predictions) -> NDArray[np.int64]:
 def neighbors(run: Path, pack: Pack, device: str) -> dict[str, int]:
     """How many of each validation image's nearest others are of its class, by fc7 and by pixels."""
     from alexnet.checkpoint import find
-    from alexnet.images.records import rgb
+    from alexnet.images.records import records_to_rgb
     from alexnet.predict import load
 
     split = pack.splits["val"]
@@ -70,7 +70,9 @@ def neighbors(run: Path, pack: Pack, device: str) -> dict[str, int]:
     classifier = load(find(run, ("last", "best")), device)
     features, pixels = [], []
     for some in np.array_split(members, math.ceil(len(members) / 64)):
-        images = np.clip(np.rint(rgb(split.gather(some), pack.size, pack.pixels)), 0, 255)
+        images = np.clip(
+            np.rint(records_to_rgb(split.gather(some), pack.size, pack.pixels)), 0, 255
+        )
         images = images.astype(np.uint8)
         features.append(classifier.features(list(images), "fc7").numpy())
         pixels.append(blocks(images))

@@ -86,11 +86,11 @@ class TrainingPack:
         import torch
 
         from alexnet.nets.variations import network_of
-        from alexnet.sources.names import some
+        from alexnet.sources.names import quote_names
 
         if len(source.classes) < 2:
             raise ValueError(
-                f"{self.images} has images of one class only, {some(source.classes)}: there is "
+                f"{self.images} has images of one class only, {quote_names(source.classes)}: there is "
                 "nothing to tell apart. Add a folder of images of another class"
             )
         if self.resumed is not None:

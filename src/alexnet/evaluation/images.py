@@ -14,7 +14,7 @@ from alexnet.checkpoint import Checkpoint
 from alexnet.packing.automatic import pack_beside, pack_name
 from alexnet.packs.pack import Pack, open_pack
 from alexnet.sources import Source, digits, open_source
-from alexnet.sources.names import some
+from alexnet.sources.names import quote_names
 
 Make = Callable[..., Pack]
 """(images, source, run, options by name) → the pack made of them beside the run."""
@@ -43,7 +43,7 @@ def pack_for(
         return open_pack(images)
     if own := trained_on(checkpoint.parent, images):
         return own
-    source = open_source(images, measured=split)
+    source = open_source(images, evaluation_split=split)
     _check_classes(source, trained)
     return (make or _make)(str(images), source, checkpoint.parent, **packing_like(trained))
 
@@ -53,17 +53,19 @@ def _check_classes(source: Source, trained: Checkpoint) -> None:
     known = {*trained.classes, *(trained.wordnet_ids or ())}
     if known.isdisjoint((*source.classes, *(source.wordnet_ids or ()))):
         raise ValueError(
-            f"the network knows none of the classes of {source.path}, {some(source.classes)}: it "
-            f"was trained on {some(trained.classes)}"
+            f"the network knows none of the classes of {source.path}, "
+            f"{quote_names(source.classes)}: it was trained on {quote_names(trained.classes)}"
         )
 
 
 def packing_like(trained: Checkpoint) -> dict[str, Any]:
     """The options of `pack` that bring new images to what a trained network was trained on."""
     settings = trained.preprocessing.settings()
-    from alexnet.images.prepare import Options  # training from a pack needs no decoder of images
+    from alexnet.images.preparation import (
+        RecordOptions,  # training from a pack needs no decoder of images
+    )
 
-    shared = {field.name for field in fields(Options)} & settings.keys()
+    shared = {field.name for field in fields(RecordOptions)} & settings.keys()
     return {"size": settings["side"], **{name: settings[name] for name in sorted(shared)}}
 
 

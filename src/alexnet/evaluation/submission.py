@@ -61,7 +61,7 @@ def _numbers(predictions: Predictions, devkit: Path | None) -> tuple[NDArray[np.
             f"{devkit} has no development kit of ILSVRC. Name the folder that "
             "ILSVRC2012_devkit_t12.tar.gz (or what is in it) lies in"
         )
-    number_of = dict(zip(kit.wordnet_ids, kit.numbers, strict=True)) if kit else {}
+    number_of = dict(zip(kit.wordnet_ids, kit.synset_numbers, strict=True)) if kit else {}
     found = [number_of.get(name, 0) for name in predictions.wordnet_ids or ()]
     if len(found) == len(predictions.classes) and all(found):
         return np.array(found), f"Classes have the numbers of the development kit at {place}."
@@ -85,4 +85,4 @@ def _packed_from(predictions: Predictions) -> Path | None:
 def _kit(place: Path) -> Devkit | None:
     folder = place if place.is_dir() else place.parent
     kit = find_devkit(Directory(folder), "") if folder.is_dir() else None
-    return kit if kit and kit.numbers else None
+    return kit if kit and kit.synset_numbers else None

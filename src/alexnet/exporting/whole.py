@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from alexnet import colors as c
 from alexnet.batches.augment import Preprocessing
 from alexnet.exporting.graph import INPUT, IR_VERSION, OPSET, OUTPUT
 from alexnet.exporting.libraries import library
@@ -75,9 +76,12 @@ def _through_yuv420(graph: Front, colors: str, side: int) -> str:
     of the edge between two integers may be rounded to the other one.
     """
     half = side // 2
-    to_luma = np.array([[19595], [38470], [7471]], np.float32)
-    to_chroma = np.array([[-11059, 32768], [-21709, -27439], [32768, -5329]], np.float32)
-    back = np.array([[0, -0.344136286, 1.772], [1.402, -0.714136286, 0]], np.float32)
+    to_luma = np.array([[c.Y_OF_RED], [c.Y_OF_GREEN], [c.Y_OF_BLUE]], np.float32)
+    to_chroma = np.array(
+        [[c.U_OF_RED, c.V_OF_RED], [c.U_OF_GREEN, c.V_OF_GREEN], [c.U_OF_BLUE, c.V_OF_BLUE]],
+        np.float32,
+    )
+    back = np.array([[0, c.GREEN_OF_U, c.BLUE_OF_U], [c.RED_OF_V, c.GREEN_OF_V, 0]], np.float32)
     blocks = graph.add("Reshape", colors, np.array([-1, half, 2, half, 2, 3], np.int64))
     sums = graph.add("ReduceSum", blocks, np.array([2, 4], np.int64), keepdims=0)
     luma = _whole_numbers(graph, graph.add("MatMul", colors, to_luma), 1 << 15, 16)

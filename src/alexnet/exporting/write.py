@@ -25,7 +25,7 @@ from alexnet.exporting.metadata import KEY, Card, Takes
 from alexnet.exporting.running import Portable, open_portable
 from alexnet.exporting.whole import whole_onnx, whole_openvino
 from alexnet.files import replace_file
-from alexnet.images.records import Format, record_shape, rgb, write_record
+from alexnet.images.records import Format, record_shape, records_to_rgb, write_record
 from alexnet.packs.pack import Pack, open_pack
 from alexnet.packs.samples import NAME as SAMPLES
 from alexnet.packs.samples import read_samples, spread
@@ -173,7 +173,7 @@ def _of_pack(trained: Checkpoint, pack: Pack, split: str, number: int) -> Tried:
 
 def _as_rgb(records: NDArray[np.uint8], size: int, pixels: Format) -> NDArray[np.uint8]:
     """Records as uint8 N size size 3, rounded and clipped where they hold luma and chroma."""
-    return np.clip(np.rint(rgb(records, size, pixels)), 0, 255).astype(np.uint8)
+    return np.clip(np.rint(records_to_rgb(records, size, pixels)), 0, 255).astype(np.uint8)
 
 
 def _noise(trained: Checkpoint) -> NDArray[np.uint8]:

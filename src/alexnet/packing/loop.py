@@ -15,9 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from alexnet.files import replace_json
-from alexnet.images.prepare import Options, Outcome, mark
+from alexnet.images.decoder_group import DecoderGroup
+from alexnet.images.decoder_process import Item
+from alexnet.images.preparation import PreparationResult, RecordOptions, compute_fingerprint
 from alexnet.images.records import record_shape
-from alexnet.images.workers import Item, Workers
 from alexnet.packing.duplicates import write_duplicates
 from alexnet.packing.journal import NAME, Journal, SplitState
 from alexnet.packing.progress import Meter, Progress
@@ -41,7 +42,7 @@ class Packing:
     """One call's part of a packing."""
 
     def __init__(
-        self, source: Source, out: Path, options: Options, shard_images: int, journal: Journal
+        self, source: Source, out: Path, options: RecordOptions, shard_images: int, journal: Journal
     ) -> None:
         self.source, self.out, self.options, self.journal = source, out, options, journal
         self.shape = record_shape(options.size, options.pixels)
@@ -55,7 +56,7 @@ class Packing:
         if journal.sums:
             self.sums.restore(out / journal.sums, journal.moments, journal.sums_images)
 
-    def run(self, workers: Workers, progress: Callable[[Progress], None] | None) -> None:
+    def run(self, workers: DecoderGroup, progress: Callable[[Progress], None] | None) -> None:
         """Pack every split that is not finished."""
         states = self.journal.splits.values()
         done = sum(state.position for state in states)
@@ -76,7 +77,7 @@ class Packing:
             message = f"{needed:.1f} GB are needed for {images} images and {free:.1f} GB are free"
             raise OSError(errno.ENOSPC, message)
 
-    def _pack(self, split: str, workers: Workers, log: IO[bytes], meter: Meter) -> None:
+    def _pack(self, split: str, workers: DecoderGroup, log: IO[bytes], meter: Meter) -> None:
         state = self.journal.splits[split]
         writer = SplitWriter(self.out / split, state, self.shape, self.shard_images)
         try:
@@ -107,7 +108,7 @@ class Packing:
         writer: SplitWriter,
         log: IO[bytes],
         item: Item,
-        outcome: Outcome | None,
+        outcome: PreparationResult | None,
         record: NDArray[np.uint8],
     ) -> bool:
         """Write one image down, or why it is not used."""
@@ -221,8 +222,12 @@ def changed(source: Source, out: Path) -> str:
     return f"{source.path} has changed since {out} was packed"
 
 
-def identity(item: Item, outcome: Outcome | None) -> tuple[object, ...]:
+def identity(item: Item, outcome: PreparationResult | None) -> tuple[object, ...]:
     """What tells an item of a source from any other."""
     if isinstance(item, Skipped):
         return item.name, item.reason
-    return item.name, item.label, outcome.mark if outcome else mark(item.content)
+    return (
+        item.name,
+        item.label,
+        outcome.fingerprint if outcome else compute_fingerprint(item.content),
+    )

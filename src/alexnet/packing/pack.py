@@ -17,16 +17,17 @@ from pathlib import Path
 from typing import Any
 
 from alexnet.files import LOCK, lock_folder
-from alexnet.images.decode import MAX_PIXELS
-from alexnet.images.prepare import Options
-from alexnet.images.records import FITS, Fit, Format, record_shape
-from alexnet.images.workers import Workers
+from alexnet.images.decoder_group import DecoderGroup
+from alexnet.images.memory import MAX_PIXELS
+from alexnet.images.preparation import RecordOptions
+from alexnet.images.records import Format, record_shape
+from alexnet.images.resizing import FITS, Fit
 from alexnet.packing.journal import NAME, Journal, SplitState, read_journal
 from alexnet.packing.loop import OtherPack, Packing, changed, clear_up, identity
 from alexnet.packing.progress import Progress
 from alexnet.packs.pack import Pack, open_pack
 from alexnet.sources.entry import Entry, Source
-from alexnet.sources.open import open_source
+from alexnet.sources.recognition import open_source
 
 PHOTOGRAPH = 256
 """Side of a packed photograph, as in section 2 of the paper."""
@@ -65,7 +66,7 @@ def pack(
     out = Path(out)
     size = size or source.native_size or PHOTOGRAPH
     upright = _is_upright(source, out) if upright is None else upright
-    options = Options(size, fit, pixels, upright, max_pixels)
+    options = RecordOptions(size, fit, pixels, upright, max_pixels)
     shard_images = shard_images or max(1, SHARD_BYTES // options.record_bytes)
     processes = processes or cores()
     _check(source, out, options, processes, shard_images)
@@ -76,7 +77,7 @@ def pack(
         if (out / "pack.json").exists():
             return _finished(source, out, about)
         packing = Packing(source, out, options, shard_images, _begin(out, about))
-        with Workers(options, processes, timeout) as workers:
+        with DecoderGroup(options, processes, timeout) as workers:
             packing.run(workers, progress)
         packing.finish()
     return open_pack(out)
@@ -115,7 +116,9 @@ def pack_images(
     return pack(open_source(images, val_fraction=val_fraction, seed=seed), out, **options)
 
 
-def _check(source: Source, out: Path, options: Options, processes: int, shard_images: int) -> None:
+def _check(
+    source: Source, out: Path, options: RecordOptions, processes: int, shard_images: int
+) -> None:
     """Refuse at the door what could only fail later."""
     if options.fit not in FITS:
         raise ValueError(f"fit {options.fit!r}: there are {', '.join(FITS)}")
@@ -132,7 +135,7 @@ def _check(source: Source, out: Path, options: Options, processes: int, shard_im
         raise ValueError(f"{out} is inside {source.path}, its source: choose another folder")
 
 
-def _about(source: Source, options: Options, shard_images: int) -> dict[str, Any]:
+def _about(source: Source, options: RecordOptions, shard_images: int) -> dict[str, Any]:
     """What a pack says of its origin, and what has to be equal for a packing to go on."""
     return {
         **dataclasses.asdict(options),

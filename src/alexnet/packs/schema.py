@@ -12,7 +12,8 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from alexnet.images.records import Fit, Format, record_shape
+from alexnet.images.records import Format, record_shape
+from alexnet.images.resizing import Fit
 from alexnet.validate import Range, check
 
 FORMAT, VERSION = "alexnet pack", 1

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from alexnet.images.records import Format, rgb
+from alexnet.images.records import Format, records_to_rgb
 from alexnet.packs.pack import map_array
 
 FOLD = 257
@@ -64,7 +64,7 @@ class Sums:
     def mean(self, size: int, pixels: Format) -> NDArray[np.float32]:
         """size size 3: the mean image in RGB, also of yuv420 records, since colors are linear."""
         mean = self.total / np.float64(self.images)
-        return rgb(mean[None], size, pixels)[0].astype(np.float32)
+        return records_to_rgb(mean[None], size, pixels)[0].astype(np.float32)
 
     def components(self, size: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Principal components of the RGB values of all pixels (section 4.1), and the deviations.

@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from alexnet.images.decode import write_png
-from alexnet.images.records import fit, rgb
+from alexnet.images.png import write_png
+from alexnet.images.records import records_to_rgb
+from alexnet.images.resizing import fit
 from alexnet.packs.pack import Pack, Split
 from alexnet.terminal import escape_unprintable
 
@@ -101,5 +102,5 @@ def contact_sheet(pack: Pack, path: str | Path) -> None:
 def _thumbnails(
     pack: Pack, split: Split, indices: NDArray[np.int64], side: int
 ) -> list[NDArray[np.uint8]]:
-    images = rgb(split.gather(indices), pack.size, pack.pixels)
+    images = records_to_rgb(split.gather(indices), pack.size, pack.pixels)
     return [fit(np.clip(np.rint(image), 0, 255).astype(np.uint8), side) for image in images]

@@ -1,6 +1,30 @@
-"""Labeled images, wherever they are: folders, lists, archives and the classical data sets."""
+"""Labeled images, wherever they are: `open_source(path)` finds out what a path holds.
+
+A `Source` has classes, splits and a stream of `Entry` (an image: its label and where its bytes are)
+and `Skipped` (something that is not used, and why). No image is decoded here; that is `images`.
+
+Which module reads what:
+
+    a path that is                                          is read by       with the help of
+    ─────────────────────────────────────────────────────  ───────────────  ───────────────────────
+    train/CLASS/…, val/CLASS/… or CLASS/…, folder or tar    class_folders    holdout (validation)
+    a .csv, .tsv, .jsonl or .ndjson file                    image_list       list_lines, repeats
+    ILSVRC-2010 or -2012: archives or folders, and a kit    ilsvrc           devkit, matlab
+    CIFAR-10 or CIFAR-100, binary version                   cifar            fixed_size_records
+    MNIST, Fashion-MNIST: IDX files                         mnist            fixed_size_records
+    small NORB: binary matrix files                         norb             fixed_size_records
+    the word "digits": scikit-learn's                       digits           holdout
+
+`recognition` asks them in turn. A folder on disk (`directory`) and a tar archive (`tarball`, which
+reads members with `tar_format`) look the same to them: both are a `tree.Tree`. Files are read
+through a `reader`, which decompresses; only regular files are opened (`regular_files`). Every size
+that a file claims is checked against `limits`, and `names` has the rules on names.
+
+To add a source: write a module with `recognize(tree, top) -> Source | None`, and add it to
+`recognition`. `norb` is a short one to copy from.
+"""
 
 from alexnet.sources.entry import UNLABELED, Entry, Skipped, Source, Span
-from alexnet.sources.open import open_source
+from alexnet.sources.recognition import open_source
 
 __all__ = ["UNLABELED", "Entry", "Skipped", "Source", "Span", "open_source"]

@@ -1,4 +1,12 @@
-"""CIFAR-10 and CIFAR-100 in the binary form: label bytes, then 32×32 red, green and blue."""
+"""CIFAR-10 and CIFAR-100, binary version: files of records without a header.
+
+A record of CIFAR-10 has 1 + 3072 bytes, one of CIFAR-100 2 + 3072:
+
+    [coarse label] │ label │ 32×32 red │ 32×32 green │ 32×32 blue
+
+Source: Krizhevsky, "Learning multiple layers of features from tiny images" (2009), and
+https://www.cs.toronto.edu/~kriz/cifar.html. `recognition` calls `recognize`.
+"""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -6,8 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from alexnet.sources.entry import Entry, Skipped, Source
+from alexnet.sources.fixed_size_records import read_records
 from alexnet.sources.reader import DamagedError
-from alexnet.sources.records import records
 from alexnet.sources.tree import Tree, join
 
 SIDE = 32
@@ -15,50 +23,57 @@ PIXELS = 3 * SIDE * SIDE
 
 
 @dataclass(frozen=True)
-class Form:
-    """One of the two data sets: how its files are named and where in a record the label is."""
+class CifarDataset:
+    """One of the two data sets: the names of its files, and the layout of its records."""
 
     kind: str
     train: tuple[str, ...]
     val: tuple[str, ...]
     class_names: str
     classes: int
-    label_bytes: int  # the last one is the label; CIFAR-100 has its coarse label before it
+    label_bytes: int  # the last one is the label; in CIFAR-100 the coarse label comes before it
 
 
-FORMS = (
-    Form("cifar10", tuple(f"data_batch_{i}.bin" for i in range(1, 6)), ("test_batch.bin",),
+DATASETS = (
+    CifarDataset("cifar10", tuple(f"data_batch_{i}.bin" for i in range(1, 6)), ("test_batch.bin",),
          "batches.meta.txt", 10, 1),
-    Form("cifar100", ("train.bin",), ("test.bin",), "fine_label_names.txt", 100, 2),
+    CifarDataset("cifar100", ("train.bin",), ("test.bin",), "fine_label_names.txt", 100, 2),
 )  # fmt: skip
 
 
 def recognize(tree: Tree, top: str) -> Source | None:
-    """CIFAR-10 or CIFAR-100, by the names of their files."""
-    files = set(tree.files(top))
+    """Recognize CIFAR-10 or CIFAR-100 in the folder `top` by the names of their files.
+
+    Returns None for anything else. Raises ValueError for the Python version of CIFAR, because
+    reading a pickle would run code from the file.
+    """
+    files = set(tree.list_files(top))
     if files & {"data_batch_1", "test_batch"} or {"meta", "train", "test"} <= files:
         raise ValueError(
-            f"{tree.path} is CIFAR in the Python form, whose pickles are not read. "
+            f"{tree.path} is the Python version of CIFAR, whose pickles are not read. "
             "Get the binary version: cifar-10-binary.tar.gz or cifar-100-binary.tar.gz"
         )
-    for form in FORMS:
-        if {form.train[0], form.val[0]} & files and {form.class_names, *form.val} & files:
-            return _source(_Cifar(tree, top, form), files)
+    for dataset in DATASETS:
+        if {dataset.train[0], dataset.val[0]} & files and {
+            dataset.class_names,
+            *dataset.val,
+        } & files:
+            return _build_source(_CifarFiles(tree, top, dataset), files)
     return None
 
 
-def _source(cifar: "_Cifar", files: set[str]) -> Source:
-    form = cifar.form
-    missing = [name for name in (*form.train, *form.val) if name not in files]
+def _build_source(cifar: "_CifarFiles", files: set[str]) -> Source:
+    dataset = cifar.dataset
+    missing = [name for name in (*dataset.train, *dataset.val) if name not in files]
     remarks = ["Its test split is used for validation, under the name 'val'."]
     remarks += [f"{name} is missing." for name in missing]
-    classes, remark = cifar.class_names(files)
+    classes, remark = cifar.read_class_names(files)
     return Source(
-        kind=form.kind,
+        kind=dataset.kind,
         path=cifar.tree.path,
         classes=classes,
         wordnet_ids=None,
-        splits=tuple(s for s in ("train", "val") if cifar.present(s, files)),
+        splits=tuple(s for s in ("train", "val") if cifar.has_split(s, files)),
         remarks=(*remarks, *remark),
         native_size=SIDE,
         stream=cifar.entries,
@@ -66,50 +81,55 @@ def _source(cifar: "_Cifar", files: set[str]) -> Source:
 
 
 @dataclass(frozen=True)
-class _Cifar:
-    """Where the files of one of the data sets are."""
+class _CifarFiles:
+    """The files of one of the data sets in the folder `top` of a tree."""
 
     tree: Tree
     top: str
-    form: Form
+    dataset: CifarDataset
 
-    def class_names(self, files: set[str]) -> tuple[tuple[str, ...], list[str]]:
-        """The names in the file of names; numbers, and a remark, where it does not fit."""
+    def read_class_names(self, files: set[str]) -> tuple[tuple[str, ...], list[str]]:
+        """The class names from their file; or numbers, and a remark, if it has another number."""
         names: list[str] = []
-        if self.form.class_names in files:
-            with self.tree.open(join(self.top, self.form.class_names)) as reader:
+        if self.dataset.class_names in files:
+            with self.tree.open_file(join(self.top, self.dataset.class_names)) as reader:
                 try:
                     names = reader.read(1 << 20).decode("utf-8", "replace").split()
                 except DamagedError:
-                    names = []  # as many as a file of names that is not there
-        if len(names) == self.form.classes:
+                    names = []  # as if the file were missing
+        if len(names) == self.dataset.classes:
             return tuple(names), []
         remark = (
-            f"{self.form.class_names} has {len(names)} names: the classes are called by number."
+            f"{self.dataset.class_names} has {len(names)} names, not {self.dataset.classes}: "
+            "the classes are named by number."
         )
-        return tuple(str(label) for label in range(self.form.classes)), [remark]
+        return tuple(str(label) for label in range(self.dataset.classes)), [remark]
 
-    def present(self, split: str, files: set[str]) -> bool:
-        return not files.isdisjoint(self.form.train if split == "train" else self.form.val)
+    def has_split(self, split: str, files: set[str]) -> bool:
+        """Whether any file of a split is among these names."""
+        return not files.isdisjoint(self.dataset.train if split == "train" else self.dataset.val)
 
     def entries(self, split: str) -> Iterator[Entry | Skipped]:
-        present = set(self.tree.files(self.top))
-        for file in self.form.train if split == "train" else self.form.val:
+        """The images of a split, file by file; missing files are Skipped."""
+        present = set(self.tree.list_files(self.top))
+        for file in self.dataset.train if split == "train" else self.dataset.val:
             if file in present:
-                yield from self._batch(split, file)
+                yield from self._read_file(split, file)
             else:
-                yield Skipped(split, file, "missing", "a file of the data set is not there")
+                yield Skipped(split, file, "missing", "a file of the data set is missing")
 
-    def _batch(self, split: str, file: str) -> Iterator[Entry | Skipped]:
-        size = self.form.label_bytes + PIXELS
-        with self.tree.open(join(self.top, file)) as reader:
-            for index, record in enumerate(records(reader, size, None, split, file)):
+    def _read_file(self, split: str, file: str) -> Iterator[Entry | Skipped]:
+        """The images of one file, named `file/00000`, `file/00001`, …"""
+        size = self.dataset.label_bytes + PIXELS
+        with self.tree.open_file(join(self.top, file)) as reader:
+            for index, record in enumerate(read_records(reader, size, None, split, file)):
                 name = f"{file}/{index:05d}"
-                yield record if isinstance(record, Skipped) else self._entry(split, name, record)
+                yield record if isinstance(record, Skipped) else self._to_entry(split, name, record)
 
-    def _entry(self, split: str, name: str, record: np.ndarray) -> Entry | Skipped:
-        label = int(record[self.form.label_bytes - 1])
-        if label >= self.form.classes:
-            return Skipped(split, name, "unknown_class", f"label {label} of {self.form.classes}")
-        planes = record[self.form.label_bytes :].reshape(3, SIDE, SIDE)
+    def _to_entry(self, split: str, name: str, record: np.ndarray) -> Entry | Skipped:
+        """A record as an image: its planes (3, 32, 32) become (32, 32, 3)."""
+        label = int(record[self.dataset.label_bytes - 1])
+        if label >= self.dataset.classes:
+            return Skipped(split, name, "unknown_class", f"label {label} of {self.dataset.classes}")
+        planes = record[self.dataset.label_bytes :].reshape(3, SIDE, SIDE)
         return Entry(split, name, label, np.ascontiguousarray(planes.transpose(1, 2, 0)))

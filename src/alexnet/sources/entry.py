@@ -1,4 +1,8 @@
-"""What every source of labeled images yields: images to read, and files that are not used."""
+"""What every source yields: `Entry` (an image to read) and `Skipped` (something that is not used).
+
+`Source` is what `open_source` returns. Packing, evaluation and prediction use all of them; `images`
+reads the content of an Entry.
+"""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -7,21 +11,22 @@ from typing import Any
 
 import numpy as np
 
-from alexnet.sources.regular import open_regular
+from alexnet.sources.regular_files import open_regular
 
 UNLABELED = -1
+"""The label of an image without one: test images of the challenge, and images to predict."""
 
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """Bytes inside an uncompressed archive: `size` of them from byte `offset` of `path`."""
+    """A part of an uncompressed archive: `size` bytes from byte `offset` of the file `path`."""
 
     path: Path
     offset: int
     size: int
 
     def read(self) -> bytes:
-        """The bytes; fewer than `size` of them where the file has been cut since."""
+        """Read the bytes; fewer than `size` if the file has become shorter in the meantime."""
         with open_regular(self.path) as file:
             file.seek(self.offset)
             return file.read(self.size)
@@ -31,9 +36,10 @@ class Span:
 class Entry:
     """One image: its split, its name in the source, its label and where its content is.
 
-    The name is relative, separated by "/" and unique in the source. The label is an index into
-    the classes of the source, or −1. The content is a file, a slice of a file, encoded bytes
-    (compressed archives cannot be sliced), or pixels: uint8, H W or H W 3.
+    The name is relative, with "/" as the separator, and unique in the source. The label is an index
+    into the classes of the source, or UNLABELED. The content is a file, a part of an archive,
+    encoded bytes (from a compressed archive, which has no parts to point at), or pixels: uint8 of
+    shape (H, W) or (H, W, 3).
     """
 
     split: str
@@ -44,7 +50,7 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Skipped:
-    """Something in the source that is not used: its name, a short reason and the detail of it."""
+    """Something in a source that is not used: its name, a reason in one word, and the details."""
 
     split: str
     name: str
@@ -54,22 +60,32 @@ class Skipped:
 
 @dataclass(frozen=True)
 class Source:
-    """Labeled images that were found somewhere: their classes, their splits, and the images."""
+    """Labeled images: their classes, their splits, and a stream of the images of each split."""
 
     kind: str
+    """Which kind of source it is: folder, list, ilsvrc2012, cifar10, mnist, …"""
     path: Path
     classes: tuple[str, ...]
+    """Names of the classes; a label is an index into them."""
     wordnet_ids: tuple[str, ...] | None
+    """The WordNet id of each class, if they are known."""
     splits: tuple[str, ...]
-    remarks: tuple[str, ...]  # what a person should know of the whole source, in sentences
-    native_size: int | None  # pixels a side where all images share it; None for photographs
+    """Those of "train", "val" and "test" that there are."""
+    remarks: tuple[str, ...]
+    """Sentences about the whole source for whoever packs it."""
+    native_size: int | None
+    """Width and height in pixels if all images have the same; None for photographs."""
     stream: Callable[[str], Iterator[Entry | Skipped]] = field(repr=False, compare=False)
+    """Yields everything in a split; call `entries`, which checks the name of the split."""
     division: dict[str, Any] | None = None
-    """What decides which images are held out for validation; None where none are."""
+    """What decides which images are held out for validation (`holdout`); None if none are."""
 
     def entries(self, split: str) -> Iterator[Entry | Skipped]:
-        """Everything in one split, used or not, in an order that is the same at every call."""
+        """Yield everything in one split, used or not, in an order that is the same at every call.
+
+        Raises ValueError if there is no such split.
+        """
         if split not in self.splits:
             known = ", ".join(self.splits)
-            raise ValueError(f"no split {split!r} in {self.path}: name one of {known}")
+            raise ValueError(f"{self.path} has no split {split!r}, but only {known}")
         return self.stream(split)

@@ -1,10 +1,19 @@
-"""Tables in MATLAB's level-5 files: one struct array of numbers and strings, read with bounds.
+"""Tables in MATLAB level-5 files: one struct array of numbers and strings, read with bounds checks.
 
-Written for `meta.mat` of the ILSVRC development kits. An element is a tag (type, length) and its
-data, padded to eight bytes. An array is an element that holds elements: its flags, its sizes, its
-name, and then, for a struct, the names of its fields and one array for each field of each place.
-Every length is compared with what is there before it is used, so that no file, however damaged,
-costs more than `MOST_BYTES` or ends in anything but ValueError.
+Written for `meta.mat` of the ILSVRC development kits, which `devkit` reads. A damaged file made
+scipy's reader crash the process; here, every length is compared with what is there before it is
+used, so no file costs more than `MOST_BYTES` or ends in anything but ValueError.
+
+A file is a header of 128 bytes and a sequence of elements. An element is a tag (type, length) and
+its data, padded to eight bytes. An array is an element that contains elements:
+
+    matrix ┬ flags (what kind of array)
+           ├ sizes
+           ├ name
+           └ of a struct: the names of its fields, then one matrix per field and place
+             of a text or number: the data
+
+Source: "MAT-File Format", The MathWorks, chapter 1.
 """
 
 import math
@@ -14,9 +23,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 MOST_BYTES = 1 << 26
-"""Of a file when it is decompressed; the published ones have about a million."""
+"""Limit on the bytes of a decompressed file; the published ones have about a million."""
 MOST_VALUES = 1 << 20
-"""In one table; the published ones have 15,000."""
+"""Limit on the values in one table; the published ones have 15,000."""
 
 _HEADER = 128
 _MATRIX, _COMPRESSED = 14, 15
@@ -24,28 +33,29 @@ _STRUCT, _CHARACTERS = 2, 4
 _NUMBERS = {1: "b", 2: "B", 3: "h", 4: "H", 5: "i", 6: "I", 7: "f", 9: "d", 12: "q", 13: "Q"}
 _TEXTS = {1: "latin-1", 2: "latin-1", 4: "utf-16", 16: "utf-8", 17: "utf-16", 18: "utf-32"}
 Value = str | float | None
+"""A value of a table; None for anything that is neither text nor a number."""
 
 
 def read_table(content: bytes, name: str, fields: Sequence[str | int]) -> list[tuple[Value, ...]]:
-    """The struct array `name` of a file: for each place, the values of the wanted fields.
+    """Read the struct array `name` of a file: for each of its places, the values of `fields`.
 
-    A field is wanted by its name or by its number. A value is a string, a number, or None for
-    what is neither or is not there. Raises ValueError if the file holds no such table.
+    A field is given by its name or by its index. A value is None if the field is missing, or is
+    neither text nor a number. Raises ValueError if the file is damaged or has no such table.
     """
     if len(content) <= _HEADER or content[126:128] not in (b"IM", b"MI"):
-        raise ValueError("it is no MATLAB file of level 5")
+        raise ValueError("it is not a MATLAB file of level 5")
     order = "<" if content[126:128] == b"IM" else ">"
     for matrix in _matrices(_Elements(content[_HEADER:], order)):
         array = _Array.read(matrix)
         if array.name == name:
             if array.kind != _STRUCT:
-                raise ValueError(f"its {name!r} is no table")
-            return _rows(array, fields)
+                raise ValueError(f"its {name!r} is not a table")
+            return _read_rows(array, fields)
     raise ValueError(f"it has no table {name!r}")
 
 
 class _Elements:
-    """The elements in some bytes, one after the other."""
+    """Reads the elements in `content` one after the other. `order` is "<" or ">"."""
 
     def __init__(self, content: bytes | memoryview, order: str) -> None:
         self._content, self.order = memoryview(content), order
@@ -55,9 +65,9 @@ class _Elements:
         return self._at < len(self._content)
 
     def next(self) -> tuple[int, memoryview]:
-        """The type and the data of the next element."""
+        """The type and the data of the next element. Raises ValueError if it is truncated."""
         kind, length = struct.unpack(self.order + "II", self._take(8))
-        if kind >> 16:  # the short form: both in the first four bytes, the data in the others
+        if kind >> 16:  # short form: type and length in four bytes, then the data
             kind, length = kind & 0xFFFF, kind >> 16
             if length > 4:
                 raise ValueError(f"a short element of {length} bytes")
@@ -67,57 +77,57 @@ class _Elements:
             self._at = min(self._at + -length % 8, len(self._content))
         return kind, data
 
-    def inside(self, wanted: int) -> "_Elements":
-        """The elements that the next element, of the wanted type, consists of."""
-        return _Elements(self.expect(wanted), self.order)
+    def enter(self, expected: int) -> "_Elements":
+        """The elements inside the next element, which must have the type `expected`."""
+        return _Elements(self.expect(expected), self.order)
 
-    def expect(self, wanted: int) -> memoryview:
-        """The data of the next element, of the wanted type."""
+    def expect(self, expected: int) -> memoryview:
+        """The data of the next element, which must have the type `expected`."""
         kind, data = self.next()
-        if kind != wanted:
-            raise ValueError(f"an element of type {kind} where {wanted} is due")
+        if kind != expected:
+            raise ValueError(f"an element of type {kind} where {expected} is expected")
         return data
 
-    def integers(self) -> tuple[int, ...]:
-        """The next element as 32-bit integers."""
+    def next_integers(self) -> tuple[int, ...]:
+        """The next element, which must be 32-bit integers."""
         kind, data = self.next()
         if kind not in (5, 6) or len(data) % 4:
-            raise ValueError(f"an element of type {kind} and {len(data)} bytes: no integers")
+            raise ValueError(f"an element of type {kind} and {len(data)} bytes, not integers")
         return struct.unpack(f"{self.order}{len(data) // 4}{_NUMBERS[kind]}", data)
 
     def _take(self, size: int) -> memoryview:
         if size > len(self._content) - self._at:
             raise ValueError(
-                f"{size:,} bytes are due at byte {self._at:,}, {len(self._content):,} are there"
+                f"{size:,} bytes are expected at byte {self._at:,} of {len(self._content):,}"
             )
         self._at += size
         return self._content[self._at - size : self._at]
 
 
 def _matrices(elements: _Elements) -> Iterator[_Elements]:
-    """The arrays of a file, decompressed."""
+    """The arrays of a file, each decompressed if necessary."""
     while elements:
         kind, data = elements.next()
         if kind == _COMPRESSED:
-            yield _Elements(_decompressed(data), elements.order).inside(_MATRIX)
+            yield _Elements(_decompress(data), elements.order).enter(_MATRIX)
         elif kind == _MATRIX:
             yield _Elements(data, elements.order)
 
 
-def _decompressed(data: memoryview) -> bytes:
+def _decompress(data: memoryview) -> bytes:
     stream = zlib.decompressobj()
     try:
         content = stream.decompress(data, MOST_BYTES)
     except zlib.error as error:
         raise ValueError(f"its compressed part is damaged: {error}") from error
     if not stream.eof:
-        raise ValueError(f"its compressed part is cut off or has more than {MOST_BYTES:,} bytes")
+        raise ValueError(f"its compressed part is truncated or has more than {MOST_BYTES:,} bytes")
     return content
 
 
 @dataclass(frozen=True)
 class _Array:
-    """What an array says of itself, and its elements from there on."""
+    """The header of an array, and its remaining elements."""
 
     kind: int
     sizes: tuple[int, ...]
@@ -126,50 +136,56 @@ class _Array:
 
     @classmethod
     def read(cls, elements: _Elements) -> "_Array":
-        flags, sizes = elements.integers(), elements.integers()
+        """Read flags, sizes and name. Raises ValueError if they make no sense."""
+        flags, sizes = elements.next_integers(), elements.next_integers()
         if len(flags) != 2 or not 2 <= len(sizes) <= 8 or min(sizes) < 0:
             raise ValueError(f"an array with the sizes {sizes[:8]}")
         return cls(flags[0] & 0xFF, sizes, str(elements.expect(1), "latin-1"), elements)
 
     @property
     def count(self) -> int:
+        """Number of places."""
         return math.prod(self.sizes)
 
 
-def _rows(table: _Array, fields: Sequence[str | int]) -> list[tuple[Value, ...]]:
-    names = _field_names(table.rest)
+def _read_rows(table: _Array, fields: Sequence[str | int]) -> list[tuple[Value, ...]]:
+    """The values of `fields` at each place of a struct array."""
+    names = _read_field_names(table.rest)
     if table.count * len(names) > MOST_VALUES:
         raise ValueError(f"a table of {table.count:,} times {len(names):,} values")
-    places = [_place(field, names) for field in fields]
+    indices = [_find_field(field, names) for field in fields]
     rows = []
     for _ in range(table.count):
-        row = [table.rest.inside(_MATRIX) for _ in names]
-        rows.append(tuple(_value(row[at]) if at is not None else None for at in places))
+        row = [table.rest.enter(_MATRIX) for _ in names]
+        rows.append(
+            tuple(_read_value(row[field]) if field is not None else None for field in indices)
+        )
     return rows
 
 
-def _place(field: str | int, names: list[str]) -> int | None:
-    """Where a field is among the names, if it is there."""
+def _find_field(field: str | int, names: list[str]) -> int | None:
+    """The index of a field, given by name or index; None if there is no such field."""
     if isinstance(field, str):
         return names.index(field) if field in names else None
     return field if field < len(names) else None
 
 
-def _field_names(elements: _Elements) -> list[str]:
-    (length, *more), names = elements.integers() or (0,), elements.expect(1)
+def _read_field_names(elements: _Elements) -> list[str]:
+    """The field names of a struct: texts of one fixed length, padded with zeros."""
+    (length, *more), names = elements.next_integers() or (0,), elements.expect(1)
     if more or length < 1 or not len(names) or len(names) % length:
         raise ValueError(f"names of {length} bytes in {len(names)}")
     starts = range(0, len(names), length)
     return [str(names[at : at + length], "latin-1").split("\0")[0] for at in starts]
 
 
-def _value(elements: _Elements) -> Value:
-    """The string or the number that an array is; None for any other."""
+def _read_value(elements: _Elements) -> Value:
+    """The text or number in an array; None for any other array."""
     if not elements:
         return None
     array = _Array.read(elements)
     if array.kind == _CHARACTERS:
-        return _text(array)
+        return _read_text(array)
     if array.count != 1 or not 6 <= array.kind <= 15:
         return None
     kind, data = array.rest.next()
@@ -179,7 +195,8 @@ def _value(elements: _Elements) -> Value:
     return struct.unpack(code, data)[0]
 
 
-def _text(array: _Array) -> str:
+def _read_text(array: _Array) -> str:
+    """The text in an array of characters with one row."""
     if array.count == 0:
         return ""
     kind, data = array.rest.next()

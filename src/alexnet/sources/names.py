@@ -1,10 +1,13 @@
-"""What names tell: which are hidden, which are of no image, which classes look alike."""
+"""Rules on names: which files are hidden or are not images, and which classes are easily confused.
+
+The modules that walk folders and archives use them, and `quote_names` formats names for messages
+throughout the package.
+"""
 
 import re
 import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from pathlib import PurePosixPath
 
 from alexnet.sources.limits import LONGEST_NAME
 from alexnet.terminal import escape_unprintable
@@ -18,12 +21,12 @@ _SIDECARS = (".txt", ".csv", ".tsv", ".json", ".jsonl", ".md", ".xml", ".mat")
 
 
 def is_hidden(part: str) -> bool:
-    """Whether one part of a path is the system's or an editor's, as `.DS_Store`, `__MACOSX`."""
+    """Whether one part of a path belongs to a system or an editor, such as `.git`, `__MACOSX`."""
     return part.startswith(".") or part.lower() in _HIDDEN
 
 
-def hidden_head(name: str) -> str | None:
-    """The shortest leading path of `name` that is hidden: `a/.git` of `a/.git/config`, or None."""
+def hidden_prefix(name: str) -> str | None:
+    """The path up to the first hidden part: `a/.git` of `a/.git/config`; None if none is hidden."""
     parts = name.split("/")
     for depth, part in enumerate(parts, start=1):
         if is_hidden(part):
@@ -32,19 +35,20 @@ def hidden_head(name: str) -> str | None:
 
 
 def is_sidecar(name: str) -> bool:
-    """Whether a file describes images rather than being one, as lists and annotations do."""
+    """Whether a file has the extension of a list or an annotation, and so is not an image."""
     return name.lower().endswith(_SIDECARS)
 
 
-def is_called_an_image(name: str) -> bool:
-    """Whether a file has the ending of a picture; many images have none."""
+def has_image_extension(name: str) -> bool:
+    """Whether a file has the extension of an image. Many images have none, so False says little."""
     return name.lower().endswith(_IMAGES)
 
 
 def safe_name(name: str) -> str | None:
-    """A member's name without leading `./`, or None where it leads out of its archive.
+    """The name of an archive's member in plain form: without `./` and `//`.
 
-    None also for names that are longer than those of any file.
+    None for a name that leads out of the archive (absolute, or with `..`), for one without any
+    part, and for one that is longer than any file's name.
     """
     if len(name) > LONGEST_NAME:
         return None
@@ -54,38 +58,33 @@ def safe_name(name: str) -> str | None:
     return "/".join(parts)
 
 
-def stem(name: str) -> str:
-    """The last part of a name without its ending."""
-    return PurePosixPath(name).stem
-
-
-def some(names: Iterable[str], limit: int = 5) -> str:
-    """The first few names in quotes, and how many more there are."""
+def quote_names(names: Iterable[str], limit: int = 5) -> str:
+    """The first `limit` names in quotes, safe to print, and how many more there are."""
     names = list(names)
     shown = ", ".join(f"'{escape_unprintable(name)}'" for name in names[:limit])
     return shown if len(names) <= limit else f"{shown} and {len(names) - limit:,} more"
 
 
 def class_remarks(classes: Sequence[str]) -> list[str]:
-    """Sentences on class names that people or file systems would confuse."""
-    return [*_twins(classes), *_numbers(classes), *_leftovers(classes)]
+    """Sentences about class names that people or file systems would confuse."""
+    return [*_similar_names(classes), *_numbers_as_text(classes), *_leftover_classes(classes)]
 
 
-def _twins(classes: Sequence[str]) -> list[str]:
-    alike: dict[str, list[str]] = defaultdict(list)
+def _similar_names(classes: Sequence[str]) -> list[str]:
+    similar: dict[str, list[str]] = defaultdict(list)
     for name in classes:
-        alike[unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())].append(
+        similar[unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())].append(
             name
         )
     return [
-        f"Classes {some(ascii(name)[1:-1] for name in names)} differ only in case or Unicode form; "
-        "they are kept apart."
-        for names in alike.values()
+        f"Classes {quote_names(ascii(name)[1:-1] for name in names)} differ only in case or "
+        "Unicode form; they are kept apart."
+        for names in similar.values()
         if len(names) > 1
     ]
 
 
-def _numbers(classes: Sequence[str]) -> list[str]:
+def _numbers_as_text(classes: Sequence[str]) -> list[str]:
     if not all(name.isdecimal() for name in classes):
         return []
     if sorted(classes, key=int) == sorted(classes):
@@ -93,6 +92,6 @@ def _numbers(classes: Sequence[str]) -> list[str]:
     return ["Class names are numbers sorted as text, so that '10' comes before '2'."]
 
 
-def _leftovers(classes: Sequence[str]) -> list[str]:
+def _leftover_classes(classes: Sequence[str]) -> list[str]:
     known = [name for name in classes if name in ("BACKGROUND_Google", "257.clutter")]
-    return [f"'{name}' is a folder of leftovers and is kept as a class." for name in known]
+    return [f"'{name}' holds images of no class and is kept as a class." for name in known]

@@ -1,4 +1,13 @@
-"""Reading forward through a file, a part of one, or what a compressed file holds."""
+"""Sequential reading of a file, of a part of one, or of the contents of a compressed file.
+
+`open_reader` decides by the first bytes of a file:
+
+    plain file           PlainReader      can skip bytes, and return Spans instead of bytes
+    gzip, bzip2, xz      ForwardReader    decompresses; can only be read from start to end
+
+`tarball` and `directory` open readers; `tar_format` and the readers of data sets read from them. A
+file that is truncated or damaged raises DamagedError with the position.
+"""
 
 import bz2
 import gzip
@@ -12,31 +21,37 @@ from typing import BinaryIO, Protocol, Self
 
 from alexnet.sources.entry import Span
 from alexnet.sources.limits import LARGEST_DICTIONARY
-from alexnet.sources.regular import open_descriptor
+from alexnet.sources.regular_files import open_descriptor
 
 _GZIP, _BZIP2, _XZ = b"\x1f\x8b", b"BZh", b"\xfd7zXZ\0"
 _STEP = 1 << 20
 
 
 class DamagedError(ValueError):
-    """Bytes end, or stop making sense, before they should."""
+    """A file is truncated or damaged: it ends too early, or its bytes make no sense."""
 
 
 class Readable(Protocol):
-    """What gives bytes when asked for some."""
+    """A file-like object with `read` and `close`."""
 
     def read(self, size: int, /) -> bytes:
-        """At most `size` bytes; none at the end."""
+        """Read at most `size` bytes; none at the end."""
 
     def close(self) -> object:
-        """Give back what is held open."""
+        """Close it."""
 
 
-class Reader:
-    """Bytes that are read once, forward; `position` counts those that are behind.
+class ForwardReader:
+    """A forward-only reader; `position` is the number of bytes consumed so far.
 
-    Compressed files can only be passed through. A plain file, or a part of it, can also be jumped
-    over and be pointed into.
+    Parameters
+    ----------
+    file
+        Where the bytes come from.
+    end
+        The position at which this reader ends, if before the end of the file.
+    below
+        A file below `file` that is to be closed with it: the compressed file of a decompressor.
     """
 
     def __init__(
@@ -48,37 +63,37 @@ class Reader:
         self.position = 0
 
     def read(self, size: int) -> bytes:
-        """Up to `size` bytes: fewer only at the end."""
+        """Read up to `size` bytes: fewer only at the end. Raises DamagedError."""
         if self._end is not None:
             size = min(size, self._end - self.position)
-        content = self._read_through(size)
+        content = self._read_from_file(size)
         self.position += len(content)
         return content
 
-    def exactly(self, size: int) -> bytes:
-        """The next `size` bytes; DamagedError where the end comes first."""
+    def read_exactly(self, size: int) -> bytes:
+        """Read `size` bytes; DamagedError if the end comes first."""
         start, content = self.position, self.read(size)
         if len(content) < size:
             raise DamagedError(
-                f"cut off: {size:,} bytes wanted at byte {start:,}, {len(content):,} left"
+                f"truncated: {size:,} bytes expected at byte {start:,}, {len(content):,} left"
             )
         return content
 
     def skip_to(self, position: int) -> None:
-        """Move forward; DamagedError where the end comes first."""
+        """Read and discard bytes up to `position`; DamagedError if the end comes first."""
         while self.position < position:
-            self.exactly(min(_STEP, position - self.position))
+            self.read_exactly(min(_STEP, position - self.position))
 
-    def take(self, size: int) -> Span | bytes:
-        """The next `size` bytes, or where they are if they can be read again from there."""
-        return self.exactly(size)
+    def read_or_locate(self, size: int) -> Span | bytes:
+        """The next `size` bytes; or, from a PlainReader, the Span where they can be read later."""
+        return self.read_exactly(size)
 
-    def part(self, size: int) -> "Reader":
-        """The next `size` bytes as bytes of their own, read before this one goes on."""
-        return Reader(self, size)
+    def open_part(self, size: int) -> "ForwardReader":
+        """A reader of only the next `size` bytes. Use it up before this one is used again."""
+        return ForwardReader(self, size)
 
     def close(self) -> None:
-        """Close the file at the bottom; for a part, that closes the whole."""
+        """Close the file; for a part, that closes the whole."""
         self._file.close()
         if self._below is not None:
             self._below.close()
@@ -94,39 +109,39 @@ class Reader:
     ) -> None:
         self.close()
 
-    def _read_through(self, size: int) -> bytes:
-        content = io.BytesIO()  # gives its bytes away without a second copy of them
+    def _read_from_file(self, size: int) -> bytes:
+        content = io.BytesIO()  # its getvalue() makes no second copy
         try:
             while size > 0 and (piece := self._file.read(min(size, _STEP))):
                 content.write(piece)
                 size -= len(piece)
         except (EOFError, OSError, zlib.error, lzma.LZMAError) as error:
             if not content.tell():
-                raise DamagedError(f"cut off or damaged: {error}") from error
+                raise DamagedError(f"truncated or damaged: {error}") from error
         return content.getvalue()
 
 
-class PlainReader(Reader):
-    """A file that is not compressed, or a part of it: what is not wanted costs nothing."""
+class PlainReader(ForwardReader):
+    """A reader of a plain file, or of a part of it, in which skipped bytes are not read."""
 
     def __init__(self, file: BinaryIO, path: Path, start: int, end: int) -> None:
         super().__init__(file, end - start)
         self._plain, self._path, self._start = file, path, start
 
     def skip_to(self, position: int) -> None:
-        """Jump forward; DamagedError where that is beyond the end."""
+        """Skip to `position`; DamagedError if that is beyond the end."""
         self._check(position)
         self.position = position
 
-    def take(self, size: int) -> Span:
-        """Where the next `size` bytes are."""
+    def read_or_locate(self, size: int) -> Span:
+        """Skip the next `size` bytes and return where they are."""
         self._check(self.position + size)
         span = Span(self._path, self._start + self.position, size)
         self.position += size
         return span
 
-    def part(self, size: int) -> "PlainReader":
-        """The next `size` bytes, or those of them that are there."""
+    def open_part(self, size: int) -> "PlainReader":
+        """A reader of only the next `size` bytes, or of as many as there are."""
         start = self._start + self.position
         end = min(start + size, self._start + self._size)
         return PlainReader(self._plain, self._path, start, end)
@@ -137,71 +152,74 @@ class PlainReader(Reader):
 
     def _check(self, position: int) -> None:
         if position > self._size:
-            raise DamagedError(f"cut off: goes on to byte {position:,}, there are {self._size:,}")
+            raise DamagedError(f"truncated: ends at byte {self._size:,}, not at {position:,}")
 
-    def _read_through(self, size: int) -> bytes:
-        self._plain.seek(self._start + self.position)  # parts share the file and move it
-        return super()._read_through(size)
+    def _read_from_file(self, size: int) -> bytes:
+        self._plain.seek(self._start + self.position)  # parts share the file object
+        return super()._read_from_file(size)
 
 
-def open_reader(path: Path) -> Reader:
-    """Open a file for reading through, decompressing it where its first bytes ask for that.
+def open_reader(path: Path) -> ForwardReader:
+    """Open a file for sequential reading, decompressing it if it is compressed.
 
-    Raises OSError for what is no file.
+    Raises OSError for anything but a regular file.
     """
     file = io.FileIO(open_descriptor(path))
     magic = file.read(6)
     file.seek(0)
     if magic.startswith((_GZIP, _BZIP2, _XZ)):
         compressed = io.BufferedReader(file, _STEP)
-        return Reader(_decompressed(compressed, magic), below=compressed)
-    # unbuffered: tar headers are 512 bytes each and far apart
+        return ForwardReader(_decompressed(compressed, magic), below=compressed)
+    # Unbuffered, because tar headers are 512 bytes each and far apart.
     return PlainReader(file, path, 0, os.fstat(file.fileno()).st_size)
 
 
 def _decompressed(file: BinaryIO, magic: bytes) -> Readable:
     if magic.startswith(_GZIP):
         return gzip.GzipFile(fileobj=file, mode="rb")
-    return bz2.BZ2File(file) if magic.startswith(_BZIP2) else Unxz(file)
+    return bz2.BZ2File(file) if magic.startswith(_BZIP2) else XzFile(file)
 
 
-def gunzip(compressed: Reader) -> Reader:
-    """What a gzip file inside an archive holds; closing it closes the archive."""
-    return Reader(gzip.GzipFile(fileobj=_Raw(compressed), mode="rb"), below=compressed)
+def gunzip(compressed: ForwardReader) -> ForwardReader:
+    """A reader of the contents of a gzip file inside an archive. Closing it closes the archive."""
+    return ForwardReader(gzip.GzipFile(fileobj=_RawReader(compressed), mode="rb"), below=compressed)
 
 
-class Unxz:
-    """What an xz file holds. Python's own would give it as much memory as its header asks for."""
+class XzFile:
+    """Decompresses an xz file within LARGEST_DICTIONARY bytes.
+
+    `lzma.LZMAFile` would allocate as much memory as the header of the file asks for.
+    """
 
     def __init__(self, file: Readable) -> None:
         self._file = file
         self._stream = _xz_stream()
-        self._ahead = b""
+        self._unread = b""
 
     def read(self, size: int) -> bytes:
-        """At most `size` bytes; none at the end. Raises LZMAError or EOFError."""
-        while not self._stream.eof or self._begin_next():
-            more = self._ahead
+        """Read at most `size` bytes; none at the end. Raises LZMAError or EOFError."""
+        while not self._stream.eof or self._begin_next_stream():
+            more = self._unread
             if self._stream.needs_input and not more:
                 more = self._file.read(_STEP)
                 if not more:
-                    raise EOFError("the compressed data end before their last block")
-            self._ahead = b""
+                    raise EOFError("the compressed data end before the end of the stream")
+            self._unread = b""
             if content := self._stream.decompress(more, size):
                 return content
         return b""
 
     def close(self) -> None:
-        """Nothing: the file belongs to who opened it."""
+        """Do nothing: whoever opened the compressed file closes it."""
 
-    def _begin_next(self) -> bool:
-        """Go on with the next of several streams in one file; whether there is one."""
+    def _begin_next_stream(self) -> bool:
+        """Begin the next of several streams in one file; return whether there is one."""
         rest = self._stream.unused_data.lstrip(b"\0")
         if len(rest) < len(_XZ):
             rest = (rest + self._file.read(_STEP)).lstrip(b"\0")
         if not rest.startswith(_XZ):
-            return False  # what follows a whole stream is none of ours
-        self._stream, self._ahead = _xz_stream(), rest
+            return False  # bytes after the last stream are ignored
+        self._stream, self._unread = _xz_stream(), rest
         return True
 
 
@@ -209,10 +227,10 @@ def _xz_stream() -> lzma.LZMADecompressor:
     return lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=LARGEST_DICTIONARY)
 
 
-class _Raw(io.RawIOBase):
-    """A Reader as the file object that gzip wants."""
+class _RawReader(io.RawIOBase):
+    """Makes a ForwardReader a file object, as gzip requires."""
 
-    def __init__(self, reader: Reader) -> None:
+    def __init__(self, reader: ForwardReader) -> None:
         super().__init__()
         self._reader = reader
 

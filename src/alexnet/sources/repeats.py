@@ -1,4 +1,9 @@
-"""Which of millions of names come more than once, in a few bytes a name."""
+"""Finds which of millions of names occur more than once, in eight bytes per name.
+
+`tarball` and `image_list` make two passes: the first counts all names (`NameCounter`), and each
+later one asks how often the current name has occurred so far (`RepeatedNames`). Names are compared
+by 64-bit hashes. `NameBudget` limits the names that are kept as text.
+"""
 
 from array import array
 from pathlib import Path
@@ -10,7 +15,7 @@ from alexnet.sources.limits import MOST_CHARACTERS, MOST_IMAGES, MOST_NAMES
 
 
 class NameBudget:
-    """How many names of one source are kept in memory."""
+    """Limits the number and length of the names of one source (a path) that are kept in memory."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -18,11 +23,11 @@ class NameBudget:
 
     @property
     def half_spent(self) -> bool:
-        """Whether what is not needed should no longer be kept."""
+        """Whether half of the budget is spent, so that only necessary names should be kept."""
         return 2 * self._names > MOST_NAMES or 2 * self._characters > MOST_CHARACTERS
 
     def spend(self, name: str) -> None:
-        """Keep one more name. Raises ValueError where that would be too many."""
+        """Count one more name that is kept. Raises ValueError if that is too many."""
         self._names += 1
         self._characters += len(name)
         if self._names > MOST_NAMES or self._characters > MOST_CHARACTERS:
@@ -33,57 +38,60 @@ class NameBudget:
 
 
 class NameCounter:
-    """Counts names by their hashes, to find those that are repeated."""
+    """The first pass: collects the hashes of all names of one source (a path)."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._hashes = array("q")
 
     def add(self, name: str) -> None:
-        """Count one name. Raises ValueError for more than MOST_IMAGES of them."""
+        """Add one name. Raises ValueError for more than MOST_IMAGES of them."""
         if len(self._hashes) == MOST_IMAGES:
             raise ValueError(
                 f"{self._path} names more than {MOST_IMAGES:,} images: divide it into several"
             )
         self._hashes.append(hash(name))
 
-    def repeated(self) -> "Repeated":
-        """The names that were counted more than once; this ends the counting."""
+    def find_repeated(self) -> "RepeatedNames":
+        """The names that were added more than once. No name can be added afterwards."""
         hashes = np.frombuffer(self._hashes, np.int64)
         hashes.sort()
-        return Repeated(*np.unique(hashes[_with_equal_neighbor(hashes)], return_counts=True))
+        return RepeatedNames(*np.unique(hashes[_with_equal_neighbor(hashes)], return_counts=True))
 
 
-class Repeated:
-    """Hashes of repeated names, sorted, and how often each of them comes."""
+class RepeatedNames:
+    """A later pass: the sorted hashes of repeated names, and how often each occurs in all."""
 
     def __init__(self, hashes: NDArray[np.int64], times: NDArray[np.int64]) -> None:
         self._hashes, self._times = hashes, times
-        self._seen = np.zeros(len(hashes), np.int32)
+        self._so_far = np.zeros(len(hashes), np.int32)
 
     def __len__(self) -> int:
         return len(self._hashes)
 
-    def anew(self) -> "Repeated":
-        """The same names, none of them seen yet."""
-        return Repeated(self._hashes, self._times)
+    def restart(self) -> "RepeatedNames":
+        """The same names for another pass, in which none has occurred yet."""
+        return RepeatedNames(self._hashes, self._times)
 
-    def see(self, name: str) -> tuple[int, int]:
-        """See a name once more: how often it has been seen, and how often it comes in all."""
+    def count(self, name: str) -> tuple[int, int]:
+        """Count one more occurrence of a name.
+
+        Returns how often it has occurred in this pass, and how often it occurs in all.
+        """
         if not len(self._hashes):
             return 1, 1
         key = hash(name)
         at = int(np.searchsorted(self._hashes, key))
         if at == len(self._hashes) or self._hashes[at] != key:
             return 1, 1
-        self._seen[at] += 1
-        return int(self._seen[at]), int(self._times[at])
+        self._so_far[at] += 1
+        return int(self._so_far[at]), int(self._times[at])
 
 
 def _with_equal_neighbor(values: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Which of the sorted values are there more than once."""
-    found = np.zeros(len(values), bool)
+    """A mask of the sorted values that occur more than once."""
+    mask = np.zeros(len(values), bool)
     equal = values[1:] == values[:-1]
-    found[1:] |= equal
-    found[:-1] |= equal
-    return found
+    mask[1:] |= equal
+    mask[:-1] |= equal
+    return mask

@@ -1,4 +1,10 @@
-"""Archives of a folder, read as that folder; nothing is extracted and no name is trusted."""
+"""A tar archive, read as the folder that it was made of. Nothing is extracted.
+
+`Tarball` implements `tree.Tree`. The first question about the contents costs one pass over the
+archive, which builds a tree of names in bounded memory (`_Level`); every `walk` is another pass
+(`ArchiveWalk`), which yields files as they come. Names are not trusted: one that leads out of the
+archive is reported and never used as a path.
+"""
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
@@ -9,19 +15,19 @@ from alexnet.sources.entry import Skipped
 from alexnet.sources.limits import LARGEST_MEMBER, LONGEST_NAME
 from alexnet.sources.names import (
     ARCHIVE,
-    hidden_head,
-    is_called_an_image,
+    has_image_extension,
+    hidden_prefix,
     is_hidden,
     is_sidecar,
     safe_name,
 )
-from alexnet.sources.reader import DamagedError, PlainReader, Reader, gunzip, open_reader
-from alexnet.sources.repeats import NameBudget, NameCounter, Repeated
-from alexnet.sources.tar import Member, is_tar, members
-from alexnet.sources.tree import Found, below
+from alexnet.sources.reader import DamagedError, ForwardReader, PlainReader, gunzip, open_reader
+from alexnet.sources.repeats import NameBudget, NameCounter, RepeatedNames
+from alexnet.sources.tar_format import TarMember, is_tar, read_members
+from alexnet.sources.tree import FoundFile, below
 
-_FILES_KEPT, _IMAGES_KEPT = 1000, 10  # of one folder: enough to know what the folder is
-_REMEMBERED = 1 << 16  # names that one pass remembers, so as not to give them twice
+_FILES_KEPT, _IMAGES_KEPT = 1000, 10  # names per folder: enough to recognize what it is
+_REMEMBERED = 1 << 16  # names that one pass remembers, to report them only once
 
 
 class Tarball:
@@ -31,81 +37,93 @@ class Tarball:
         self.path = path
         with open_reader(path) as reader:
             if not is_tar(reader):
-                raise ValueError(f"{path} is no tar archive, or is cut off before its first file")
+                raise ValueError(
+                    f"{path} is not a tar archive, or is truncated before its first file"
+                )
 
     @property
     def is_compressed(self) -> bool:
-        """Whether it can only be passed through."""
+        """Whether the archive is compressed and so can only be read sequentially."""
         with open_reader(self.path) as reader:
             return not isinstance(reader, PlainReader)
 
-    def divided(self, folders: Iterable[str]) -> "Tarball":
-        """The same: links in archives are not followed."""
+    def with_splits(self, folders: Iterable[str]) -> "Tarball":
+        """The same archive, because links in archives are not followed."""
         return self
 
-    def folders(self, folder: str) -> list[str]:
+    def list_folders(self, folder: str) -> list[str]:
         """Names of the folders directly in `folder`, sorted."""
-        return self._names(folder, lambda name, level: level is not None)
+        return self._find_names(folder, lambda name, level: level is not None)
 
-    def files(self, folder: str) -> list[str]:
-        """Names of files directly in `folder`, sorted: the first ten images, a thousand others."""
-        return self._names(folder, lambda name, level: level is None and not is_hidden(name))
+    def list_files(self, folder: str) -> list[str]:
+        """Names of files directly in `folder`, sorted: at most ten images and a thousand others."""
+        return self._find_names(folder, lambda name, level: level is None and not is_hidden(name))
 
-    def hidden(self, folder: str) -> list[str]:
+    def list_hidden(self, folder: str) -> list[str]:
         """Hidden names directly in `folder`, sorted."""
-        return self._names(folder, lambda name, level: is_hidden(name))
+        return self._find_names(folder, lambda name, level: is_hidden(name))
 
-    def refused_links(self, folder: str) -> list[str]:
-        """None: links in archives are named where its files are."""
+    def list_refused_links(self, folder: str) -> list[str]:
+        """Always empty: `walk` reports links in archives as Skipped."""
         return []
 
-    def open(self, name: str) -> Reader:
-        """A member for reading through, decompressed if its name ends in .gz."""
+    def open_file(self, name: str) -> ForwardReader:
+        """Open a member for sequential reading; decompress it if its name ends in .gz.
+
+        Raises FileNotFoundError if there is none, ValueError if the archive is damaged before it.
+        """
         reader = open_reader(self.path)
         try:
-            for member in members(reader):
+            for member in read_members(reader):
                 if member.kind == "file" and safe_name(member.name) == name:
-                    return gunzip(member.open()) if name.endswith(".gz") else member.open()
+                    return (
+                        gunzip(member.open_content())
+                        if name.endswith(".gz")
+                        else member.open_content()
+                    )
         except DamagedError as damage:
             reader.close()
             raise ValueError(f"{self.path}, before {name}, is {damage}") from damage
         reader.close()
-        raise FileNotFoundError(f"no {name} in {self.path}")
+        raise FileNotFoundError(f"{self.path} has no member {name}")
 
     def walk(
         self, folder: str, split: str, *, inner_tars: bool = False
-    ) -> Iterator[Found | Skipped]:
-        """Every file below `folder`, in the order of the archive."""
-        walk = Pass(split, self.path.name, folder, inner_tars=inner_tars)
-        walk.repeated = self._contents[1].anew()
+    ) -> Iterator[FoundFile | Skipped]:
+        """Yield every file below `folder`, in the order of the archive: see `Tree.walk`."""
+        walk = ArchiveWalk(split, self.path.name, folder, inner_tars=inner_tars)
+        walk.repeated = self._contents[1].restart()
         with open_reader(self.path) as reader:
-            yield from walk.files(reader)
+            yield from walk.walk(reader)
 
-    def _names(self, folder: str, wanted: Callable[[str, "_Level | None"], bool]) -> list[str]:
+    def _find_names(self, folder: str, select: Callable[[str, "_Level | None"], bool]) -> list[str]:
+        """The names directly in `folder` that `select(name, its level or None)` accepts, sorted."""
         level: _Level | None = self._contents[0]
         for name in folder.split("/") if folder else ():
             level = level.inside.get(name) if level else None
-        return sorted(n for n, inside in level.inside.items() if wanted(n, inside)) if level else []
+        return sorted(n for n, inside in level.inside.items() if select(n, inside)) if level else []
 
     @cached_property
-    def _contents(self) -> tuple["_Level", Repeated]:
-        """The top folder, with those inside it, and the names of files that are repeated."""
+    def _contents(self) -> tuple["_Level", RepeatedNames]:
+        """The root folder, with all folders inside, and the names of files that are repeated."""
         top, budget, names = _Level(), NameBudget(self.path), NameCounter(self.path)
         try:
             with open_reader(self.path) as reader:
-                for member in members(reader):
-                    if _note(top, member, budget):
+                for member in read_members(reader):
+                    if _enter_member(top, member, budget):
                         names.add(safe_name(member.name) or "")
         except DamagedError:
-            pass  # what is left is read; walking names the damage
-        return top, names.repeated()
+            pass  # use what comes before the damage; `walk` will report it
+        return top, names.find_repeated()
 
 
 @dataclass
-class Pass:
-    """One pass through an archive that was opened as `title`, for what lies below `folder`.
+class ArchiveWalk:
+    """One pass over an archive, for the files below `folder`.
 
-    `prefix` goes before the names of what is found.
+    `title` names the archive in messages, `prefix` is put before every name that is yielded, and
+    `split` is the split of each Skipped. `repeated` are the names that occur more than once, if
+    they are known; for an archive inside another one, which is read only once, they are not.
     """
 
     split: str
@@ -113,34 +131,36 @@ class Pass:
     folder: str = ""
     prefix: str = ""
     inner_tars: bool = False
-    repeated: Repeated | None = None
+    repeated: RepeatedNames | None = None
     _names: set[str] = field(default_factory=set)
 
-    def files(self, reader: Reader) -> Iterator[Found | Skipped]:
-        """The files and what is no file; a cut archive ends with a Skipped that says so."""
+    def walk(self, reader: ForwardReader) -> Iterator[FoundFile | Skipped]:
+        """Yield the files, and a Skipped for everything else; the last one if it is truncated."""
         hidden: set[str] = set()
         try:
-            for name, member in self._wanted(members(reader)):
+            for name, member in self._select(reader):
                 skipped = self._skipped(name, member)
                 if skipped is None:
-                    yield from self._content(name, member)
+                    yield from self._yield_content(name, member)
                 elif skipped.name not in hidden:
                     if skipped.name != self.prefix + name and len(hidden) < _REMEMBERED:
-                        hidden.add(skipped.name)  # a folder: named once, not with all it holds
+                        hidden.add(skipped.name)  # report a hidden folder once, not for each file
                     yield skipped
         except DamagedError as damage:
             yield Skipped(self.split, self.prefix + self.title, "truncated_archive", str(damage))
 
-    def _wanted(self, found: Iterator[Member]) -> Iterator[tuple[str, Member]]:
-        for member in found:
+    def _select(self, reader: ForwardReader) -> Iterator[tuple[str, TarMember]]:
+        """The members below `folder` that are not folders, and those with unsafe names."""
+        for member in read_members(reader):
             name = safe_name(member.name)
             if member.kind != "folder" and (name is None or below(self.folder, name) is not None):
                 yield name or member.name[:LONGEST_NAME], member
 
-    def _skipped(self, name: str, member: Member) -> Skipped | None:
+    def _skipped(self, name: str, member: TarMember) -> Skipped | None:
+        """Why a member is not used, or None if it is."""
         if safe_name(member.name) is None:
             return self._skip(name, "unsafe_name", _why_unsafe(member.name))
-        if (head := hidden_head(name)) is not None:
+        if (head := hidden_prefix(name)) is not None:
             return self._skip(head, "hidden", "a hidden name, or one that systems leave behind")
         if member.kind != "file":
             return self._skip(name, "not_a_file", f"{member.kind} in an archive")
@@ -148,18 +168,18 @@ class Pass:
             return self._skip(name, "not_an_image", "a list or a description")
         if member.size > LARGEST_MEMBER and not self._is_inner_tar(name):
             return self._skip(name, "too_large", f"claims {member.size:,} bytes")
-        return self._repeat(name)
+        return self._skipped_repeat(name)
 
-    def _repeat(self, name: str) -> Skipped | None:
-        """Of several members with one name the last is used, which extracting would leave."""
-        seen, times = self.repeated.see(name) if self.repeated else self._see_inside(name)
-        if seen == times:
+    def _skipped_repeat(self, name: str) -> Skipped | None:
+        """Of several members with one name, use the last: extracting would leave that one."""
+        so_far, in_all = self.repeated.count(name) if self.repeated else self._count_inside(name)
+        if so_far == in_all:
             return None
         which = "a later" if self.repeated else "an earlier"
         return self._skip(name, "named_twice", f"{which} member of the archive has this name too")
 
-    def _see_inside(self, name: str) -> tuple[int, int]:
-        """In an archive inside an archive, which is read only once, the first is used."""
+    def _count_inside(self, name: str) -> tuple[int, int]:
+        """The same for an archive inside another one, where the first is used instead."""
         if name in self._names:
             return 2, 1
         if len(self._names) < _REMEMBERED:
@@ -167,47 +187,51 @@ class Pass:
         return 1, 1
 
     def _skip(self, name: str, reason: str, detail: str) -> Skipped:
+        """A Skipped of this archive's split, under the full name."""
         return Skipped(self.split, self.prefix + name, reason, detail)
 
     def _is_inner_tar(self, name: str) -> bool:
         return self.inner_tars and ARCHIVE.search(name) is not None
 
-    def _content(self, name: str, member: Member) -> Iterator[Found | Skipped]:
+    def _yield_content(self, name: str, member: TarMember) -> Iterator[FoundFile | Skipped]:
+        """A file, or the files of an inner tar."""
         if self._is_inner_tar(name):
             folder = ARCHIVE.sub("", self.prefix + name)
-            yield from Pass(self.split, name, prefix=folder + "/").files(member.open())
+            inner_walk = ArchiveWalk(self.split, name, prefix=folder + "/")
+            yield from inner_walk.walk(member.open_content())
         else:
-            yield Found(self.prefix + name, member.take())
+            yield FoundFile(self.prefix + name, member.read_or_locate())
 
 
 class _Level:
-    """What lies directly in one folder of an archive. There may be a million of them."""
+    """The contents of one folder of an archive. There may be a million of such objects."""
 
     __slots__ = "files", "inside"
 
     def __init__(self) -> None:
         self.inside: dict[str, _Level | None] = {}
-        """The folders by name; files and hidden names are None."""
+        """By name: the folders, and None for files and hidden names."""
         self.files = 0
+        """Number of the names that are kept in `inside` and are not folders."""
 
     def enter(self, name: str, budget: NameBudget) -> "_Level":
-        """The folder of this name, which is noted if it is new."""
+        """Return the folder of this name; create it if it is new."""
         if (known := self.inside.get(name)) is None:
             budget.spend(name)
             known = self.inside[name] = _Level()
         return known
 
-    def note(self, name: str, budget: NameBudget) -> None:
-        """Note a file or a hidden name, as long as there are few."""
-        most = _IMAGES_KEPT if is_called_an_image(name) else _FILES_KEPT
+    def keep_name(self, name: str, budget: NameBudget) -> None:
+        """Keep the name of a file, or a hidden name, as long as there are few."""
+        most = _IMAGES_KEPT if has_image_extension(name) else _FILES_KEPT
         if name not in self.inside and self.files < (1 if budget.half_spent else most):
             budget.spend(name)
             self.files += 1
             self.inside[name] = None
 
 
-def _note(top: _Level, member: Member, budget: NameBudget) -> bool:
-    """Enter a member and the folders it implies; whether it is a file that is not hidden."""
+def _enter_member(top: _Level, member: TarMember, budget: NameBudget) -> bool:
+    """Enter a member and the folders of its path; return whether it is a file and not hidden."""
     name = safe_name(member.name)
     if name is None or member.kind not in ("file", "folder"):
         return False
@@ -215,17 +239,18 @@ def _note(top: _Level, member: Member, budget: NameBudget) -> bool:
     level = top
     for part in folders:
         if is_hidden(part):
-            level.note(part, budget)
+            level.keep_name(part, budget)
             return False
         level = level.enter(part, budget)
     if member.kind == "folder" and not is_hidden(last):
         level.enter(last, budget)
     else:
-        level.note(last, budget)
+        level.keep_name(last, budget)
     return member.kind == "file" and not is_hidden(last)
 
 
 def _why_unsafe(name: str) -> str:
+    """Why `safe_name` rejects a name, for a message."""
     if len(name) > LONGEST_NAME:
         return f"has {len(name):,} characters, more than any file's name"
     return "leads out of the archive"

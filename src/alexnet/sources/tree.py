@@ -1,4 +1,8 @@
-"""One way to look at a folder and at an archive of a folder."""
+"""The interface through which a folder on disk and an archive of a folder look the same.
+
+`directory.Directory` and `tarball.Tarball` implement `Tree`; the modules that recognize data sets
+(`class_folders`, `ilsvrc`, `cifar`, `mnist`, `norb`) use nothing else of a folder.
+"""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -6,60 +10,60 @@ from pathlib import Path
 from typing import Protocol
 
 from alexnet.sources.entry import Skipped, Span
-from alexnet.sources.reader import Reader
+from alexnet.sources.reader import ForwardReader
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
-    """A file that may be an image: its name below the top of the tree, and its content."""
+class FoundFile:
+    """A file that may be an image: its name in the tree, and its content."""
 
     name: str
     content: Path | Span | bytes
 
 
 class Tree(Protocol):
-    """Folders and files below one path; names are relative to it and separated by "/".
+    """The folders and files below `path`. Names are relative to it, with "/" as the separator.
 
-    The top is the name "". Hidden names are not among `folders` and `files`.
+    The name of the root is "". `list_folders` and `list_files` leave out hidden names.
     """
 
     path: Path
 
-    def folders(self, folder: str) -> list[str]:
+    def list_folders(self, folder: str) -> list[str]:
         """Names of the folders directly in `folder`, sorted."""
 
-    def files(self, folder: str) -> list[str]:
-        """Names of the files directly in `folder`, sorted (of an archive, only the first)."""
+    def list_files(self, folder: str) -> list[str]:
+        """Names of the files directly in `folder`, sorted; of an archive, only the first ones."""
 
-    def hidden(self, folder: str) -> list[str]:
+    def list_hidden(self, folder: str) -> list[str]:
         """Hidden names directly in `folder`, sorted."""
 
-    def refused_links(self, folder: str) -> list[str]:
-        """Links directly in `folder` that are not followed, each with where it leads."""
+    def list_refused_links(self, folder: str) -> list[str]:
+        """Symlinks directly in `folder` that are not followed, each as "name → target"."""
 
-    def divided(self, folders: Iterable[str]) -> "Tree":
-        """The same tree; of these folders, its splits, none leads into another by a link."""
+    def with_splits(self, folders: Iterable[str]) -> "Tree":
+        """The same tree, in which no symlink leads from one of these folders into another."""
 
-    def open(self, name: str) -> Reader:
-        """A file for reading through; FileNotFoundError where there is none."""
+    def open_file(self, name: str) -> ForwardReader:
+        """Open a file for sequential reading; raises FileNotFoundError if there is none."""
 
     def walk(
         self, folder: str, split: str, *, inner_tars: bool = False
-    ) -> Iterator[Found | Skipped]:
-        """Every file below `folder`, in the same order each time, and all that is no file.
+    ) -> Iterator[FoundFile | Skipped]:
+        """Yield every file below `folder`, and a Skipped for everything else that is there.
 
-        `split` is what the Skipped are marked with. With `inner_tars`, what `x.tar` holds is found
-        as if it lay in the folder `x`.
+        The order is the same on every call. `split` becomes the split of each Skipped. With
+        `inner_tars`, the contents of `x.tar` are reported as if they were in a folder `x`.
         """
 
 
 def join(folder: str, name: str) -> str:
-    """`folder/name`, where the top folder is ""."""
+    """The name of something in a folder: `folder/name`, or `name` for the root folder ""."""
     return f"{folder}/{name}" if folder else name
 
 
 def below(folder: str, name: str) -> str | None:
-    """`name` relative to `folder`, or None where it is elsewhere."""
+    """`name` relative to `folder`, or None if it is not below it."""
     if not folder:
         return name
     return name.removeprefix(folder + "/") if name.startswith(folder + "/") else None

@@ -14,7 +14,7 @@ from alexnet.checkpoint import Checkpoint
 from alexnet.nets.variations import network_of
 from alexnet.packs.pack import Pack
 from alexnet.recipes.recipe import Recipe
-from alexnet.sources.names import some
+from alexnet.sources.names import quote_names
 
 
 def check_pack(pack: Pack, recipe: Recipe) -> None:
@@ -25,7 +25,7 @@ def check_pack(pack: Pack, recipe: Recipe) -> None:
     if len(trained) < 2:
         raise ValueError(
             f"the training images of {pack.path} are all of one class, "
-            f"{some(pack.classes[label] for label in trained)}: there is nothing to tell apart. "
+            f"{quote_names(pack.classes[label] for label in trained)}: there is nothing to tell apart. "
             "Pack images of two classes or more, each in a folder of its own"
         )
     if recipe.schedule == "plateau" and recipe.drops and not pack.splits.get("val"):

@@ -8,6 +8,7 @@ mirrored row is copied once more, pixel by pixel.
 
 import numpy as np
 
+from alexnet.colors import BLUE_OF_U, GREEN_OF_U, GREEN_OF_V, RED_OF_V
 from alexnet.kernels.runtime.cpu_intrinsics import narrowed
 from alexnet.kernels.runtime.cpu_threads import compiled, part
 
@@ -82,6 +83,6 @@ def _colors(lights, us, vs, odd, pixels):
         light = np.float32(lights[x])
         u = np.float32(us[(x + odd) // 2]) - np.float32(128)
         v = np.float32(vs[(x + odd) // 2]) - np.float32(128)
-        pixels[3 * x] = light + np.float32(1.402) * v
-        pixels[3 * x + 1] = light - np.float32(0.344136286) * u - np.float32(0.714136286) * v
-        pixels[3 * x + 2] = light + np.float32(1.772) * u
+        pixels[3 * x] = light + np.float32(RED_OF_V) * v
+        pixels[3 * x + 1] = light + np.float32(GREEN_OF_U) * u + np.float32(GREEN_OF_V) * v
+        pixels[3 * x + 2] = light + np.float32(BLUE_OF_U) * u

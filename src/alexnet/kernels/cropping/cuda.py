@@ -9,9 +9,12 @@ Moves 3 size² bytes of the record (1.5 of a YUV one), the mean (which stays in 
 import triton
 import triton.language as tl
 
+from alexnet import colors
 from alexnet.kernels.pooling.cuda import launch
 
 BLOCK = 1024
+_RED_OF_V, _BLUE_OF_U = tl.constexpr(colors.RED_OF_V), tl.constexpr(colors.BLUE_OF_U)
+_GREEN_OF_U, _GREEN_OF_V = tl.constexpr(colors.GREEN_OF_U), tl.constexpr(colors.GREEN_OF_V)
 
 
 def crop(records, chosen, places, flips, shifts, mean, scale, out, pixels):
@@ -55,6 +58,6 @@ def _color(record, row, column, c, inside, SIDE: tl.constexpr):
     light = tl.load(record + row * SIDE + column, inside, 0).to(tl.float32)
     u = tl.load(block, inside, 0).to(tl.float32) - 128
     v = tl.load(block + HALF * HALF, inside, 0).to(tl.float32) - 128
-    of_u = tl.where(c == 0, 0.0, tl.where(c == 1, -0.344136286, 1.772))
-    of_v = tl.where(c == 0, 1.402, tl.where(c == 1, -0.714136286, 0.0))
+    of_u = tl.where(c == 0, 0.0, tl.where(c == 1, _GREEN_OF_U, _BLUE_OF_U))
+    of_v = tl.where(c == 0, _RED_OF_V, tl.where(c == 1, _GREEN_OF_V, 0.0))
     return light + of_u * u + of_v * v

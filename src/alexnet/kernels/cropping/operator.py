@@ -9,13 +9,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from alexnet.colors import BLUE_OF_U, GREEN_OF_U, GREEN_OF_V, RED_OF_V
 from alexnet.kernels.runtime.backends import has_kernel
 from alexnet.kernels.runtime.layout import as_array
 
 Pixels = Literal["rgb", "yuv420"]
-
-RED_OF_V, GREEN_OF_U, GREEN_OF_V, BLUE_OF_U = 1.402, -0.344136286, -0.714136286, 1.772
-"""JPEG's full-range YUV: R = Y + 1.402 (V - 128), and so on."""
 
 
 class Cut(NamedTuple):

@@ -96,7 +96,7 @@ def test_names_of_cifars_classes_may_be_missing(cifar10):
     (cifar10[0] / "batches.meta.txt").unlink()
     source = open_source(cifar10[0])
     assert source.classes == tuple("0123456789")
-    assert "has 0 names: the classes are called by number" in source.remarks[-1]
+    assert "has 0 names, not 10: the classes are named by number" in source.remarks[-1]
 
 
 def test_the_python_form_of_cifar_is_refused_with_the_form_to_get(tmp_path):
@@ -173,7 +173,7 @@ def test_an_idx_file_of_another_kind_says_what_it_begins_with(tmp_path):
     folder, _, _ = mnist_files(tmp_path)
     (folder / "train-images-idx3-ubyte").write_bytes(b"<html>")
     with pytest.raises(
-        ValueError, match="no idx file of images: it begins with 0x3c68746d, not 0x803"
+        ValueError, match="not an IDX file of images: it begins with 0x3c68746d, not 0x803"
     ):
         open_source(folder)
 
@@ -207,7 +207,9 @@ def test_small_norb_is_read_by_its_first_camera(tmp_path, ending, compress):
 def test_a_matrix_file_of_another_kind_says_what_it_begins_with(tmp_path):
     for what in "dat", "cat":
         (tmp_path / f"smallnorb-5x46789-training-{what}.mat").write_bytes(bytes(40))
-    with pytest.raises(ValueError, match="no matrix file of small NORB: it begins with 0x0, not"):
+    with pytest.raises(
+        ValueError, match="not a matrix file of small NORB: it begins with 0x0, not"
+    ):
         open_source(tmp_path)
 
 

@@ -167,7 +167,7 @@ def test_noise_in_an_archive_ends_it_and_is_named(tmp_path):
 
 def test_what_is_no_archive_says_so(tmp_path):
     (tmp_path / "a.tar.gz").write_bytes(b"<html>not found</html>")
-    with pytest.raises(ValueError, match=r"is no tar archive"):
+    with pytest.raises(ValueError, match=r"is not a tar archive"):
         open_source(tmp_path / "a.tar.gz")
 
 

@@ -7,8 +7,8 @@ import time
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-from alexnet.images import prepare, worker
-from alexnet.images.decode import decode
+from alexnet.images import decoder_program, preparation
+from alexnet.images.decoding import decode
 
 
 def obey(content, **options):
@@ -33,5 +33,5 @@ def die_unless(trace):
 
 
 if __name__ == "__main__":
-    prepare.decode = obey
-    worker.serve(Connection(int(sys.argv[1])), *map(int, sys.argv[2:]))
+    preparation.decode = obey
+    decoder_program.serve(Connection(int(sys.argv[1])), *map(int, sys.argv[2:]))

@@ -92,15 +92,15 @@ def test_the_order_of_the_lines_and_lines_that_cannot_be_used_divide_nothing_els
 
 def test_a_list_without_splits_is_measured_whole(tmp_path):
     text = "images/1.jpg,cat\nimages/2.jpg,dog\n,cat\n"
-    source = open_source(listed(tmp_path, text), measured="val")
+    source = open_source(listed(tmp_path, text), evaluation_split="val")
     assert (source.splits, source.division) == (("val",), None)
     assert used(source, "val") == {"images/1.jpg": "cat", "images/2.jpg": "dog"}
     assert skipped(source, "val") == {"line 3": "bad_line"}
     listed(tmp_path, SPLITS, "split.csv")
-    assert open_source(tmp_path / "split.csv", measured="val").splits == ("train", "val")
+    assert open_source(tmp_path / "split.csv", evaluation_split="val").splits == ("train", "val")
     listed(tmp_path, SPLITS.replace("val", "test"), "tested.csv")
-    assert open_source(tmp_path / "tested.csv", measured="val").splits == ("train", "val")
-    assert open_source(tmp_path / "tested.csv", measured="test").splits == ("train", "test")
+    assert open_source(tmp_path / "tested.csv", evaluation_split="val").splits == ("train", "val")
+    assert open_source(tmp_path / "tested.csv", evaluation_split="test").splits == ("train", "test")
 
 
 def test_a_labeled_test_split_is_measured_where_there_is_no_other(tmp_path):
@@ -134,7 +134,7 @@ def test_a_file_in_two_splits_belongs_to_the_first_line(tmp_path):
     assert skipped(source, "val") == {"images/1.jpg": "listed_twice"}
 
 
-def test_a_class_that_train_lacks_is_not_used_but_named(tmp_path):
+def test_a_class_that_train_lacks_is_reported_and_not_used(tmp_path):
     source = open_source(listed(tmp_path, SPLITS + "images/4.jpg,cow,val\n"))
     assert skipped(source, "val") == {"images/4.jpg": "unknown_class"}
     assert "In val but not in train, so not used: 'cow'." in source.remarks
@@ -155,12 +155,14 @@ def test_names_that_are_not_utf8_survive(tmp_path):
 
 
 def test_an_unknown_split_says_where_it_stands(tmp_path):
-    with pytest.raises(ValueError, match=r"line 5, says split 'fold3': write train, val or test"):
+    with pytest.raises(
+        ValueError, match=r"line 5, names the split 'fold3': write train, val or test"
+    ):
         open_source(listed(tmp_path, SPLITS + "images/4.jpg,cat,fold3\n"))
 
 
 def test_columns_without_labels_are_refused(tmp_path):
-    with pytest.raises(ValueError, match=r"has the columns path, width: call"):
+    with pytest.raises(ValueError, match=r"has the columns path, width: name"):
         open_source(listed(tmp_path, "path,width\nimages/1.jpg,5\n"))
 
 

@@ -1,4 +1,4 @@
-"""Decoding processes: in order, and never brought down by an image."""
+"""A group of decoding processes: records in order, and no image ends the pass."""
 
 import io
 import mmap
@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from alexnet.images import workers
-from alexnet.images.prepare import Options
+from alexnet.images import decoder_group, decoder_process
+from alexnet.images.preparation import RecordOptions
 from alexnet.sources.entry import Entry, Skipped, Span
 
-OPTIONS = Options(size=8)
+OPTIONS = RecordOptions(size=8)
 
 
 def png(level: int) -> bytes:
@@ -30,24 +30,26 @@ def entry(content, name="x.png") -> Entry:
     return Entry("train", name, 0, content)
 
 
-def results(items, processes=1, timeout=30.0):
-    """(gray level or reason) of every item."""
-    with workers.Workers(OPTIONS, processes, timeout) as pool:
+def results(items, n_processes=1, timeout=30.0):
+    """The gray level of every record, or the reason why there is none."""
+    with decoder_group.DecoderGroup(OPTIONS, n_processes, timeout) as group:
         return [
-            "skipped" if outcome is None else outcome.reason or int(record[0])
-            for _, outcome, record in pool.prepare(items)
+            "skipped" if result is None else result.reason or int(record[0])
+            for _, result, record in group.prepare(items)
         ]
 
 
 @pytest.fixture
-def wicked(monkeypatch):
-    """Workers whose decoder crashes and hangs when told to."""
-    monkeypatch.setattr(workers, "PROGRAM", Path(__file__).with_name("wicked_worker.py"))
+def misbehaving(monkeypatch):
+    """Processes whose decoder crashes and hangs when the bytes of an image say so."""
+    monkeypatch.setattr(
+        decoder_process, "PROGRAM", Path(__file__).with_name("misbehaving_decoder.py")
+    )
 
 
 def test_records_come_in_the_order_of_the_source():
     levels = [(37 * i) % 256 for i in range(60)]
-    assert results([entry(png(level)) for level in levels], processes=2) == levels
+    assert results([entry(png(level)) for level in levels], n_processes=2) == levels
 
 
 def test_everything_that_can_hold_an_image_is_read(tmp_path):
@@ -70,20 +72,20 @@ def test_everything_that_can_hold_an_image_is_read(tmp_path):
     assert results(items) == wanted
 
 
-def test_pixels_need_no_process(monkeypatch):
-    monkeypatch.setattr(workers, "PROGRAM", Path("nowhere"))
+def test_pixels_are_prepared_without_a_process(monkeypatch):
+    monkeypatch.setattr(decoder_process, "PROGRAM", Path("nowhere"))
     assert results([entry(np.full((8, 8, 3), level, np.uint8)) for level in (5, 6)]) == [5, 6]
 
 
-@pytest.mark.usefixtures("wicked")
-def test_a_crash_costs_only_its_image():
+@pytest.mark.usefixtures("misbehaving")
+def test_a_crash_costs_only_the_image_that_caused_it():
     images = [png(1), b"crash", png(2), b"crash", png(3)]
     wanted = [1, "decoder_crashed", 2, "decoder_crashed", 3]
-    assert results([entry(image) for image in images], processes=2) == wanted
+    assert results([entry(image) for image in images], n_processes=2) == wanted
 
 
-@pytest.mark.usefixtures("wicked")
-def test_a_hang_costs_only_its_image():
+@pytest.mark.usefixtures("misbehaving")
+def test_a_hang_costs_only_the_image_that_caused_it():
     assert results([entry(i) for i in (png(1), b"hang", png(2))], timeout=1.0) == [
         1,
         "decoder_hung",
@@ -91,8 +93,8 @@ def test_a_hang_costs_only_its_image():
     ]
 
 
-@pytest.mark.usefixtures("wicked")
-def test_a_worker_that_was_killed_once_costs_nothing(tmp_path):
+@pytest.mark.usefixtures("misbehaving")
+def test_a_process_that_was_killed_once_costs_no_image(tmp_path):
     told = b"once " + os.fsencode(tmp_path / "killed") + b"\0" + png(2)
     assert results([entry(png(1)), entry(told), entry(png(3))]) == [1, 2, 3]
 
@@ -100,32 +102,32 @@ def test_a_worker_that_was_killed_once_costs_nothing(tmp_path):
 def test_a_process_that_cannot_start_says_why(monkeypatch, tmp_path):
     program = tmp_path / "program.py"
     program.write_text("raise SystemExit('no such thing')")
-    monkeypatch.setattr(workers, "PROGRAM", program)
+    monkeypatch.setattr(decoder_process, "PROGRAM", program)
     with pytest.raises(RuntimeError, match=r"did not start \(.*\): no such thing"):
         results([entry(png(1))])
 
 
-def test_workers_do_not_outlive_the_packer_even_while_they_hang(tmp_path):
+def test_a_hanging_process_ends_with_its_parent(tmp_path):
     code = f"""
 import sys
 sys.path[:0] = {[str(Path(__file__).parent), *sys.path]!r}
 from pathlib import Path
-import test_workers
-from test_workers import *
-workers.PROGRAM = Path(test_workers.__file__).with_name("wicked_worker.py")
-with workers.Workers(OPTIONS, 1, 60.0) as pool:
-    for _ in pool.prepare([entry(png(1)), entry(b"hang")]):
-        print(pool._workers[0].process.pid, flush=True)
+import test_decoder_group
+from test_decoder_group import *
+decoder_process.PROGRAM = Path(test_decoder_group.__file__).with_name("misbehaving_decoder.py")
+with decoder_group.DecoderGroup(OPTIONS, 1, 60.0) as group:
+    for _ in group.prepare([entry(png(1)), entry(b"hang")]):
+        print(group._processes[0].process.pid, flush=True)
 """
     child = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE)
-    worker = int(child.stdout.readline())
+    decoder = int(child.stdout.readline())
     child.kill()
     child.wait()
     child.stdout.close()
     deadline = time.monotonic() + 5
-    while time.monotonic() < deadline and alive(worker):
+    while time.monotonic() < deadline and alive(decoder):
         time.sleep(0.02)
-    assert not alive(worker)
+    assert not alive(decoder)
 
 
 def alive(process: int) -> bool:
@@ -136,13 +138,13 @@ def alive(process: int) -> bool:
         return False
 
 
-def test_a_worker_does_not_import_torch():
-    code = "import sys, alexnet.images.worker; sys.exit('torch' in sys.modules)"
+def test_a_decoding_process_does_not_import_torch():
+    code = "import sys, alexnet.images.decoder_program; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
 
 
-def test_encoded_bytes_in_flight_have_a_bound_and_are_given_back(monkeypatch):
-    monkeypatch.setattr(workers, "IN_FLIGHT", 4 << 20)
+def test_encoded_bytes_that_wait_are_limited_and_their_memory_is_released(monkeypatch):
+    monkeypatch.setattr(decoder_group, "IN_FLIGHT", 4 << 20)
     ahead = [0]
 
     def items():
@@ -150,11 +152,11 @@ def test_encoded_bytes_in_flight_have_a_bound_and_are_given_back(monkeypatch):
             ahead[0] += 1
             yield Entry("train", f"{number}.jpg", 0, bytes(3 << 20))
 
-    with workers.Workers(OPTIONS, 2, 30.0) as decoding:
-        for done, (_, outcome, _) in enumerate(decoding.prepare(items())):
-            assert outcome.reason == "not_an_image"
+    with decoder_group.DecoderGroup(OPTIONS, 2, 30.0) as group:
+        for done, (_, result, _) in enumerate(group.prepare(items())):
+            assert result.reason == "not_an_image"
             assert ahead[0] - done <= 2
-            inboxes = [worker._inbox.fileno() for worker in decoding._workers]
+            inboxes = [process._inbox.fileno() for process in group._processes]
             stored = sum(512 * os.fstat(inbox).st_blocks for inbox in inboxes)
             assert stored <= 7 << 20 or not hasattr(mmap, "MADV_REMOVE")
     assert ahead[0] == 24
