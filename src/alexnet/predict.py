@@ -35,7 +35,7 @@ from alexnet.images.decoder_pool import DecoderPool
 from alexnet.images.decoder_process import Item
 from alexnet.images.memory import MAX_PIXELS
 from alexnet.images.pillow import read_pillow_image
-from alexnet.images.preparation import PreparationResult
+from alexnet.images.preparation import PreparationResult, RecordOptions
 from alexnet.nets.layers import Hook, pass_through
 from alexnet.packing.pack import cores
 from alexnet.sources.entry import UNLABELED, Entry, Skipped

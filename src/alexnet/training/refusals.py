@@ -25,8 +25,8 @@ def check_pack(pack: Pack, recipe: Recipe) -> None:
     if len(trained) < 2:
         raise ValueError(
             f"the training images of {pack.path} are all of one class, "
-            f"{quote_names(pack.classes[label] for label in trained)}: there is nothing to tell apart. "
-            "Pack images of two classes or more, each in a folder of its own"
+            f"{quote_names(pack.classes[label] for label in trained)}: there is nothing to tell "
+            "apart. Pack images of two classes or more, each in a folder of its own"
         )
     if recipe.schedule == "plateau" and recipe.drops and not pack.splits.get("val"):
         raise ValueError(
