@@ -29,15 +29,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Claims:
-    """Print the paper's measurable claims with their results, or measure one: `claims run NAME`.
-
-    The table gives, for every claim, the paper's numbers, the measured ones, a verdict, and the
-    command that measures it. `run` makes the trainings that are missing, one after the other. If it
-    is interrupted, run the same command again to continue.
-    """
+    """Print the paper's measurable claims and their results, or measure one: `claims run NAME`."""
 
     action: Positional[Literal["table", "run"]] = "table"
-    """`table` prints all claims; `run` measures one."""
+    """`table` prints, for every claim, the paper's numbers, the measured ones, a verdict, and the
+    command that measures it. `run` measures one claim: it makes the trainings that are missing, and
+    continues if it is run again after an interruption."""
     name: Positional[str | None] = None
     """With `run`: the name of the claim, as in the commands of the table."""
     pack: Path | None = None
