@@ -32,9 +32,9 @@ class Claims:
     """Print the paper's measurable claims and their results, or measure one: `claims run NAME`."""
 
     action: Positional[Literal["table", "run"]] = "table"
-    """`table` prints, for every claim, the paper's numbers, the measured ones, a verdict, and the
-    command that measures it. `run` measures one claim: it makes the trainings that are missing, and
-    continues if it is run again after an interruption."""
+    """`table` prints every claim with the paper's numbers, the measured ones, a verdict, and the
+    command that measures it. `run` measures one claim. Trainings that are missing are made first;
+    after an interruption, run the same command again to continue."""
     name: Positional[str | None] = None
     """With `run`: the name of the claim, as in the commands of the table."""
     pack: Path | None = None
