@@ -129,7 +129,7 @@ def test_a_call_runs_every_part_and_leaves_a_summary_and_an_archive(
         path.write_text(json.dumps({"rows": rows}))
         return "done"
 
-    monkeypatch.setattr(gpu, "limited", pretend)
+    monkeypatch.setattr(gpu, "run_limited", pretend)
     monkeypatch.setattr(sys, "argv", ["gpu.py", "--call", str(number), "--out", str(tmp_path)])
     gpu.main()
     names = [part.name for part in gpu.CALLS[number]]
@@ -183,7 +183,7 @@ def test_a_part_that_is_killed_leaves_the_rows_of_its_finished_rounds(gpu, tmp_p
         "one.rates.append(3.0); os.kill(os.getpid(), signal.SIGKILL)\n"
     )
     log = tmp_path / "log.txt"
-    assert gpu.limited([sys.executable, str(script)], 100, log) == f"failed ({-signal.SIGKILL})"
+    assert gpu.run_limited([sys.executable, str(script)], 100, log) == f"failed ({-signal.SIGKILL})"
     assert "two rounds" in log.read_text()
     found = json.loads((tmp_path / "rows.json").read_text())
     assert found["rows"][0]["images_per_second"] == [1.0, 2.0]
