@@ -141,7 +141,7 @@ def measure_parts(args: Namespace) -> tuple[list[Contestant], list[str], dict[st
         folder = Path(place, "jpegs")
         folder.mkdir()
         paths = make_jpegs(args, folder)
-        kind = f"of {args.folder}" if args.folder else f"synthetic, {WIDTH}×{HEIGHT}"
+        kind = f"of {args.folder}" if args.folder else f"(synthetic, {WIDTH}×{HEIGHT})"
         lines = [f"{len(paths)} JPEGs {kind}, {compute_mean_bytes(folder) / 1000:.0f} KB each", ""]
         if "packing" in args.parts:
             found, printed, more["difference"] = packing(paths, args.processes, args.rounds)
