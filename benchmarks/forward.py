@@ -1,8 +1,11 @@
-"""Classifying on a GPU: images/s of the network alone, ours beside eager PyTorch, by batch size.
+"""Speed of the forward pass alone, by batch size, compared with eager PyTorch.
 
 python benchmarks/forward.py --batches 1 64 1024
 
-`infer.py` does the same on a CPU, beside more libraries. This one needs nothing but torch.
+Statement: images per second of the paper's network in inference. Compared: eager PyTorch with
+`F.local_response_norm`, the same in channels_last (and bf16 on a GPU), and ours as
+`alexnet evaluate` sets it up. For GPUs; it needs no library but torch. `infer.py` compares more
+libraries on a CPU.
 """
 
 from __future__ import annotations
@@ -14,7 +17,9 @@ from interleave import Contestant, Turn, contest, keeper, options, report, table
 from train_step import CLASSES, EagerPaper
 
 
-def in_torch(network: nn.Module, images: torch.Tensor, times: int, cast: bool) -> Turn:
+def make_turn(network: nn.Module, images: torch.Tensor, times: int, cast: bool) -> Turn:
+    """Return a turn of `times` forward passes of a batch, with autocast to bf16 if `cast`."""
+
     def turn() -> int:
         with torch.inference_mode(), torch.autocast(images.device.type, torch.bfloat16, cast):
             for _ in range(times):
@@ -25,15 +30,15 @@ def in_torch(network: nn.Module, images: torch.Tensor, times: int, cast: bool) -
 
 
 def eager(device: str, batch: int, times: int, tuned: bool = False) -> Turn:
-    """F.local_response_norm; tuned: channels_last and, on a GPU, bf16."""
+    """The paper's network in eager PyTorch; `tuned`: channels_last and, on a GPU, bf16."""
     form = torch.channels_last if tuned else torch.contiguous_format
     network = EagerPaper().to(device, memory_format=form).eval()
     images = torch.randn(batch, 3, 224, 224, device=device).contiguous(memory_format=form)
-    return in_torch(network, images, times, tuned and device != "cpu")
+    return make_turn(network, images, times, tuned and device != "cpu")
 
 
 def ours(device: str, batch: int, times: int) -> Turn:
-    """As `alexnet evaluate` and `alexnet predict` set it up."""
+    """The same network of this package, set up as in `alexnet evaluate` and `alexnet predict`."""
     from alexnet import device as devices
     from alexnet.recipes.recipe import Recipe
     from alexnet.training.loop import new_network
@@ -44,7 +49,7 @@ def ours(device: str, batch: int, times: int) -> Turn:
     )
     images = torch.randn(batch, 3, 224, 224, device=device, dtype=machine.dtype)
     images = images.contiguous(memory_format=torch.channels_last)
-    return in_torch(network, images, times, machine.precision == "bf16")
+    return make_turn(network, images, times, machine.precision == "bf16")
 
 
 def main() -> None:

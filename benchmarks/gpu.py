@@ -1,14 +1,16 @@
-"""Everything that has to be measured on a GPU, in two calls of less than ten minutes each.
+"""Run all benchmarks that need a GPU, in two calls of less than ten minutes each.
 
 python benchmarks/gpu.py --call 1 --out results    # on the machine with the GPU
 python benchmarks/gpu.py --call 2 --out results
 python benchmarks/gpu.py --call 1 --dry --out tmp  # the same scripts on a CPU, with tiny sizes
 
-Nothing has to be installed: the source tree is enough. The first call begins with the checks. Then
-come the benchmarks, each in a process with a time limit. Each writes what it measures as it goes,
-so a part that is stopped leaves the rows it has. A call leaves two files, written anew after every
-part: `summary-1.json` says how each part ended and what it printed, `results-1.tar.gz` holds the
-JSON files and the whole output of all parts.
+Needs torch, Triton, Numba, Pillow and safetensors; this package need not be installed. The first
+call starts with `checks.py`. Then the benchmarks run, each in a process with a time limit. Each
+saves its rows after every round, so that a part that is stopped leaves the rounds it finished.
+After every part, two files are written again:
+
+    summary-1.json       how each part ended, and the end of what it printed
+    results-1.tar.gz     the JSON files and the whole output of all parts
 """
 
 from __future__ import annotations
@@ -30,16 +32,16 @@ from typing import Any
 HERE = Path(__file__).resolve().parent
 BATCHES = [128, 256, 512, 1024, 2048]
 MINUTES = 9.4
-"""Of a call: the most that a command may take is often ten minutes."""
+"""Time limit of a call. Machines often allow ten minutes per command."""
 DRY_TIMES = 5
-"""As much time as on a GPU for a dry run, whose kernels a CPU, perhaps a busy one, compiles."""
+"""Factor of the time limits in a dry run, because compiling kernels on a CPU takes longer."""
 LINES = 60
-"""The last lines of a part's output that the summary has."""
+"""Number of lines of a part's output that the summary keeps."""
 
 
 @dataclass(frozen=True)
 class Part:
-    """One script, what it is asked on a GPU and in a dry run, and the seconds it may take."""
+    """A script, its options on a GPU and in a dry run, and its time limit in seconds."""
 
     name: str
     script: str
@@ -105,38 +107,38 @@ CALLS: dict[int, list[Part]] = {
 
 
 class Session:
-    """The parts of a call that have run, and the time that is left."""
+    """The state of a call: how each part ended, and when the call must end."""
 
     def __init__(self, call: int, out: Path, parts: Path, device: str, minutes: float) -> None:
         self.call, self.out, self.device = call, out, device
         self.parts = parts
-        """Where the parts write, outside the folder of results: see `save`."""
+        """The folder that the parts write to; `save` packs it into one archive."""
         self.end = time.monotonic() + 60 * minutes
         self.ended: dict[str, dict[str, Any]] = {}
 
     def run(self, part: Part, dry: bool) -> None:
-        """Run a part to its end or to its limit, whichever comes first, and save what is there."""
-        options = (part.dry if dry else part.full).format(best=2 if dry else self.best())
+        """Run a part until it ends or reaches its time limit, then save all results so far."""
+        options = (part.dry if dry else part.full).format(best=2 if dry else self.find_best_batch())
         common = f"--device {self.device} --json {self.parts / part.name}.json"
         seconds = part.seconds * (DRY_TIMES if dry else 1)
         left = min(seconds, self.end - time.monotonic())
         print(f"\n== {part.name}: {part.script} {options}", flush=True)
-        began = time.monotonic()
+        begin = time.monotonic()
         words = [*options.split(), *common.split()]
         log = self.parts / f"{part.name}.txt"
-        how = limited([sys.executable, str(HERE / part.script), *words], left, log)
+        outcome = run_limited([sys.executable, str(HERE / part.script), *words], left, log)
         printed = log.read_text(errors="replace") if log.exists() else ""
         print(printed, end="")
         self.ended[part.name] = {
-            "ended": how,
-            "seconds": round(time.monotonic() - began, 1),
+            "ended": outcome,
+            "seconds": round(time.monotonic() - begin, 1),
             "options": options,
             "printed": printed.splitlines()[-LINES:],
         }
         self.save()
 
     def save(self) -> None:
-        """Write the summary, and one archive of all results: two files, however many parts."""
+        """Write the summary, and one archive of all results."""
         summary = json.dumps(self.ended, indent=1, ensure_ascii=False)
         replace_file(self.out / f"summary-{self.call}.json", summary.encode() + b"\n")
         packed = self.parts / "all.tar.gz"
@@ -146,29 +148,32 @@ class Session:
                     archive.add(path, f"call-{self.call}/{path.name}")
         replace_file(self.out / f"results-{self.call}.tar.gz", packed.read_bytes())
 
-    def best(self) -> int:
-        """The best batch size that was found, or what usually is."""
+    def find_best_batch(self) -> int:
+        """Return the batch size that was fastest in the part `data`, or 1024 without it."""
         try:
             rows = json.loads((self.parts / "data.json").read_text())["rows"]
         except (OSError, ValueError, KeyError):
             return BATCHES[-2]
-        mine = {
+        rates = {
             int(row["name"].split()[-1]): statistics.median(row["images_per_second"])
             for row in rows
             if row["name"].startswith("ours") and row["images_per_second"]
         }
-        return max(mine, key=mine.__getitem__) if mine else BATCHES[-2]
+        return max(rates, key=rates.__getitem__) if rates else BATCHES[-2]
 
 
 def replace_file(path: Path, content: bytes) -> None:
-    """Write a file in one piece even if the program is killed meanwhile."""
+    """Write a file atomically: it is complete even if the program is killed meanwhile."""
     partial = path.with_name(f"{path.name}.partial")
     partial.write_bytes(content)
     partial.replace(path)
 
 
-def limited(command: list[str], seconds: float, log: Path) -> str:
-    """How a command ended, and with it all that it started. Its output goes into the file `log`."""
+def run_limited(command: list[str], seconds: float, log: Path) -> str:
+    """Run a command for at most `seconds`, with its output in the file `log`; return how it ended.
+
+    At the limit, the command and all processes that it started are killed.
+    """
     if seconds <= 0:
         return "not started: no time left"
     source = str(HERE.parent / "src")
@@ -197,10 +202,12 @@ def main() -> None:
     )
     parser.add_argument("--call", type=int, choices=CALLS, required=True)
     parser.add_argument("--out", type=Path, default=HERE / "results" / "gpu")
-    parser.add_argument("--dry", action="store_true", help="on the CPU, with tiny sizes")
+    parser.add_argument("--dry", action="store_true", help="run on the CPU with tiny sizes")
     names = [part.name for parts in CALLS.values() for part in parts]
-    parser.add_argument("--only", nargs="*", choices=names, help="these parts of the call")
-    parser.add_argument("--minutes", type=float, help=f"of the whole call: {MINUTES}")
+    parser.add_argument("--only", nargs="*", choices=names, help="run only these parts of the call")
+    parser.add_argument(
+        "--minutes", type=float, help=f"time limit of the whole call (default: {MINUTES})"
+    )
     args = parser.parse_args()
     minutes = args.minutes or MINUTES * (DRY_TIMES if args.dry else 1)
     args.out = args.out.resolve()
@@ -212,10 +219,10 @@ def main() -> None:
             if part.name in (args.only or [part.name]):
                 session.run(part, args.dry)
     print("\n== summary")
-    for name, how in session.ended.items():
-        print(f"{name:<18}{how['seconds']:>7.1f} s  {how['ended']}")
-    if any(how["ended"] != "done" for how in session.ended.values()):
-        sys.exit("not everything ended well: see above")
+    for name, outcome in session.ended.items():
+        print(f"{name:<18}{outcome['seconds']:>7.1f} s  {outcome['ended']}")
+    if any(outcome["ended"] != "done" for outcome in session.ended.values()):
+        sys.exit("not every part succeeded: see the summary above")
 
 
 if __name__ == "__main__":

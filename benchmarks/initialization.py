@@ -1,9 +1,11 @@
-"""How soon each initialization leaves ln(classes) on few photographs.
+"""The first steps of training with each initialization, on a small set of photographs.
 
     python benchmarks/initialization.py photos.pack --steps 100
 
-Trains the paper's network from several starts on the same batches, and prints the mean loss of the
-twenty steps before each mark. No learning rate schedule: the rate is constant.
+Statement: with variance-preserving initialization, the loss falls below ln(classes) (chance level)
+many steps earlier than with the paper's Gaussians. Compared: both initializations and several
+constant learning rates, on the same batches. Prints the mean loss of the last twenty steps before
+each of several steps.
 """
 
 from __future__ import annotations
@@ -26,18 +28,19 @@ from alexnet.training.step import make_step
 from interleave import options, report
 
 MARK = 20
+"""The number of steps that a mean is over, and between two of them."""
 
 
-def losses(pack: Pack, recipe: Recipe, steps: int, device: str) -> list[float]:
-    """The losses of the first steps of a training."""
+def compute_losses(pack: Pack, recipe: Recipe, steps: int, device: str) -> list[float]:
+    """Return the losses of the first steps of a training, up to the first that is not finite."""
     machine = devices.set_up_machine(device)
-    how = Preprocessing.of(pack, recipe).to(machine.device)
+    preprocessing = Preprocessing.of(pack, recipe).to(machine.device)
     network = devices.move_to_device(new_network(recipe, len(pack.classes)).train(), machine)
     shape = recipe.batch_size, 3, recipe.crop, recipe.crop
     sgd, step = SGD(network, recipe), make_step(network, machine, shape)
     found: list[float] = []
     while len(found) < steps:
-        batches = Batches(pack.splits["train"], how, recipe, machine)
+        batches = Batches(pack.splits["train"], preprocessing, recipe, machine)
         for batch in batches.epoch(len(found) // len(batches)):
             loss = step(batch.images, batch.labels)
             sgd.step(loss, recipe.learning_rate)
@@ -66,10 +69,10 @@ def main() -> None:
     lines[0] += f"{math.log(len(pack.classes)):.3f})"
     curves = {}
     for name, recipe in starts.items():
-        began = time.perf_counter()
-        curves[name] = losses(pack, recipe, args.steps, args.device)
+        start = time.perf_counter()
+        curves[name] = compute_losses(pack, recipe, args.steps, args.device)
         means = [statistics.mean(curves[name][mark - MARK : mark]) for mark in marks]
-        seconds = time.perf_counter() - began
+        seconds = time.perf_counter() - start
         lines.append(f"{name:<36}" + "".join(f"{m:8.3f}" for m in means) + f"   {seconds:.0f} s")
         print(lines[-1], flush=True)
     report(args.json, args.device, [], ["", *lines], pack=str(args.pack), losses=curves)

@@ -1,8 +1,10 @@
-"""Time contestants fairly on a machine that is not quiet.
+"""Compare the speed of several programs fairly on a machine that other programs use too.
 
-Every contestant lives in a process of its own, so that its memory and allocator are its own, and
-they take turns: A B C, A B C, … A round's ratio compares runs that stood next to each other. On a
-GPU a turn is repeated until it takes TURN_SECONDS, because clocks need a while to settle there.
+Every contestant runs in a process of its own, so that its memory and allocator are its own. They
+take turns: A B C, A B C, … The ratio of a round compares turns that were next to each other in
+time, so that slow changes of the machine's speed cancel; tables give the median ratio and its
+range. On a GPU a turn is repeated until it takes TURN_SECONDS, because clocks take a while to
+settle. All other benchmarks import this module.
 """
 
 from __future__ import annotations
@@ -28,21 +30,21 @@ import torch
 from alexnet.device import read_processor_name
 
 Turn = Callable[[], int]
-"""Does some work and returns how many images it was. If it has a `ready`, that is called first,
-before the clock starts."""
+"""A function that processes some images and returns their number. If it has an attribute `ready`,
+that is called before the clock starts."""
 TURN_SECONDS = 3.0
-"""At least so long is a turn on a GPU; a turn on a CPU is as long as its options make it."""
+"""Minimum duration of a turn on a GPU. On a CPU the options of a benchmark determine it."""
 
 
 @dataclass
 class Contestant:
-    """One variant: `prepare(device, **options)` makes its turn, in a process of its own."""
+    """One program that is timed: `prepare(device, **options)` makes its turn in a new process."""
 
     name: str
     prepare: Callable[..., Turn]
     options: dict[str, Any] = field(default_factory=dict)
     rates: list[float] = field(default_factory=list)
-    """Images a second, one number a round."""
+    """Images per second, one number per round."""
     peak_resident: int = 0
     peak_device: int = 0
     error: str = ""
@@ -54,11 +56,11 @@ class Contestant:
         work = self.prepare, self.options, device
         self._process = context.Process(target=_work, args=(theirs, *work))
         self._process.start()
-        theirs.close()  # or its death would not end our waiting
+        theirs.close()  # otherwise recv() would not end when the process dies
         self._take()
 
     def turn(self) -> None:
-        """Run one round, and note its rate."""
+        """Run one round and append its rate."""
         if not self.error:
             self._pipe.send("go")
             self._take()
@@ -76,8 +78,8 @@ class Contestant:
         self.peak_device = answer.get("device", 0)
 
     def stop(self) -> None:
-        """End the process, and with it those that it started."""
-        with suppress(OSError):  # it has ended by itself
+        """End the process and those that it started."""
+        with suppress(OSError):  # the process has already ended
             self._pipe.send("stop")
         self._process.join(10)
         self._process.kill()
@@ -104,7 +106,7 @@ def _work(pipe: Connection, prepare: Callable[..., Turn], options: Any, device: 
 
 
 def timed(turn: Turn, device: str, times: int = 1) -> tuple[int, float]:
-    """The images of a turn that is taken so many times, and the seconds until all is done."""
+    """Run a turn `times` times; return its images and the seconds until the device has finished."""
     _wait(device)
     began = time.perf_counter()
     images = sum(turn() for _ in range(times))
@@ -113,7 +115,7 @@ def timed(turn: Turn, device: str, times: int = 1) -> tuple[int, float]:
 
 
 def times_for(least: float, once: float) -> int:
-    """How often something that takes `once` seconds has to be done to take at least so many."""
+    """Return how often work of `once` seconds must be repeated to take at least `least` seconds."""
     return max(1, math.ceil(least / max(once, 1e-6)))
 
 
@@ -123,7 +125,7 @@ def _wait(device: str) -> None:
 
 
 def memory(device: str) -> dict[str, int]:
-    """Peaks in bytes: of the memory of this process and of those it has started, and on the GPU."""
+    """Return peak memory in bytes: resident (this process and its children) and on the GPU."""
     resident = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     resident += sum(_peak_of(child.pid) for child in multiprocessing.active_children())
     peak = torch.cuda.max_memory_allocated() if device.startswith("cuda") else 0
@@ -144,7 +146,7 @@ def contest(
     device: str,
     keep: Callable[[], None] = lambda: None,
 ) -> None:
-    """Start everyone, then give each a turn in every round. After each round call `keep`."""
+    """Start all contestants, then give each a turn in every round. Call `keep` after each round."""
     with ExitStack() as started:
         for contestant in contestants:
             started.callback(contestant.stop)
@@ -156,13 +158,13 @@ def contest(
 
 
 def ratio(one: Contestant, other: Contestant) -> tuple[float, float, float]:
-    """one/other, round by round: median, least, most."""
+    """Return median, minimum and maximum over rounds of the ratio of rates, one / other."""
     pairs = [a / b for a, b in zip(one.rates, other.rates, strict=False)]  # one may have died
     return statistics.median(pairs), min(pairs), max(pairs)
 
 
 def table(contestants: list[Contestant], reference: Contestant) -> str:
-    """A row a contestant: images/s, the ratio to the reference, peak memory."""
+    """Return a table, one row per contestant: images/s, ratio to the reference, peak memory."""
     lines = [f"{'':<46}{'images/s':>26}{'× reference':>22}{'resident':>10}{'device':>9}"]
     for c in contestants:
         if c.error or not c.rates:
@@ -178,12 +180,12 @@ def table(contestants: list[Contestant], reference: Contestant) -> str:
 
 
 def verdict(what: str, found: float, target: float) -> str:
-    """A target and whether it was met; missed ones stay in the table."""
+    """Return a line that says whether a target was met. Missed targets are reported as well."""
     return f"{'met   ' if found >= target else 'MISSED'}  {what}: {found:.2f} (target {target:.2f})"
 
 
 def machine(device: str) -> dict[str, Any]:
-    """What the numbers were measured on."""
+    """Return date, machine, number of cores and threads, and version of torch."""
     name = torch.cuda.get_device_name() if device.startswith("cuda") else read_processor_name()
     return {
         "date": date.today().isoformat(),
@@ -195,7 +197,7 @@ def machine(device: str) -> dict[str, Any]:
 
 
 def options(doc: str | None, **defaults: Any) -> argparse.ArgumentParser:
-    """The options every benchmark has: --device, --rounds, --json; and those with `defaults`."""
+    """Return a parser of --device, --json, and one option for each of `defaults`."""
     parser = argparse.ArgumentParser(
         description=doc, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -210,7 +212,7 @@ def options(doc: str | None, **defaults: Any) -> argparse.ArgumentParser:
 def report(
     path: Path | None, device: str, contestants: list[Contestant], lines: list[str], **more: Any
 ) -> None:
-    """Print the lines, and write everything to `path` if there is one."""
+    """Print the lines and, if `path` is given, save everything there as finished."""
     print("\n".join(lines), flush=True)
     write_rows(path, device, contestants, printed=lines, finished=True, **more)
 
@@ -218,12 +220,12 @@ def report(
 def keeper(
     path: Path | None, device: str, contestants: list[Contestant], **more: Any
 ) -> Callable[[], None]:
-    """What to call after a round, so that a benchmark that is stopped leaves what it measured."""
+    """Return a function that saves the rounds so far, for a benchmark that may be stopped."""
     return lambda: write_rows(path, device, contestants, finished=False, **more)
 
 
 def write_rows(path: Path | None, device: str, contestants: list[Contestant], **more: Any) -> None:
-    """Write what has been measured of everyone, and where, if there is a file to write to."""
+    """Write the rates of all contestants and the facts of the machine, if `path` is given."""
     if path is None:
         return
     rows = [
@@ -240,7 +242,7 @@ def write_rows(path: Path | None, device: str, contestants: list[Contestant], **
 
 
 def write_json(path: Path, found: dict[str, Any]) -> None:
-    """Write a JSON file, in one piece even if the program is killed meanwhile."""
+    """Write a JSON file atomically: it is complete even if the program is killed meanwhile."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(".partial")
     partial.write_text(json.dumps(found, indent=1) + "\n")

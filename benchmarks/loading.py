@@ -1,6 +1,7 @@
-"""Batches of augmented images, ours and others', for `data.py`: each makes its turn from a folder.
+"""Contestants of `data.py`: batches of augmented images from a pack, and from other loaders.
 
-A turn is one epoch. A cold one begins with no page of the files in the page cache.
+A turn is one epoch over a folder of files. A cold turn starts with none of their pages in the
+kernel's page cache.
 """
 
 from __future__ import annotations
@@ -25,11 +26,11 @@ from usual import CLASSES, CROP, SIZE, Folder, Loader, transformed
 
 PAGE = mmap.PAGESIZE
 SHARD = 1000
-"""Images of a tar file."""
+"""Number of images per tar file."""
 
 
 class Ours:
-    """Batches from a pack, as a training on a CPU gets them."""
+    """Batches from a pack, made as in a training on a CPU."""
 
     def __init__(self, device: str, batch: int, files: Path, cold: bool = False) -> None:
         self.recipe, self.files, self.cold = Recipe(batch_size=batch), files, cold
@@ -38,13 +39,13 @@ class Ours:
         self.open()
 
     def open(self) -> None:
-        """Map the files."""
+        """Open the pack, whose files are memory-mapped."""
         pack = open_pack(self.files)
         preprocessing = Preprocessing.of(pack, self.recipe)
         self.batches: Any = Batches(pack.splits["train"], preprocessing, self.recipe, self.machine)
 
     def ready(self) -> None:
-        """Go on to the next epoch; a cold one needs new maps, as mapped pages stay in the cache."""
+        """Prepare the next epoch. A cold one maps the files again: mapped pages stay cached."""
         self.epoch += 1
         if self.cold:
             self.batches = None
@@ -56,7 +57,7 @@ class Ours:
 
 
 class Others:
-    """As many batches as an epoch has, from a loader that goes on for ever."""
+    """The batches of one epoch from an endless loader."""
 
     def __init__(
         self,
@@ -71,7 +72,7 @@ class Others:
         self.settle = settle
 
     def ready(self) -> None:
-        """Use up what was made ahead, and empty the cache for a cold turn."""
+        """Discard prefetched batches and, for a cold turn, empty the page cache."""
         self.settle()
         if self.cold:
             drop(self.files)
@@ -90,24 +91,24 @@ def usual(device: str, batch: int, files: Path, workers: int, cold: bool = False
 
 
 def webdataset(device: str, batch: int, files: Path, workers: int) -> Others:
-    """The JPEGs in tar files, shuffled by shards and in a buffer, transformed as usual."""
+    """webdataset over tar files of the JPEGs, shuffled in a buffer, with the same transforms."""
     import webdataset
 
     shards = write_shards(files, max(workers, 1))
     urls = [str(shard) for shard in shards]
     samples = webdataset.WebDataset(urls, resampled=True, shardshuffle=False)
-    loader = Loader(samples.shuffle(SHARD).map(sample), batch, workers)
+    loader = Loader(samples.shuffle(SHARD).map(decode_sample), batch, workers)
     return Others(loader, batch, files, settle=loader.settle)
 
 
-def sample(found: dict[str, Any]) -> tuple[Tensor, int]:
-    """What a transform of webdataset makes of the files of a sample."""
-    with Image.open(io.BytesIO(found["jpg"])) as image:
-        return transformed(image), int(found["cls"])
+def decode_sample(sample: dict[str, Any]) -> tuple[Tensor, int]:
+    """Decode and transform a sample of webdataset."""
+    with Image.open(io.BytesIO(sample["jpg"])) as image:
+        return transformed(image), int(sample["cls"])
 
 
 def write_shards(files: Path, least: int) -> list[Path]:
-    """The JPEGs of a folder as tar files beside them, at least so many."""
+    """Write the JPEGs of a folder into at least `least` tar files beside them."""
     paths = sorted(files.glob("*.jpg"))
     size = min(SHARD, -(-len(paths) // least))
     shards = []
@@ -123,7 +124,7 @@ def write_shards(files: Path, least: int) -> list[Path]:
 
 
 def ffcv(device: str, batch: int, files: Path, workers: int) -> Others:
-    """Raw 256-pixel images in ffcv's own file, random crops of them, flips, the usual colors."""
+    """ffcv over a file of raw 256-pixel images, with random crops, flips and normalization."""
     import numpy as np
     from ffcv.fields import IntField, RGBImageField
     from ffcv.fields.decoders import IntDecoder, RandomResizedCropRGBImageDecoder
@@ -165,23 +166,23 @@ def ffcv(device: str, batch: int, files: Path, workers: int) -> Others:
 
 
 def endless(loader: Any) -> Iterator[Any]:
-    """Its batches, epoch after epoch."""
+    """Yield the batches of a loader, epoch after epoch."""
     while True:
         yield from loader
 
 
 def drop(folder: Path) -> None:
-    """Ask the kernel to forget the pages of all files in a folder."""
+    """Ask the kernel to drop all pages of a folder's files from its page cache."""
     for path in files_of(folder):
         with path.open("rb") as file:
-            os.fsync(file.fileno())  # what is not yet written cannot be forgotten
+            os.fsync(file.fileno())  # pages that are not yet on the disk cannot be dropped
             os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
 
 def cached(folder: Path, samples: int = 512) -> float:
-    """The share of the pages of a folder's files that are in the page cache, by samples.
+    """Return the fraction of sampled pages of a folder's files that are in the page cache.
 
-    The last page of a file, which is not whole, stays whatever one asks.
+    The last, partial page of a file is left out, because the kernel never drops it.
     """
     step = max(PAGE, sum(path.stat().st_size for path in files_of(folder)) // samples)
     found = []
@@ -193,7 +194,7 @@ def cached(folder: Path, samples: int = 512) -> float:
 
 
 def is_cached(file: int, at: int) -> bool:
-    """Whether a read would not have to wait. Raises OSError where the kernel cannot tell."""
+    """Return whether a page is in the page cache. Raises OSError if the kernel cannot tell."""
     try:
         return os.preadv(file, [bytearray(1)], at, os.RWF_NOWAIT) == 1
     except BlockingIOError:
@@ -201,5 +202,5 @@ def is_cached(file: int, at: int) -> bool:
 
 
 def files_of(folder: Path) -> Iterator[Path]:
-    """The files in a folder and in those below it that are not empty."""
+    """Yield all non-empty files under a folder."""
     return (path for path in folder.rglob("*") if path.is_file() and path.stat().st_size)

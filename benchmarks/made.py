@@ -1,4 +1,7 @@
-"""Made-up records by the million, and a training on them that goes as `alexnet train` goes."""
+"""Synthetic records in any number, and a training loop on them with the steps of `alexnet train`.
+
+`train_step.py`, `epoch.py` and `checks.py` use it. Nothing is written to disk.
+"""
 
 from __future__ import annotations
 
@@ -27,57 +30,57 @@ from alexnet.training.sgd import SGD
 from alexnet.training.step import make_step
 
 DIFFERENT = 2048
-"""Records that are not repetitions: 200 MB of yuv420."""
+"""Number of distinct records, which are repeated: 200 MB of yuv420."""
 RATE = 1e-3
 CLASSES = 1000
 
 
 class Made(Split):
-    """A split of noise, of which a few records stand for all."""
+    """A split of random records, of which the first DIFFERENT are repeated."""
 
     @functools.cached_property
     def different(self) -> NDArray[np.uint8]:
-        """The records that are repeated: uint8 n record…"""
-        chance = np.random.default_rng(0)
+        """The distinct records, uint8 (n, *record)."""
+        random = np.random.default_rng(0)
         shape = min(len(self), DIFFERENT), *self.shape
-        return chance.integers(0, 256, shape, np.uint8)
+        return random.integers(0, 256, shape, np.uint8)
 
     @property
     def shards(self) -> Iterator[NDArray[np.uint8]]:  # type: ignore[override]
-        """The same array as often as it takes."""
+        """The same array as often as needed."""
         for begin in range(0, len(self), DIFFERENT):
             yield self.different[: len(self) - begin]
 
     @functools.cached_property
     def labels(self) -> NDArray[np.int64]:
-        """N classes, evenly drawn."""
+        """Random labels, int64 (N,)."""
         return np.random.default_rng(1).integers(0, self.classes, len(self))
 
     @functools.cached_property
     def names(self) -> list[str]:
-        """N names, the numbers of the records."""
+        """The names of the records: their numbers."""
         return list(map(str, range(len(self))))
 
     def gather(self, indices: Any, out: NDArray[np.uint8] | None = None) -> NDArray[np.uint8]:
-        """Copy the records at these places: uint8 N record…"""
+        """Copy the records at these indices, uint8 (n, *record)."""
         return np.take(self.different, indices, axis=0, out=out, mode="wrap")
 
 
 def made_pack(images: int, size: int = 256, pixels: Format = "yuv420") -> Pack:
-    """A pack that is nowhere on disk, with 1000 classes."""
+    """Return a pack of synthetic records with 1000 classes that exists in memory only."""
     split = Made(Path("made"), record_shape(size, pixels), ("made",), (images,), CLASSES)
     classes, axes = tuple(map(str, range(CLASSES))), (np.eye(3), np.full(3, 50.0))
-    facts = {"fit": "crop", "mean_crc32": ""}  # a check of the files finds that there are none
+    facts = {"fit": "crop", "mean_crc32": ""}  # the check of the files finds none to check
     source = {"kind": "made", "path": "made"}
     pack = Pack(
         Path("made"), size, pixels, classes, None, *axes, "made", source, {"train": split}, facts
     )
-    pack.__dict__["mean"] = np.full((size, size, 3), 128, np.float32)  # which would be read
+    pack.__dict__["mean"] = np.full((size, size, 3), 128, np.float32)  # otherwise read from a file
     return pack
 
 
 class Training:
-    """The product's own network, batches, step and update, without log, checkpoints, validation."""
+    """The package's network, batches, step and update, without log, checkpoints or validation."""
 
     def __init__(
         self, device: str, batch: int, pack: Pack, resident: Residence = "auto", **changes: Any
@@ -89,22 +92,22 @@ class Training:
         devices.move_to_device(self.network, self.machine)
         self.sgd = SGD(self.network, self.recipe)
         self.preprocessing = Preprocessing.of(pack, self.recipe).to(self.machine.device)
-        began = time.perf_counter()
+        start = time.perf_counter()
         room = count_step_memory(self.recipe, len(pack.classes), self.machine)
         self.batches = Batches(
             pack.splits["train"], self.preprocessing, self.recipe, self.machine, room
         )
-        self.seconds_to_fill = time.perf_counter() - began
+        self.seconds_to_fill = time.perf_counter() - start
         shape = batch, 3, self.recipe.crop, self.recipe.crop
         self.step = make_step(self.network, self.machine, shape)
 
     @property
     def home(self) -> str:
-        """Where the records are."""
+        """The name of the loader's class, which says where the records are."""
         return type(self.batches.loader).__name__
 
     def losses(self, epoch: int, start: int = 0) -> Iterator[Tensor]:
-        """The loss of every step of an epoch, not yet waited for, from step `start` on."""
+        """Yield the loss of every step of an epoch from step `start`, without synchronizing."""
         for step, batch in enumerate(self.batches.epoch(epoch, start), start):
             set_key(self.network, derive_step_seed(self.recipe.seed, epoch, step))
             loss = self.step(batch.images, batch.labels)
@@ -112,7 +115,7 @@ class Training:
             yield loss
 
     def endless(self) -> Iterator[Tensor]:
-        """The losses of one epoch after the other."""
+        """Yield the losses of one epoch after the other, without end."""
         epoch = 0
         while True:
             yield from self.losses(epoch)

@@ -1,7 +1,11 @@
-"""The 32×32 network: a training step beside eager PyTorch, and CIFAR-10 to 25 % training error.
+"""Speed of training the 32×32 network, and the time to 25 % training error on CIFAR-10.
 
-python benchmarks/small.py                       # images/s
-python benchmarks/small.py --pack cifar.pack     # and the seconds to 25 % training error
+python benchmarks/small.py                       # images per second
+python benchmarks/small.py --pack cifar.pack     # also the seconds to 25 % training error
+
+Statement: a training step is at least 1.25 times (GPU: 2 times) as fast as tuned eager PyTorch.
+Compared: the same network in eager PyTorch as it comes, and in channels_last with the fused
+optimizer (and bf16 on a GPU).
 """
 
 from __future__ import annotations
@@ -27,12 +31,12 @@ from interleave import (
 )
 
 TARGET = 1.25, 2.0
-"""What ours should be, times the tuned eager network: on a CPU; on a GPU, where nothing had been
-measured when it was set."""
+"""Target ratios to the tuned eager network on a CPU and on a GPU. The latter was set before any
+measurement on a GPU."""
 
 
 def eager_network() -> nn.Module:
-    """The same network as one writes it with what PyTorch has."""
+    """Return the same network, written with PyTorch's own layers."""
     return nn.Sequential(
         nn.Conv2d(3, 32, 5, padding=2), nn.MaxPool2d(3, 2, ceil_mode=True), nn.ReLU(True),
         nn.Conv2d(32, 32, 5, padding=2), nn.ReLU(True),
@@ -87,7 +91,7 @@ def ours(device: str, batch: int, steps: int) -> Turn:
 
 
 def seconds_to(error: float, pack_path: Path, device: str) -> tuple[float, int]:
-    """Train with recipe `cifar` until the training error is this low: seconds, epochs."""
+    """Train with recipe `cifar` down to this training error; return seconds and epochs."""
     import tempfile
 
     from alexnet.evaluation.scores import measure

@@ -1,8 +1,9 @@
-"""How long things take to start, beside Python and PyTorch themselves.
+"""Start-up time of commands and imports, compared with Python and PyTorch themselves.
 
     python benchmarks/start.py --json benchmarks/results/start.json
 
-Whole processes, in turn, after one round that is not counted; wall seconds.
+Statement: help and usage errors appear without the time that importing torch takes. Whole processes
+are timed in wall seconds. They take turns, and the first round is not counted.
 """
 
 from __future__ import annotations
@@ -27,8 +28,8 @@ STARTS = {
 }
 
 
-def seconds(code: str) -> float:
-    """The wall time of a process that runs this."""
+def time_process(code: str) -> float:
+    """Return the wall time of a process that runs this code, in seconds."""
     began = time.perf_counter()
     subprocess.run([sys.executable, "-c", code], check=False, capture_output=True)
     return time.perf_counter() - began
@@ -39,7 +40,7 @@ def main() -> None:
     found: dict[str, list[float]] = {name: [] for name in STARTS}
     for round_number in range(args.rounds + 1):
         for name, code in STARTS.items():
-            took = seconds(code)
+            took = time_process(code)
             if round_number:
                 found[name].append(took)
     lines = [f"{'':<38}{'seconds':>10}{'least':>9}{'most':>9}{'× import torch':>17}"]

@@ -1,10 +1,11 @@
-"""Where the time of our training step goes, by PyTorch's profiler.
+"""Time of our training step by operator, measured with PyTorch's profiler.
 
 python benchmarks/step_profile.py --batch 64
 
-Of every operator the least of several turns: the profiler takes memory in between, so that in some
-turns an operator's results come to lie on pages that are new to the process, which takes longer
-than the operator does. Without a profiler that happens in the first steps only.
+Compares nothing; shows which operators take the time. For every operator it prints the minimum over
+several turns: the profiler allocates memory in between, so that in some turns an operator's output
+lands on newly allocated pages, whose page faults take longer than the operator itself. Without a
+profiler that happens in the first steps only.
 """
 
 from __future__ import annotations
@@ -18,8 +19,8 @@ from train_step import ours
 SHOWN = 12
 
 
-def profiled(turn: Turn) -> dict[str, float]:
-    """Milliseconds of one turn by operator."""
+def profile_turn(turn: Turn) -> dict[str, float]:
+    """Return the milliseconds of one turn by operator."""
     kinds = [ProfilerActivity.CPU]
     if torch.cuda.is_available():
         kinds.append(ProfilerActivity.CUDA)
@@ -32,7 +33,7 @@ def main() -> None:
     args = options(__doc__, batch=64, steps=3, rounds=6).parse_args()
     turn = ours(args.device, args.batch, args.steps)
     turn()
-    rounds = [profiled(turn) for _ in range(args.rounds)]
+    rounds = [profile_turn(turn) for _ in range(args.rounds)]
     least = {name: min(found.get(name, 0.0) for found in rounds) for name in rounds[0]}
     total = sum(least.values())
     for name, spent in sorted(least.items(), key=lambda item: -item[1])[:SHOWN]:

@@ -1,7 +1,13 @@
-"""A whole training step (forward, backward, update), ours beside others', in one interleaved run.
+"""Speed of a whole training step (forward, backward, update), compared with other programs.
 
 python benchmarks/train_step.py --batch 64 --json benchmarks/results/train_step.json
-python benchmarks/train_step.py --data      # from uint8 records, all augmentation included
+python benchmarks/train_step.py --data      # from uint8 records, with all augmentation
+
+Statement: on a CPU the step is at least 2.7 times as fast as the paper's network in eager PyTorch
+and 1.35 times as fast as torchvision's; on a GPU, twice as fast as eager PyTorch in bf16. Compared:
+the paper's network in eager and compiled PyTorch, torchvision's architecture as it comes, tuned,
+and in Keras if it is installed, and matrix products alone. With --data, loading is included: ours
+from a pack, the eager network from JPEGs in a DataLoader.
 """
 
 from __future__ import annotations
@@ -34,14 +40,14 @@ from interleave import (
 CLASSES = 1000
 PAPER_BATCH = 128
 USUAL_STEPS = 24
-"""Of a turn are enough for a loader that takes a second for a few of them."""
+"""Steps per turn of the DataLoader baseline, which needs about a second for a few steps."""
 STEP_FLOP = 4.13e9
-"""Operations an image of a training step: 724 million multiply-adds forward, twice that backward,
-less the gradient of the image, which nobody needs."""
+"""Operations per image of a training step: 724 million multiply-adds forward and twice that
+backward, except for the gradient of the image, which is not computed. A multiply-add is two."""
 
 
 class EagerPaper(nn.Module):
-    """The paper's network as one writes it with what PyTorch has."""
+    """The paper's network, written with PyTorch's own layers."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -66,7 +72,7 @@ class EagerPaper(nn.Module):
 
 
 def torchvision_network() -> nn.Module:
-    """torchvision's `alexnet`, written out: no norm, no groups, 64-192-384-256-256 filters."""
+    """Return torchvision's `alexnet`: no normalization, no groups, 64-192-384-256-256 filters."""
     return nn.Sequential(
         nn.Conv2d(3, 64, 11, stride=4, padding=2), nn.ReLU(True), nn.MaxPool2d(3, 2),
         nn.Conv2d(64, 192, 5, padding=2), nn.ReLU(True), nn.MaxPool2d(3, 2),
@@ -80,16 +86,16 @@ def torchvision_network() -> nn.Module:
 
 
 def keep_memory() -> None:
-    """Page faults cost a fifth of a step: have glibc keep what is freed."""
+    """Make glibc keep freed memory: page faults cost a fifth of a step."""
     libc = ctypes.CDLL(None)
     libc.mallopt(-4, 0)
     libc.mallopt(-1, 2**31 - 1)
 
 
-def stepper(
+def make_step(
     network: nn.Module, device: str, batch: int, *, tuned: bool, steps: int, autocast: bool = False
 ) -> Turn:
-    """The usual step with torch.optim.SGD; tuned: channels_last and the fused optimizer."""
+    """Return turns of `steps` steps with torch.optim.SGD; `tuned`: channels_last, fused update."""
     form = torch.channels_last if tuned else torch.contiguous_format
     network = network.to(device, memory_format=form).train()
     images = torch.randn(batch, 3, 224, 224, device=device).contiguous(memory_format=form)
@@ -109,36 +115,36 @@ def stepper(
 
 
 def paper_eager(device: str, batch: int, steps: int) -> Turn:
-    return stepper(EagerPaper(), device, batch, tuned=False, steps=steps)
+    return make_step(EagerPaper(), device, batch, tuned=False, steps=steps)
 
 
 def paper_compiled(device: str, batch: int, steps: int) -> Turn:
-    return stepper(torch.compile(EagerPaper()), device, batch, tuned=False, steps=steps)  # type: ignore[arg-type]
+    return make_step(torch.compile(EagerPaper()), device, batch, tuned=False, steps=steps)  # type: ignore[arg-type]
 
 
 def paper_bf16(device: str, batch: int, steps: int) -> Turn:
-    """Eager PyTorch as one tunes it for a GPU: the reference there."""
-    return stepper(EagerPaper(), device, batch, tuned=True, steps=steps, autocast=True)
+    """Eager PyTorch tuned for a GPU, which is the reference there."""
+    return make_step(EagerPaper(), device, batch, tuned=True, steps=steps, autocast=True)
 
 
 def paper_bf16_compiled(device: str, batch: int, steps: int) -> Turn:
     network: nn.Module = torch.compile(EagerPaper())  # type: ignore[assignment]
-    return stepper(network, device, batch, tuned=True, steps=steps, autocast=True)
+    return make_step(network, device, batch, tuned=True, steps=steps, autocast=True)
 
 
 def torchvision_plain(device: str, batch: int, steps: int) -> Turn:
-    return stepper(torchvision_network(), device, batch, tuned=False, steps=steps)
+    return make_step(torchvision_network(), device, batch, tuned=False, steps=steps)
 
 
 def torchvision_tuned(device: str, batch: int, steps: int) -> Turn:
     if device == "cpu":
         keep_memory()
     cuda = device != "cpu"
-    return stepper(torchvision_network(), device, batch, tuned=True, steps=steps, autocast=cuda)
+    return make_step(torchvision_network(), device, batch, tuned=True, steps=steps, autocast=cuda)
 
 
 def keras(device: str, batch: int, steps: int) -> Turn:
-    """torchvision's architecture in Keras on TensorFlow, one train_on_batch a step."""
+    """torchvision's architecture in Keras on TensorFlow; a step is one train_on_batch."""
     import os
 
     os.environ["KERAS_BACKEND"] = "tensorflow"
@@ -207,9 +213,9 @@ def ours(
 
 
 def with_data(device: str, batch: int, steps: int) -> Turn:
-    """The same from records, at home where the product puts them: `alexnet train` between reports.
+    """The same with batches from uint8 records, with the loader that `alexnet train` would choose.
 
-    Records are yuv420 of 256×256, as ILSVRC-2012 has to be packed to fit a GPU of 141 GB.
+    Records are yuv420 of 256×256: ILSVRC-2012 packed so fits into a GPU with 141 GB.
     """
     from made import Training, made_pack
 
@@ -224,7 +230,7 @@ def with_data(device: str, batch: int, steps: int) -> Turn:
 
 
 def eager_with_data(device: str, batch: int, steps: int) -> Turn:
-    """The paper's network in eager PyTorch, fed as most are: JPEGs, Pillow, a DataLoader."""
+    """The paper's network in eager PyTorch, with JPEGs decoded by Pillow in a DataLoader."""
     from usual import Folder, Loader, photographs
 
     folder = tempfile.TemporaryDirectory()
@@ -249,7 +255,7 @@ def eager_with_data(device: str, batch: int, steps: int) -> Turn:
 
 
 def product(device: str, batch: int, steps: int) -> Turn:
-    """What the step would take if only its products took time, at the rate of a large one."""
+    """Matrix products of 4096×4096 only, with as many multiply-adds as a step."""
     dtype = torch.float32 if device == "cpu" else torch.bfloat16
     a, b = (torch.randn(4096, 4096, device=device, dtype=dtype) for _ in range(2))
     out = torch.empty_like(a)
@@ -282,11 +288,11 @@ TARGETS = {
     "cpu": {"eager": 2.7, "torchvision": 1.35, "keras": 1.05, "product": 0.85},
     "cuda": {"eager-bf16": 2.0, "compiled-bf16": 1.2, "tuned": 1.0, "product": 0.25},
 }
-"""What ours should be, times another: on a GPU set before anything had been measured there."""
+"""Target ratios of ours to another. Those on a GPU were set before anything was measured there."""
 
 
 def beside_others(args: Namespace) -> tuple[list[Contestant], list[str]]:
-    """One batch size, images already there: ours beside others'."""
+    """Compare all programs at one batch size, with images already on the device."""
     turns = {"batch": args.batch, "steps": args.steps}
     kind = args.device.partition(":")[0]
     usual = [key for key in ENTRIES if kind != "cpu" or key not in FOR_GPU]
@@ -302,7 +308,7 @@ def beside_others(args: Namespace) -> tuple[list[Contestant], list[str]]:
 
 
 def from_records(args: Namespace) -> tuple[list[Contestant], list[str]]:
-    """Several batch sizes, with everything that happens to an image after packing."""
+    """Compare steps with loading and augmentation, ours at several batch sizes."""
     usual = {"batch": args.batch, "steps": min(args.steps, USUAL_STEPS)}
     everyone = [Contestant("eager, fed by a DataLoader", eager_with_data, usual)]
     for batch in args.batches:
@@ -324,7 +330,7 @@ def from_records(args: Namespace) -> tuple[list[Contestant], list[str]]:
 
 
 def targets_on_gpu(rates: dict[int, float], best: int, times_usual: float) -> list[str]:
-    """What an H200 should reach."""
+    """Return the lines that say whether the targets for an H200 were met."""
     lines = [verdict("thousand images/s at the best batch", rates[best] / 1000, 60)]
     if PAPER_BATCH in rates:
         lines.append(verdict("thousand images/s at batch 128", rates[PAPER_BATCH] / 1000, 20))
@@ -333,8 +339,8 @@ def targets_on_gpu(rates: dict[int, float], best: int, times_usual: float) -> li
 
 def main() -> None:
     parser = options(__doc__, batch=64, rounds=8, steps=1)
-    parser.add_argument("--only", nargs="*", choices=list(ENTRIES), help="these alone")
-    parser.add_argument("--data", action="store_true", help="from records, at all of --batches")
+    parser.add_argument("--only", nargs="*", choices=list(ENTRIES), help="run only these")
+    parser.add_argument("--data", action="store_true", help="include loading, at each of --batches")
     parser.add_argument("--batches", nargs="*", type=int, default=[128, 256, 512, 1024, 2048])
     args = parser.parse_args()
     everyone, lines = (from_records if args.data else beside_others)(args)

@@ -1,4 +1,8 @@
-"""The usual way to feed a network: JPEGs in a folder, Pillow, a DataLoader; an image at a time."""
+"""The usual way to load images: JPEG files, Pillow, and a DataLoader that decodes one at a time.
+
+`train_step.py`, `loading.py`, `data.py` and `packing.py` compare with it. It also makes the
+synthetic photographs.
+"""
 
 from __future__ import annotations
 
@@ -15,19 +19,19 @@ HEIGHT, WIDTH, SIZE, CROP = 375, 500, 256, 224
 DIFFERENT = 50
 CLASSES = 1000
 AHEAD = 2
-"""Batches that a worker makes ahead: the library's default."""
+"""Batches that a worker prefetches: the default of DataLoader."""
 MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-"""The colors that everybody subtracts and divides by."""
+"""The usual ImageNet channel means and standard deviations."""
 
 
 def photograph(number: int) -> bytes:
-    """A JPEG of about 50 KB: noise whose amplitude falls with frequency as in photographs."""
-    chance = np.random.default_rng(number)
+    """Return a JPEG of about 50 KB: noise whose spectrum falls with frequency as in photographs."""
+    random = np.random.default_rng(number)
     y, x = np.fft.fftfreq(HEIGHT)[:, None], np.fft.rfftfreq(WIDTH)
     frequency = np.maximum(np.hypot(x, y), 1 / WIDTH)
-    spectrum = np.fft.rfft2(chance.normal(size=(3, HEIGHT, WIDTH))) / frequency**1.25
+    spectrum = np.fft.rfft2(random.normal(size=(3, HEIGHT, WIDTH))) / frequency**1.25
     planes = np.fft.irfft2(spectrum, s=(HEIGHT, WIDTH))
-    colors = planes[0] + 0.3 * planes  # mostly light and dark, as in photographs
+    colors = planes[0] + 0.3 * planes  # channels are mostly equal, as in photographs
     pixels = 128 + 50 * colors / colors.std()
     memory = io.BytesIO()
     Image.fromarray(np.moveaxis(pixels, 0, 2).clip(0, 255).astype(np.uint8)).save(
@@ -37,7 +41,7 @@ def photograph(number: int) -> bytes:
 
 
 def photographs(folder: Path, images: int, different: int = DIFFERENT) -> list[Path]:
-    """So many files, of which a few are different."""
+    """Write `images` files, of which `different` are distinct; return their paths."""
     contents = [photograph(number) for number in range(min(images, different))]
     paths = [folder / f"{number:06}.jpg" for number in range(images)]
     for number, path in enumerate(paths):
@@ -46,14 +50,14 @@ def photographs(folder: Path, images: int, different: int = DIFFERENT) -> list[P
 
 
 def smaller(image: Image.Image) -> Image.Image:
-    """The shorter side at 256 pixels, by an antialiased filter."""
+    """Resize the shorter side to 256 pixels with an antialiasing filter."""
     scale = SIZE / min(image.size)
     shape = round(image.width * scale), round(image.height * scale)
     return image.convert("RGB").resize(shape, Image.Resampling.BILINEAR)
 
 
 def transformed(image: Image.Image) -> Tensor:
-    """Resize, random crop, random flip, to floats, normalize: what torchvision's transforms do."""
+    """Resize, crop and flip at random, convert to float and normalize, as torchvision does."""
     image = smaller(image)
     left = int(torch.randint(0, image.width - CROP + 1, ()))
     top = int(torch.randint(0, image.height - CROP + 1, ()))
@@ -66,7 +70,10 @@ def transformed(image: Image.Image) -> Tensor:
 
 
 class Folder(Dataset):
-    """Files and labels, decoded when they are asked for; so many that no epoch ever ends."""
+    """A map-style dataset that decodes on access.
+
+    It reports a length of 1,000,000, so that no epoch ends during a benchmark.
+    """
 
     def __init__(self, paths: list[Path]) -> None:
         self.paths = paths
@@ -80,7 +87,7 @@ class Folder(Dataset):
 
 
 class Loader:
-    """Shuffled batches: images N 3 224 224 float, labels N."""
+    """Endless shuffled batches: images float32 (N, 3, 224, 224) and labels (N,)."""
 
     def __init__(self, data: Dataset, batch: int, workers: int, pinned: bool = False) -> None:
         self.ahead = AHEAD * workers
@@ -100,11 +107,11 @@ class Loader:
         return next(self.stream)
 
     def settle(self) -> None:
-        """Use up what the workers made while others had their turn."""
+        """Discard the batches that the workers prefetched during the turns of other contestants."""
         for _ in range(self.ahead):
             next(self)
 
 
 def one_thread(_: int) -> None:
-    """What a worker does first: leave the other cores to the other workers."""
+    """Initialize a worker: one thread each, since the other cores have workers of their own."""
     torch.set_num_threads(1)

@@ -1,13 +1,13 @@
-"""The tests that depend on the processor, again in other environments, one after the other.
+"""Run the tests that depend on the processor again in other environments, one after the other.
 
 python tests/matrix.py             # all of them: about ten minutes on two cores
 python tests/matrix.py avx2 1-thread
 python tests/matrix.py --list
 
-`make test` has run everything once as it is. Here torch, oneDNN, MKL and Numba are told to leave
-instructions of this processor alone, the number of threads changes, and Numba is not there; every
-environment has another seed of Python's hashes. What fails is named at the end, with the command
-that repeats it.
+`make test` runs all tests once in the normal environment. Here torch, oneDNN, MKL and Numba are
+restricted to fewer instructions than this processor has, the number of threads is changed, or Numba
+is missing; every environment has another seed of Python's hashes. The environments that failed are
+listed at the end, with the command that runs them again.
 """
 
 from __future__ import annotations
@@ -48,17 +48,17 @@ NUMERIC = (
         "tests/packing/test_without_numba.py",
     ),
 )
-"""Where numbers are computed; the other tests read files, and do so alike everywhere."""
+"""Tests of numerical code. The other tests do not depend on instruction sets or threads."""
 
 
 @dataclass(frozen=True)
 class Environment:
-    """What is set while the tests run."""
+    """Environment variables that are set while the tests run."""
 
     name: str
     settings: dict[str, str]
     options: tuple[str, ...] = field(default=())
-    """For pytest."""
+    """Additional options of pytest."""
 
 
 ENVIRONMENTS = [
@@ -77,7 +77,7 @@ ENVIRONMENTS = [
 
 
 def run(environment: Environment, seed: int, workers: str) -> bool:
-    """Run the tests in one environment; whether they passed."""
+    """Run the tests in one environment; return whether they passed."""
     settings = {**environment.settings, "PYTHONHASHSEED": str(seed)}
     if path := os.environ.get("PYTHONPATH"):
         settings["PYTHONPATH"] = os.pathsep.join(filter(None, [settings.get("PYTHONPATH"), path]))
@@ -94,33 +94,37 @@ def run(environment: Environment, seed: int, workers: str) -> bool:
     ]
     shown = [f"{name}={shlex.quote(value)}" for name, value in settings.items()]
     print(f"== {environment.name}: {' '.join(shown)} python {shlex.join(words)}", flush=True)
-    began = time.monotonic()
+    start = time.monotonic()
     done = subprocess.run([sys.executable, *words], cwd=ROOT, env={**os.environ, **settings})
-    verdict = "passed" if done.returncode == 0 else f"FAILED ({done.returncode})"
-    print(f"== {environment.name}: {verdict} in {time.monotonic() - began:.0f} s", flush=True)
+    outcome = "passed" if done.returncode == 0 else f"FAILED ({done.returncode})"
+    print(f"== {environment.name}: {outcome} in {time.monotonic() - start:.0f} s", flush=True)
     return done.returncode == 0
 
 
 def main() -> None:
-    """Run the environments asked for."""
+    """Run the environments that are named, by default all. Exits with 1 if one failed."""
     names = [environment.name for environment in ENVIRONMENTS]
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("names", nargs="*", metavar="ENVIRONMENT", help=", ".join(names))
-    parser.add_argument("--list", action="store_true", help="name the environments, run nothing")
-    parser.add_argument("-n", dest="workers", default="2", help="processes of pytest (default: 2)")
-    asked = parser.parse_args()
-    if unknown := set(asked.names) - set(names):
+    parser.add_argument(
+        "--list", action="store_true", help="print the names of the environments and exit"
+    )
+    parser.add_argument(
+        "-n", dest="workers", default="2", help="number of pytest processes (default: 2)"
+    )
+    args = parser.parse_args()
+    if unknown := set(args.names) - set(names):
         parser.error(f"no environment is called {', '.join(unknown)}; there are {', '.join(names)}")
-    if asked.list:
+    if args.list:
         print("\n".join(names))
         return
     failed = [
         environment.name
         for seed, environment in enumerate(ENVIRONMENTS)
-        if (not asked.names or environment.name in asked.names)
-        and not run(environment, seed, asked.workers)
+        if (not args.names or environment.name in args.names)
+        and not run(environment, seed, args.workers)
     ]
     if failed:
         sys.exit(

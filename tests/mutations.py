@@ -1,4 +1,8 @@
-"""Damaged copies of files and of parsed JSON, for readers that have to refuse them plainly."""
+"""Damaged copies of files and of parsed JSON, for tests of readers that must reject them.
+
+Tests of packs, checkpoints, sources and `tests.faults` use them. The copies of files depend only on
+the seed.
+"""
 
 import copy
 import random
@@ -9,11 +13,15 @@ STRANGE = (
     *(None, True, -1, 0, 1 << 62, 10**400, -0.5, float("nan"), float("inf"), "", "x", "\0", "../x"),
     *([], {}, [[]], [None], {"x": 1}, ["x"] * 3, [1e308] * 3),
 )
-"""What JSON may hold in the place of anything."""
+"""Values that any place in a damaged JSON file may hold: wrong types, extremes, empty ones."""
 
 
 def damaged(content: bytes, count: int, seed: int = 0) -> Iterator[bytes]:
-    """Copies with flipped bytes, a piece cut out, zeroed or repeated, or the end missing."""
+    """Yield `count` copies, each with one fault at a random place.
+
+    The faults are: bits flipped, bytes set to 0 or to 255, a piece cut out or repeated, the end cut
+    off.
+    """
     rng = random.Random(seed)
     for _ in range(count):
         start = rng.randrange(len(content))
@@ -32,24 +40,25 @@ def damaged(content: bytes, count: int, seed: int = 0) -> Iterator[bytes]:
 
 
 def strange(value: Any) -> Iterator[Any]:
-    """Copies of parsed JSON, each with one part replaced by something strange, or without it."""
+    """Yield copies of parsed JSON, each with one value replaced by one of STRANGE, or removed."""
     for path in _paths(value):
-        for other in (*STRANGE, _GONE):
+        for other in (*STRANGE, _REMOVED):
             changed = copy.deepcopy(value)
-            place = changed
+            parent = changed
             for key in path[:-1]:
-                place = place[key]
-            if other is _GONE:
-                del place[path[-1]]
+                parent = parent[key]
+            if other is _REMOVED:
+                del parent[path[-1]]
             else:
-                place[path[-1]] = other
+                parent[path[-1]] = other
             yield changed
 
 
-_GONE = object()
+_REMOVED = object()
 
 
 def _paths(value: Any) -> Iterator[tuple[Any, ...]]:
+    """Yield the path of keys to every value, with at most twelve of each list or dictionary."""
     inside = value.items() if isinstance(value, dict) else enumerate(value)
     for key, item in list(inside)[:12]:
         yield (key,)

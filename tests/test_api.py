@@ -1,4 +1,4 @@
-"""What `import alexnet` offers."""
+"""The public names of `alexnet`, and the names and files that the README mentions."""
 
 import dataclasses
 import re
@@ -13,18 +13,18 @@ from tests.conftest import CLASSES, QUICK, picture
 
 
 @pytest.mark.parametrize("name", alexnet.__all__)
-def test_every_public_name_is_there_and_says_what_it_is(name):
+def test_every_public_name_can_be_imported_and_has_a_docstring(name):
     assert getattr(alexnet, name)
     assert name in dir(alexnet)
     assert name.startswith("__") or getattr(alexnet, name).__doc__
 
 
-def test_another_name_is_an_attribute_error():
+def test_an_unknown_name_is_an_attribute_error():
     with pytest.raises(AttributeError, match="no attribute 'trane'"):
         _ = alexnet.trane
 
 
-def test_a_folder_becomes_a_classifier_in_five_lines(tmp_path):
+def test_a_folder_of_images_becomes_a_classifier_in_five_lines(tmp_path):
     for label, name in enumerate(CLASSES):
         (tmp_path / "photos" / name).mkdir(parents=True)
         for number in range(12):
@@ -42,7 +42,7 @@ def test_a_folder_becomes_a_classifier_in_five_lines(tmp_path):
     assert classifier.features(gray, "conv3").shape == (1, 64, 7, 7)
 
 
-def test_commands_and_recipes_that_the_readme_names_exist():
+def test_the_commands_and_recipes_named_in_the_readme_exist():
     from alexnet.commands import COMMANDS
 
     readme = (Path(__file__).parents[1] / "README.md").read_text()
@@ -51,7 +51,7 @@ def test_commands_and_recipes_that_the_readme_names_exist():
     assert {*named, *re.findall(r"^\| `(\w+)` \|", readme, re.M)} <= set(alexnet.RECIPES)
 
 
-def test_files_that_the_readme_links_exist():
+def test_the_files_linked_in_the_readme_exist():
     root = Path(__file__).parents[1]
     links = re.findall(r"\]\(([^)#]+)\)", (root / "README.md").read_text())
     assert links

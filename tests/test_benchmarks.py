@@ -1,4 +1,4 @@
-"""Every benchmark starts, takes its turns at the tiniest sizes, prints a table and writes JSON."""
+"""Every benchmark runs at tiny sizes, prints a table and writes JSON. No test checks a speed."""
 
 import dataclasses
 import importlib.util
@@ -27,7 +27,7 @@ TINY = {
 
 
 def run(script: str, options: str, out: Path) -> tuple[str, dict]:
-    """What a script printed, and what it wrote."""
+    """Run a script; return what it printed and the JSON that it wrote."""
     words = [*options.split(), "--device", "cpu", "--json", str(out)]
     done = subprocess.run(
         [sys.executable, str(BENCHMARKS / f"{script}.py"), *words],
@@ -50,7 +50,7 @@ def test_a_benchmark_prints_a_table_and_writes_json(script, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_training_step_with_its_data_stands_beside_a_usual_loader(tmp_path):
+def test_the_training_step_with_loading_is_compared_with_a_dataloader(tmp_path):
     options = "--data --batch 2 --batches 2 --rounds 1"
     printed, found = run("train_step", options, tmp_path / "out.json")
     assert "best batch: 2" in printed
@@ -58,7 +58,7 @@ def test_a_training_step_with_its_data_stands_beside_a_usual_loader(tmp_path):
 
 
 @pytest.mark.slow
-def test_data_is_packed_and_read_by_everyone_who_is_installed(tmp_path):
+def test_packing_and_loading_are_measured_for_every_library_that_is_installed(tmp_path):
     options = "--images 8 --batch 4 --rounds 1 --processes 1"
     printed, found = run("data", options, tmp_path / "out.json")
     assert "alexnet pack ÷ Pillow" in printed
@@ -70,7 +70,7 @@ def test_data_is_packed_and_read_by_everyone_who_is_installed(tmp_path):
             assert row["images_per_second"], row
 
 
-def test_the_errors_of_both_kinds_of_pixels_stand_side_by_side(tiny_pack, tmp_path):
+def test_the_errors_on_rgb_and_yuv420_packs_are_compared(tiny_pack, tmp_path):
     yuv = pack(pictures(train=3), tmp_path / "yuv.pack", processes=1, pixels="yuv420")
     recipe = dataclasses.replace(QUICK, epochs=1)
     trained = train(tiny_pack, tmp_path / "run", recipe, device="cpu").run
@@ -85,20 +85,20 @@ def gpu(monkeypatch):
     """benchmarks/gpu.py as a module."""
     spec = importlib.util.spec_from_file_location("gpu_benchmarks", BENCHMARKS / "gpu.py")
     module = importlib.util.module_from_spec(spec)
-    monkeypatch.setitem(sys.modules, spec.name, module)  # where its dataclass looks for itself
+    monkeypatch.setitem(sys.modules, spec.name, module)  # its dataclasses look the module up
     spec.loader.exec_module(module)
     return module
 
 
 def call(number: int, options: str, out: Path, timeout: float) -> subprocess.CompletedProcess:
-    """A dry run of benchmarks/gpu.py."""
+    """Start benchmarks/gpu.py in a dry run and return the finished process."""
     words = ["--call", str(number), "--dry", *options.split(), "--out", str(out)]
     command = [sys.executable, str(BENCHMARKS / "gpu.py"), *words]
     return subprocess.run(command, capture_output=True, text=True, timeout=timeout)
 
 
-def unpacked(out: Path, number: int) -> dict[str, bytes]:
-    """The files of an archive of results, by name."""
+def read_archive(out: Path, number: int) -> dict[str, bytes]:
+    """Return the contents of the files in an archive of results, by name."""
     with tarfile.open(out / f"results-{number}.tar.gz") as archive:
         return {Path(member.name).name: archive.extractfile(member).read() for member in archive}
 
@@ -113,7 +113,9 @@ def test_the_parts_of_a_call_fit_into_ten_minutes(gpu):
 
 
 @pytest.mark.parametrize("number", [1, 2])
-def test_every_part_of_a_call_is_run_and_leaves_two_files(number, gpu, tmp_path, monkeypatch):
+def test_a_call_runs_every_part_and_leaves_a_summary_and_an_archive(
+    number, gpu, tmp_path, monkeypatch
+):
     asked = []
 
     def pretend(command, seconds, log):
@@ -127,7 +129,7 @@ def test_every_part_of_a_call_is_run_and_leaves_two_files(number, gpu, tmp_path,
         path.write_text(json.dumps({"rows": rows}))
         return "done"
 
-    monkeypatch.setattr(gpu, "limited", pretend)
+    monkeypatch.setattr(gpu, "run_limited", pretend)
     monkeypatch.setattr(sys, "argv", ["gpu.py", "--call", str(number), "--out", str(tmp_path)])
     gpu.main()
     names = [part.name for part in gpu.CALLS[number]]
@@ -137,7 +139,7 @@ def test_every_part_of_a_call_is_run_and_leaves_two_files(number, gpu, tmp_path,
     assert list(summary) == names
     assert all(part["printed"] == ["a table"] for part in summary.values())
     ends = (".json", ".txt")
-    assert unpacked(tmp_path, number).keys() == {name + end for name in names for end in ends}
+    assert read_archive(tmp_path, number).keys() == {name + end for name in names for end in ends}
     assert all((BENCHMARKS / Path(command[1]).name).exists() for command in asked)
     assert all("{" not in " ".join(command) for command in asked)
     if number == 1:  # the best batch of `data`
@@ -158,7 +160,7 @@ import checks, epoch, forward, kernels, layers, small, train_step
 """
 
 
-def test_what_runs_on_a_gpu_needs_nothing_installed_but_libraries_of_the_field(gpu):
+def test_the_gpu_benchmarks_import_only_the_libraries_of_the_gpu_machine(gpu):
     """The machine with the GPU has torch, Triton, Numba, NumPy, Pillow, safetensors; no registry.
 
     Contestants import the training when they start, so that is imported here too.
@@ -170,7 +172,7 @@ def test_what_runs_on_a_gpu_needs_nothing_installed_but_libraries_of_the_field(g
     assert done.returncode == 0, done.stderr
 
 
-def test_a_part_that_is_killed_leaves_its_finished_rows(gpu, tmp_path):
+def test_a_part_that_is_killed_leaves_the_rows_of_its_finished_rounds(gpu, tmp_path):
     script = tmp_path / "two_rounds.py"
     script.write_text(
         f"import sys; sys.path[:0] = [{str(BENCHMARKS)!r}]\n"
@@ -181,14 +183,14 @@ def test_a_part_that_is_killed_leaves_its_finished_rows(gpu, tmp_path):
         "one.rates.append(3.0); os.kill(os.getpid(), signal.SIGKILL)\n"
     )
     log = tmp_path / "log.txt"
-    assert gpu.limited([sys.executable, str(script)], 100, log) == f"failed ({-signal.SIGKILL})"
+    assert gpu.run_limited([sys.executable, str(script)], 100, log) == f"failed ({-signal.SIGKILL})"
     assert "two rounds" in log.read_text()
     found = json.loads((tmp_path / "rows.json").read_text())
     assert found["rows"][0]["images_per_second"] == [1.0, 2.0]
     assert (found["finished"], found["batch"]) == (False, 2)
 
 
-def test_a_turn_is_repeated_until_it_is_long_enough(monkeypatch):
+def test_a_turn_is_repeated_until_it_takes_the_minimum_time(monkeypatch):
     monkeypatch.syspath_prepend(BENCHMARKS)
     interleave = importlib.import_module("interleave")
     counts = [interleave.times_for(3.0, once) for once in (5.0, 3.0, 1.4, 0.001)]
@@ -198,7 +200,7 @@ def test_a_turn_is_repeated_until_it_is_long_enough(monkeypatch):
     assert seconds >= 0
 
 
-def test_a_pack_of_noise_can_be_trained_on_as_the_program_trains(tmp_path, monkeypatch):
+def test_a_synthetic_pack_can_be_trained_on_by_the_package_itself(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(BENCHMARKS)
     checks, checkpoint = map(importlib.import_module, ("checks", "alexnet.checkpoint"))
     recipe = dataclasses.replace(
@@ -208,7 +210,7 @@ def test_a_pack_of_noise_can_be_trained_on_as_the_program_trains(tmp_path, monke
     assert checkpoint.load(tmp_path / "run" / "last.safetensors").position.epoch == 1
 
 
-def test_a_convolution_is_the_same_in_all_ways(tmp_path):
+def test_all_ways_to_compute_a_convolution_give_the_same_result(tmp_path):
     _, found = run("layers", "--batch 1 --rounds 1", tmp_path / "out.json")
     ways = [(row["layer"], row["way"]) for row in found["rows"]]
     grouped = [(f"conv{n}", way) for n in (2, 4, 5) for way in ("grouped", "split", "dense")]
@@ -225,14 +227,14 @@ def test_a_convolution_is_the_same_in_all_ways(tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [1, 2])
-def test_both_calls_run_dry_on_a_cpu(number, gpu, tmp_path):
+def test_both_gpu_calls_finish_in_a_dry_run_on_the_cpu(number, gpu, tmp_path):
     done = call(number, "", tmp_path, timeout=1200)
     assert done.returncode == 0, done.stdout + done.stderr
     summary = json.loads((tmp_path / f"summary-{number}.json").read_text())
     assert [part["ended"] for part in summary.values()] == ["done"] * len(gpu.CALLS[number])
     found = {
         name: json.loads(content)
-        for name, content in unpacked(tmp_path, number).items()
+        for name, content in read_archive(tmp_path, number).items()
         if name.endswith(".json")
     }
     assert len(found) == len(summary)
@@ -245,7 +247,7 @@ def test_both_calls_run_dry_on_a_cpu(number, gpu, tmp_path):
         assert found["streamed.json"]["seconds_to_fill"] >= 0
 
 
-def test_a_part_that_takes_too_long_is_stopped_and_the_next_one_runs(tmp_path):
+def test_a_part_is_stopped_at_the_time_limit_and_the_next_is_not_started(tmp_path):
     done = call(2, "--minutes 0.005 --only layers small", tmp_path, timeout=60)
     assert done.returncode == 1
     ended = json.loads((tmp_path / "summary-2.json").read_text())

@@ -1,4 +1,4 @@
-"""The commands, as a user types them."""
+"""The commands as a user types them, each in a process of its own."""
 
 import csv
 import io
@@ -42,14 +42,14 @@ QUICK += [
 
 
 def alexnet(*arguments, **options):
-    """Run a command and return what it did, its output as text."""
+    """Run a command and return the finished process, with its output as text."""
     words = [*ALEXNET, *map(str, arguments)]
     return subprocess.run(words, capture_output=True, text=True, **options)
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """Labeled images as people have them: train/<class>/*.png, val/<class>/*.png."""
+    """A folder of labeled images: train/<class>/*.png, val/<class>/*.png."""
     root = tmp_path_factory.mktemp("images") / "patterns"
     for split, count, first in (("train", 30, 0), ("val", 8, 500)):
         for label, name in enumerate(CLASSES):
@@ -62,7 +62,7 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def trained(folder, tmp_path_factory):
-    """A run made by `alexnet pack` and `alexnet train`, and what the latter did."""
+    """A run made by `alexnet pack` and `alexnet train`, and the finished process of the latter."""
     place = tmp_path_factory.mktemp("runs")
     packed = alexnet("pack", folder, place / "patterns.pack", "--size", 32)
     assert packed.returncode == 0, packed.stderr
@@ -74,8 +74,8 @@ def trained(folder, tmp_path_factory):
     return run, done
 
 
-def fastest(*arguments):
-    """The shortest of three times that a command takes, in seconds."""
+def measure_fastest(*arguments):
+    """Return the shortest wall time of three runs of a command, in seconds."""
     times = []
     for _ in range(3):
         began = time.perf_counter()
@@ -85,7 +85,7 @@ def fastest(*arguments):
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["train", "--help"], ["pak"], []])
-def test_help_version_and_usage_errors_answer_without_torch(arguments):
+def test_help_version_and_usage_errors_do_not_import_torch(arguments):
     code = (
         "import sys; from alexnet.cli import main\n"
         f"try: main({arguments!r})\n"
@@ -95,28 +95,28 @@ def test_help_version_and_usage_errors_answer_without_torch(arguments):
     assert subprocess.run([sys.executable, "-c", code], capture_output=True).returncode == 0
 
 
-def test_help_answers_in_under_half_a_second_on_an_idle_machine():
-    bare = min(_bare() for _ in range(3))
-    assert fastest("--help") < 0.5 + 4 * bare  # a busy machine is slow at everything
+def test_help_takes_under_half_a_second_plus_four_starts_of_python():
+    bare = min(_start_python() for _ in range(3))
+    assert measure_fastest("--help") < 0.5 + 4 * bare  # a busy machine is slow at everything
 
 
-def _bare():
+def _start_python():
     began = time.perf_counter()
     subprocess.run([sys.executable, "-c", "pass"])
     return time.perf_counter() - began
 
 
-def test_version_is_the_packages():
+def test_the_version_option_prints_the_version_of_the_package():
     assert alexnet("--version").stdout.strip() == f"alexnet {__version__}"
 
 
-def test_a_misspelt_option_is_a_usage_error_with_a_suggestion():
+def test_a_misspelled_option_is_a_usage_error_with_a_suggestion():
     done = alexnet("train", "x", "--learnign-rate", 1)
     assert done.returncode == 2
     assert "--learning-rate" in done.stderr + done.stdout
 
 
-def test_training_from_a_folder_packs_first_beside_the_run(folder, tmp_path):
+def test_training_on_a_folder_first_packs_it_beside_the_run(folder, tmp_path):
     options = ["--recipe", "paper", "--epochs", 1, *QUICK]
     done = alexnet("train", folder, tmp_path / "run", *options)
     assert done.returncode == 0, done.stderr
@@ -124,13 +124,13 @@ def test_training_from_a_folder_packs_first_beside_the_run(folder, tmp_path):
     assert (tmp_path / "patterns.pack" / "pack.json").exists()
 
 
-def test_a_training_ends_with_the_next_commands(trained):
+def test_a_finished_training_prints_the_next_commands(trained):
     _, done = trained
     assert "alexnet evaluate" in done.stdout
     assert "alexnet predict" in done.stdout
 
 
-def test_the_recipe_in_use_and_its_departures_are_said(trained):
+def test_training_prints_the_recipe_and_its_differences_from_the_paper(trained):
     _, done = trained
     assert "Recipe `paper`" in done.stderr
     assert "learning_rate" in done.stderr
@@ -150,7 +150,7 @@ def test_evaluate_prints_a_table_or_one_json_object_and_writes_scores(trained):
     assert "stripes" in text
 
 
-def test_predictions_are_dumped_averaged_weighed_and_submitted(trained, tmp_path):
+def test_predictions_can_be_saved_averaged_weighted_and_submitted(trained, tmp_path):
     run, here, cpu = trained[0], trained[0].parent / "patterns.pack", ["--device", "cpu"]
     options = ["--views", 5, "--dump", tmp_path / "one.npz", "--submission", tmp_path / "one.txt"]
     done = alexnet("evaluate", run, here, *options, *cpu)
@@ -167,13 +167,13 @@ def test_predictions_are_dumped_averaged_weighed_and_submitted(trained, tmp_path
     together = alexnet("evaluate", run, run, "--weights", 3, 1, *cpu)
     assert "2 networks averaged" in together.stdout
     assert "weight 0.75" in together.stdout
-    nothing = alexnet("evaluate")
-    assert nothing.returncode == 1
-    assert "name a run" in nothing.stderr
+    without_run = alexnet("evaluate")
+    assert without_run.returncode == 1
+    assert "name a run" in without_run.stderr
 
 
 @pytest.mark.parametrize("style", ["table", "csv", "json"])
-def test_predict_reads_folders_and_goes_on_after_a_bad_file(trained, folder, tmp_path, style):
+def test_predict_reads_folders_and_continues_after_a_damaged_file(trained, folder, tmp_path, style):
     (tmp_path / "images").mkdir()
     for number in (0, 1):
         image = Image.fromarray(picture(1, 900 + number))
@@ -195,7 +195,7 @@ def test_predict_reads_folders_and_goes_on_after_a_bad_file(trained, folder, tmp
         assert done.stdout.count("stripes") == 2
 
 
-def test_predict_finds_what_pack_finds_and_names_the_rest(trained, tmp_path):
+def test_predict_finds_the_same_files_as_pack_and_lists_the_others(trained, tmp_path):
     folder = tmp_path / "images"
     for place in ("a", "b", ".hidden"):
         (folder / place).mkdir(parents=True)
@@ -226,7 +226,7 @@ def test_predict_finds_what_pack_finds_and_names_the_rest(trained, tmp_path):
         assert done.stdout.count("1\\x1b[2J.png") >= 2
 
 
-def test_predict_draws_a_figure_when_asked(trained, folder, tmp_path):
+def test_predict_draws_a_figure_with_the_option_figure(trained, folder, tmp_path):
     run, _ = trained
     picture_file = tmp_path / "labels.png"
     done = alexnet(
@@ -237,7 +237,7 @@ def test_predict_draws_a_figure_when_asked(trained, folder, tmp_path):
         assert image.width > 600
 
 
-def test_a_missing_run_and_missing_images_are_plain_errors(tmp_path):
+def test_a_missing_run_and_missing_images_are_errors_without_a_traceback(tmp_path):
     done = alexnet("predict", tmp_path / "nothing", tmp_path)
     assert done.returncode == 1
     assert "Train one: alexnet train" in done.stderr
@@ -247,11 +247,11 @@ def test_a_missing_run_and_missing_images_are_plain_errors(tmp_path):
     assert "Traceback" not in done.stderr
 
 
-def test_a_signal_saves_and_says_how_to_go_on(trained, tmp_path):
+def test_an_interrupted_training_is_saved_and_prints_how_to_resume(trained, tmp_path):
     source = trained[0].parent / "patterns.pack"
     run = tmp_path / "run"
     words = [*ALEXNET, "train", source, run, "--recipe", "paper", "--epochs", 500, *QUICK]
-    interruptible = (  # in a script's background SIGINT is ignored, and stays so
+    interruptible = (  # background processes of a script inherit SIGINT ignored
         "import os, signal, sys; signal.signal(signal.SIGINT, signal.SIG_DFL);"
         "os.execv(sys.executable, sys.argv[1:])"
     )
@@ -261,9 +261,9 @@ def test_a_signal_saves_and_says_how_to_go_on(trained, tmp_path):
         time.sleep(0.05)
         assert child.poll() is None
     child.send_signal(signal.SIGINT)
-    _, told = child.communicate(timeout=60)
+    _, messages = child.communicate(timeout=60)
     assert child.returncode == 130
-    assert "--resume" in told
+    assert "--resume" in messages
 
 
 def test_a_run_is_resumed_with_its_own_recipe(trained, tmp_path):
@@ -278,7 +278,7 @@ def test_a_run_is_resumed_with_its_own_recipe(trained, tmp_path):
     assert "learning_rate 0.02 → 1" in done.stderr
 
 
-def test_a_training_begins_with_an_earlier_ones_network(trained, tmp_path):
+def test_a_training_can_start_from_the_network_of_an_earlier_run(trained, tmp_path):
     source = trained[0].parent / "patterns.pack"
     options = ["--epochs", 1, "--rates", "conv1=0", "conv2=0.1", "--reset", "fc4"]
     done = alexnet("train", source, tmp_path / "run", "--init", trained[0], *options)
@@ -291,16 +291,16 @@ def test_a_training_begins_with_an_earlier_ones_network(trained, tmp_path):
     assert "give one of them" in done.stderr
 
 
-def test_a_training_that_diverges_exits_with_3(trained, tmp_path):
+def test_a_diverging_training_exits_with_status_3(trained, tmp_path):
     source = trained[0].parent / "patterns.pack"
-    wild = ["--learning-rate" if w == "--learning-rate" else w for w in QUICK]
-    wild[wild.index("0.02")] = "1e20"
-    done = alexnet("train", source, tmp_path / "run", "--recipe", "paper", *wild)
+    diverging = ["--learning-rate" if w == "--learning-rate" else w for w in QUICK]
+    diverging[diverging.index("0.02")] = "1e20"
+    done = alexnet("train", source, tmp_path / "run", "--recipe", "paper", *diverging)
     assert done.returncode == 3
     assert "the loss is" in done.stderr
 
 
-def test_pack_info_shows_what_is_inside_and_draws_a_sheet(trained, tmp_path):
+def test_pack_info_prints_the_contents_and_draws_a_contact_sheet(trained, tmp_path):
     source, sheet = trained[0].parent / "patterns.pack", tmp_path / "sheet.png"
     done = alexnet("pack", "--info", source, "--sheet", sheet)
     assert done.returncode == 0, done.stderr
@@ -310,13 +310,13 @@ def test_pack_info_shows_what_is_inside_and_draws_a_sheet(trained, tmp_path):
         assert image.width > 100
 
 
-def test_networks_are_listed_with_the_papers_parameters():
+def test_networks_lists_alexnet_with_the_papers_number_of_parameters():
     assert "60,965,224" in alexnet("networks").stdout
     assert "55×55" in alexnet("networks", "--layers", "alexnet").stdout
     assert alexnet("networks", "--layers", "nothing").returncode == 1
 
 
-def test_no_command_leaves_escape_codes_in_a_file(trained):
+def test_output_to_a_file_contains_no_escape_codes(trained):
     _, done = trained
     assert "\x1b" not in done.stderr + done.stdout
     assert os.linesep in done.stderr

@@ -1,4 +1,4 @@
-"""The commands when something goes wrong around them: signals, closed pipes, full disks."""
+"""The commands under external faults: signals, closed pipes, full disks, moved packs."""
 
 import json
 import os
@@ -24,11 +24,11 @@ BEFORE = {
     "full disk": "resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))",
     "nohup": "signal.signal(signal.SIGHUP, signal.SIG_IGN)",
 }
-"""What a process is told before it becomes the command."""
+"""Python code that prepares a process before it executes the command."""
 
 
-def after(what, *words):
-    """A command in a process that has been prepared in one of these ways."""
+def prepare_command(what, *words):
+    """Return a command line that runs one of these preparations and then executes `alexnet`."""
     code = "import os, resource, signal, sys; {}\nos.execv(sys.executable, sys.argv[1:])"
     code = code.replace("{}", "\n" + BEFORE[what])
     return [sys.executable, "-c", code, *map(str, [*ALEXNET, *words])]
@@ -46,7 +46,7 @@ def run(tiny_pack, tmp_path_factory):
     return place / "runs" / "tiny.pack-20200101-000000"
 
 
-def test_a_finished_run_is_resumed_by_a_bare_option_and_says_how_to_give_it_more(run):
+def test_resuming_a_finished_run_succeeds_and_prints_how_to_train_longer(run):
     place = run.parents[1]
     named = alexnet("train", "tiny.pack", run, "--resume", cwd=place)
     assert named.returncode == 0, named.stderr
@@ -60,7 +60,7 @@ def test_a_finished_run_is_resumed_by_a_bare_option_and_says_how_to_give_it_more
     assert "tiny.pack in runs/: --resume RUN" in none.stderr
 
 
-def test_a_run_without_a_checkpoint_begins_again_with_its_recipe(run, tmp_path):
+def test_resuming_a_run_without_a_checkpoint_starts_again_with_its_recipe(run, tmp_path):
     (tmp_path / "run").mkdir()
     for name in ("recipe.json", "environment.json"):
         shutil.copy(run / name, tmp_path / "run" / name)
@@ -78,7 +78,7 @@ def test_a_run_without_a_checkpoint_begins_again_with_its_recipe(run, tmp_path):
     assert "recipe.json is damaged" in done.stderr
 
 
-def test_a_run_finds_its_pack_from_another_folder_and_after_a_copy_of_both(run, tmp_path):
+def test_a_run_finds_its_pack_from_any_directory_and_after_both_were_copied(run, tmp_path):
     place = run.parents[1]
     from_elsewhere = alexnet("evaluate", run, "--device", "cpu", cwd=tmp_path)
     assert from_elsewhere.returncode == 0, from_elsewhere.stderr
@@ -97,7 +97,7 @@ def test_a_run_finds_its_pack_from_another_folder_and_after_a_copy_of_both(run, 
     assert f"is not at {tmp_path / 'gone'} nor at {moved / 'tiny.pack'}. Name it:" in gone.stderr
 
 
-def test_scores_that_cannot_be_written_are_printed_all_the_same(run, tmp_path):
+def test_scores_that_cannot_be_written_are_still_printed(run, tmp_path):
     copy = tmp_path / "run"
     shutil.copytree(run, copy)
     (copy / "scores.json").unlink(missing_ok=True)
@@ -112,7 +112,7 @@ def test_scores_that_cannot_be_written_are_printed_all_the_same(run, tmp_path):
 
 
 @pytest.mark.parametrize("where", ["/dev/full", "a closed pipe", "no descriptors"])
-def test_a_training_whose_output_goes_nowhere_finishes(tiny_pack, tmp_path, where):
+def test_a_training_finishes_if_its_output_cannot_be_written(tiny_pack, tmp_path, where):
     options = ["--epochs", 1, "--log-seconds", 0, *RECIPE]
     command = [*ALEXNET, "train", tiny_pack.path, tmp_path / "run", *options]
     shell = {
@@ -125,12 +125,12 @@ def test_a_training_whose_output_goes_nowhere_finishes(tiny_pack, tmp_path, wher
     assert checkpoint.load(tmp_path / "run" / "last.safetensors").position.epoch == 1
 
 
-def test_a_full_disk_ends_no_training_and_leaves_what_was_saved(run, tmp_path):
+def test_a_full_disk_does_not_end_a_training_or_damage_its_checkpoint(run, tmp_path):
     copy = tmp_path / "run"
     shutil.copytree(run, copy)
     before = (copy / "last.safetensors").read_bytes()
     more = ["--resume", "--epochs", 3, "--log-seconds", 0]
-    command = after("full disk", "train", run.parents[1] / "tiny.pack", copy, *more)
+    command = prepare_command("full disk", "train", run.parents[1] / "tiny.pack", copy, *more)
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 1
     assert "Traceback" not in done.stderr
@@ -140,9 +140,9 @@ def test_a_full_disk_ends_no_training_and_leaves_what_was_saved(run, tmp_path):
     assert (copy / "last.safetensors").read_bytes() == before
 
 
-def start(run, pack, what):
-    """A training without an end that has saved its first epoch."""
-    command = after(what, "train", pack, run, "--epochs", 5000, *RECIPE)
+def start_training(run, pack, what):
+    """Start a long training and return its process once the first epoch is saved."""
+    command = prepare_command(what, "train", pack, run, "--epochs", 5000, *RECIPE)
     child = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     while not (run / "best.safetensors").exists():
         time.sleep(0.05)
@@ -150,17 +150,17 @@ def start(run, pack, what):
     return child
 
 
-def test_a_training_that_is_hung_up_on_is_saved(tiny_pack, tmp_path):
-    child = start(tmp_path / "run", tiny_pack.path, "signals")
+def test_a_training_is_saved_after_sighup(tiny_pack, tmp_path):
+    child = start_training(tmp_path / "run", tiny_pack.path, "signals")
     child.send_signal(signal.SIGHUP)
-    _, told = child.communicate(timeout=120)
+    _, messages = child.communicate(timeout=120)
     assert child.returncode == 128 + signal.SIGHUP
-    assert "Stopped and saved" in told
+    assert "Stopped and saved" in messages
     assert checkpoint.load(tmp_path / "run" / "last.safetensors").position.epoch >= 1
 
 
-def test_a_hangup_that_is_ignored_stops_nothing(tiny_pack, tmp_path):
-    child = start(tmp_path / "run", tiny_pack.path, "nohup")
+def test_a_training_under_nohup_continues_after_sighup(tiny_pack, tmp_path):
+    child = start_training(tmp_path / "run", tiny_pack.path, "nohup")
     child.send_signal(signal.SIGHUP)
     before = (tmp_path / "run" / "last.safetensors").stat().st_mtime_ns
     while (tmp_path / "run" / "last.safetensors").stat().st_mtime_ns == before:
@@ -185,7 +185,7 @@ cli.main(sys.argv[2:])
 
 @pytest.mark.parametrize("seconds", [0, 0.1, 0.3, 0.9])
 @pytest.mark.parametrize("command", ["train", "pack"])
-def test_an_interruption_while_things_are_imported_is_quiet(run, tmp_path, command, seconds):
+def test_an_interruption_during_imports_prints_no_traceback(run, tmp_path, command, seconds):
     train = ["train", run.parents[1] / "tiny.pack", tmp_path / "run", "--epochs", 5000, *RECIPE]
     pack = ["pack", "digits", tmp_path / "digits", "--size", 500, "--processes", 1]
     words = [seconds, *(train if command == "train" else pack)]

@@ -1,4 +1,4 @@
-"""Folders of images, tiny and lopsided ones too, from the first command to the last."""
+"""Folders of images, also tiny and unbalanced ones: packed, trained on, evaluated, predicted."""
 
 import dataclasses
 import json
@@ -24,8 +24,8 @@ from tests.conftest import CLASSES, QUICK, picture, pictures
 QUICKLY = ["--recipe", "cifar", "--epochs", "1", "--device", "cpu"]
 
 
-def photos(folder, counts, side=40, first=0):
-    """So many PNG files of each class; the folder."""
+def write_photos(folder, counts, side=40, first=0):
+    """Write `counts[name]` PNG files for each class and return the folder."""
     for label, (name, images) in enumerate(counts.items()):
         (folder / name).mkdir(parents=True)
         for number in range(images):
@@ -35,7 +35,7 @@ def photos(folder, counts, side=40, first=0):
 
 
 def command(*words):
-    """Run a command in this process; its exit status."""
+    """Run a command in this process and return its exit status."""
     with pytest.raises(SystemExit) as end:
         main([str(word) for word in words])
     return end.value.code
@@ -43,9 +43,9 @@ def command(*words):
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
-    """A run on 32×32 pixels, padded, of three classes: its folder and that of its images."""
+    """A run on images padded to 32×32, of three classes; returns its folder and the images'."""
     place = tmp_path_factory.mktemp("folders")
-    images = photos(place / "photos", dict.fromkeys(CLASSES, 8))
+    images = write_photos(place / "photos", dict.fromkeys(CLASSES, 8))
     made = pack_images(images, place / "photos.pack", size=32, fit="pad", processes=1)
     recipe = dataclasses.replace(QUICK, epochs=1)
     return train(made, place / "runs" / "first", recipe, device="cpu").run, images
@@ -62,10 +62,10 @@ def trained(tmp_path_factory):
         ({"a": 1, "b": 1}, {}),
     ],
 )
-def test_tiny_and_lopsided_sets_are_trained_measured_and_predicted(
+def test_tiny_and_unbalanced_sets_can_be_trained_on_evaluated_and_predicted(
     tmp_path, capsys, counts, held_out
 ):
-    images, run = photos(tmp_path / "images", counts), tmp_path / "runs" / "run"
+    images, run = write_photos(tmp_path / "images", counts), tmp_path / "runs" / "run"
     assert command("train", images, run, *QUICKLY) == 0
     made = alexnet.open_pack(tmp_path / "runs" / "images.pack")
     assert made.classes == tuple(sorted(counts))
@@ -93,15 +93,15 @@ def test_tiny_and_lopsided_sets_are_trained_measured_and_predicted(
 
 
 @pytest.mark.parametrize("counts", [{"only": 5}, {"only": 5, "nothing": 0}])
-def test_one_class_is_refused_in_training_and_says_what_to_do(tmp_path, capsys, counts):
-    images = photos(tmp_path / "images", counts)
+def test_training_on_one_class_is_rejected_with_advice(tmp_path, capsys, counts):
+    images = write_photos(tmp_path / "images", counts)
     assert command("train", images, tmp_path / "run", *QUICKLY) == 1
     assert "another class" in (told := capsys.readouterr().err) or "in a folder of its own" in told
     assert "'only'" in told
     assert not (tmp_path / "run").exists()
 
 
-def test_a_new_pack_takes_size_and_fit_of_the_network_that_training_begins_with(
+def test_a_new_pack_gets_the_size_and_fit_of_the_network_that_training_starts_from(
     trained, tmp_path, capsys
 ):
     run, images = trained
@@ -112,7 +112,9 @@ def test_a_new_pack_takes_size_and_fit_of_the_network_that_training_begins_with(
     assert f"32×32 (fit: pad), as the network of {run}" in capsys.readouterr().err
 
 
-def test_a_pack_of_another_size_than_the_first_networks_is_remarked_upon(trained, tmp_path, capsys):
+def test_a_pack_of_another_size_than_the_initial_network_causes_a_warning(
+    trained, tmp_path, capsys
+):
     run, images = trained
     made = pack_images(images, tmp_path / "large.pack", size=48, processes=1)
     options = ["--init", run, "--epochs", 1, "--device", "cpu"]
@@ -132,8 +134,8 @@ def test_a_pack_of_another_size_than_the_first_networks_is_remarked_upon(trained
         (["--network", "cifar", "--crop", "42"], 48),
     ],
 )
-def test_the_crop_that_a_recipe_wants_decides_the_size(tmp_path, options, size):
-    images = photos(tmp_path / "images", {"a": 2, "b": 2})
+def test_the_size_of_a_new_pack_follows_from_the_crop_of_the_recipe(tmp_path, options, size):
+    images = write_photos(tmp_path / "images", {"a": 2, "b": 2})
     words = [*options, "--epochs", 1, "--device", "cpu"]
     assert command("train", images, tmp_path / "run", *words) == 0
     assert alexnet.open_pack(tmp_path / "images.pack").size == size
@@ -141,7 +143,7 @@ def test_the_crop_that_a_recipe_wants_decides_the_size(tmp_path, options, size):
     assert packed_side(kept["crop"]) == size
 
 
-def test_photographs_are_packed_as_in_the_paper():
+def test_the_crop_of_the_paper_needs_images_of_256_pixels():
     assert packed_side(RECIPES["paper"].crop) == 256
 
 
@@ -154,7 +156,7 @@ def test_photographs_are_packed_as_in_the_paper():
         (["--variations", "unit=foo"], "unit is 'foo'"),
     ],
 )
-def test_what_cannot_be_trained_is_refused_before_it_is_packed(
+def test_an_invalid_recipe_is_rejected_before_images_are_packed(
     trained, tmp_path, capsys, options, told
 ):
     run, images = trained
@@ -163,10 +165,12 @@ def test_what_cannot_be_trained_is_refused_before_it_is_packed(
     assert not (tmp_path / "new").exists()
 
 
-def test_no_run_is_written_into_a_folder_of_images(trained, tmp_path, capsys, monkeypatch):
+def test_runs_and_packs_are_never_written_into_a_folder_of_images(
+    trained, tmp_path, capsys, monkeypatch
+):
     _, images = trained
     made = images.with_name("photos.pack")
-    others = photos(tmp_path / "others", {"a": 1, "b": 1})
+    others = write_photos(tmp_path / "others", {"a": 1, "b": 1})
     monkeypatch.chdir(images)
     for words in (
         (made, others),
@@ -186,7 +190,7 @@ def test_no_run_is_written_into_a_folder_of_images(trained, tmp_path, capsys, mo
     assert sorted(path.name for path in others.iterdir()) == ["a", "b"]
 
 
-def test_an_empty_folder_and_a_begun_run_take_a_training(tmp_path):
+def test_a_new_folder_an_empty_one_and_an_unfinished_run_are_accepted_for_a_run(tmp_path):
     nowhere = tmp_path / "images"
     check_folder(tmp_path / "new", nowhere)
     (tmp_path / "empty").mkdir()
@@ -198,11 +202,13 @@ def test_an_empty_folder_and_a_begun_run_take_a_training(tmp_path):
 
 @pytest.fixture
 def unseen(tmp_path):
-    """Images that nobody was trained on, classes directly inside."""
-    return photos(tmp_path / "photos_test", dict.fromkeys(CLASSES, 3), first=500)
+    """Images that are not in the training set, in one folder per class."""
+    return write_photos(tmp_path / "photos_test", dict.fromkeys(CLASSES, 3), first=500)
 
 
-def test_a_folder_is_measured_whole_as_the_network_wants_it(trained, unseen, capsys):
+def test_a_folder_is_evaluated_whole_with_the_packing_settings_of_the_network(
+    trained, unseen, capsys
+):
     run, _ = trained
     assert command("evaluate", run, unseen, "--json", "--device", "cpu") == 0
     out, err = capsys.readouterr()
@@ -217,7 +223,7 @@ def test_a_folder_is_measured_whole_as_the_network_wants_it(trained, unseen, cap
     assert sorted(path.name for path in unseen.iterdir()) == sorted(CLASSES)
 
 
-def test_lists_and_archives_are_measured_as_folders_are(trained, unseen, tmp_path, capsys):
+def test_lists_and_archives_give_the_same_scores_as_folders(trained, unseen, tmp_path, capsys):
     import tarfile
 
     run, _ = trained
@@ -233,11 +239,11 @@ def test_lists_and_archives_are_measured_as_folders_are(trained, unseen, tmp_pat
     assert len(wrong) == 1
 
 
-def test_splits_of_a_measured_folder_are_kept_apart(trained, tmp_path, capsys):
+def test_the_splits_of_an_evaluated_folder_are_kept_separate(trained, tmp_path, capsys):
     run, _ = trained
     images = tmp_path / "divided"
-    photos(images / "train", dict.fromkeys(CLASSES, 2))
-    photos(images / "val", dict.fromkeys(CLASSES, 1))
+    write_photos(images / "train", dict.fromkeys(CLASSES, 2))
+    write_photos(images / "val", dict.fromkeys(CLASSES, 1))
     counted = {}
     for split in ("val", "train"):
         words = ["evaluate", run, images, "--split", split, "--json", "--device", "cpu"]
@@ -248,7 +254,7 @@ def test_splits_of_a_measured_folder_are_kept_apart(trained, tmp_path, capsys):
     assert "has no test images; it has train, val" in capsys.readouterr().err
 
 
-def test_the_images_of_the_training_are_not_measured_whole(trained, capsys):
+def test_evaluating_the_folder_trained_on_uses_its_validation_images_only(trained, capsys):
     run, images = trained
     assert command("evaluate", run, images, "--json", "--device", "cpu") == 0
     out, err = capsys.readouterr()
@@ -258,7 +264,7 @@ def test_the_images_of_the_training_are_not_measured_whole(trained, capsys):
     assert trained_on(run, images.parent) is None
 
 
-def test_a_relative_path_of_an_earlier_version_counts_only_where_it_is_checked(
+def test_relative_paths_written_by_earlier_versions_are_followed_only_on_request(
     trained, tmp_path, monkeypatch
 ):
     _, images = trained
@@ -280,28 +286,26 @@ def test_a_relative_path_of_an_earlier_version_counts_only_where_it_is_checked(
     assert again.path == copy
 
 
-def test_classes_that_the_network_does_not_know_are_refused_before_packing(
-    trained, tmp_path, capsys
-):
+def test_images_of_unknown_classes_are_rejected_before_packing(trained, tmp_path, capsys):
     run, _ = trained
-    images = photos(tmp_path / "pets", {"cat": 1, "dog": 1})
+    images = write_photos(tmp_path / "pets", {"cat": 1, "dog": 1})
     assert command("evaluate", run, images) == 1
     assert "knows none of the classes of" in capsys.readouterr().err
     assert not (run.parent / "pets.pack").exists()
 
 
-def test_classes_are_the_same_by_wordnet_id_too(trained, tmp_path):
+def test_classes_are_matched_by_wordnet_id_too(trained, tmp_path):
     run, _ = trained
     ids = ("n00000003", "n00000001", "n00000002")
     known = dataclasses.replace(checkpoint.load(checkpoint.find(run)), wordnet_ids=ids)
-    images = photos(tmp_path / "images", dict.fromkeys(sorted(ids), 1))
+    images = write_photos(tmp_path / "images", dict.fromkeys(sorted(ids), 1))
     made = pack(
         open_source(images, evaluation_split="val"), tmp_path / "pack", size=32, processes=1
     )
     assert relabeling(known, made, "val", False).tolist() == [1, 2, 0]
 
 
-def test_runs_packs_and_images_are_told_apart(trained, tmp_path, capsys):
+def test_runs_packs_and_folders_of_images_are_distinguished(trained, tmp_path, capsys):
     run, images = trained
     assert is_run(run)
     assert is_run(run / "last.safetensors")
@@ -314,16 +318,16 @@ def test_runs_packs_and_images_are_told_apart(trained, tmp_path, capsys):
     assert "2 networks averaged" in capsys.readouterr().out
 
 
-def test_a_resumed_training_finds_its_pack_again(tmp_path, capsys):
-    images, run = photos(tmp_path / "images", {"a": 3, "b": 3}), tmp_path / "runs" / "run"
+def test_a_resumed_training_uses_its_first_pack_although_images_were_added(tmp_path, capsys):
+    images, run = write_photos(tmp_path / "images", {"a": 3, "b": 3}), tmp_path / "runs" / "run"
     assert command("train", images, run, *QUICKLY) == 0
-    photos(images / "more", {"c": 1})  # what came since belongs to another pack
+    write_photos(images / "more", {"c": 1})  # what came since belongs to another pack
     assert command("train", images, "--resume", run, "--epochs", 2, "--device", "cpu") == 0
     assert "epoch 2/2" in capsys.readouterr().err
     assert sorted(path.name for path in run.parent.iterdir()) == ["images.pack", "run"]
 
 
-def test_a_validation_split_without_one_usable_image_is_none(tmp_path):
+def test_a_validation_split_without_a_usable_image_counts_as_missing(tmp_path):
     whole = pictures(train=10, val=0)
     broken = Entry("val", "val/broken.png", 0, b"no image")
 
@@ -341,18 +345,18 @@ def test_a_validation_split_without_one_usable_image_is_none(tmp_path):
         train(made, tmp_path / "other", dataclasses.replace(recipe, schedule="plateau"))
 
 
-def test_without_images_there_is_no_error_to_tell():
+def test_error_rates_of_no_images_raise_an_error():
     for name in ("top1", "top5", "loss"):
         with pytest.raises(ValueError, match="not one image was measured"):
             getattr(Counts(3), name)
 
 
-def test_a_pack_for_a_network_has_its_settings(trained):
+def test_packing_settings_can_be_read_from_a_checkpoint(trained):
     settings = packing_like(checkpoint.load(checkpoint.find(trained[0])))
     assert {"size": 32, "fit": "pad", "pixels": "rgb"}.items() <= settings.items()
 
 
-def test_packs_go_elsewhere_where_the_runs_folder_cannot_be_written(
+def test_a_pack_goes_into_the_folder_packs_if_the_runs_folder_is_read_only(
     trained, unseen, monkeypatch, tmp_path
 ):
     from alexnet.packing import automatic as beside

@@ -1,4 +1,4 @@
-"""The layers of the package: each imports only from those above it."""
+"""Imports between modules: each folder only from those above it in `tests.layers`."""
 
 import ast
 import re
@@ -11,7 +11,7 @@ import pytest
 from tests.layers import LAYERS, shown, table
 
 SOURCE = Path(__file__).parents[1] / "src" / "alexnet"
-ORDER = {layer: place for place, layer in enumerate(LAYERS)}
+ORDER = {layer: position for position, layer in enumerate(LAYERS)}
 ONLY = {
     "PIL": {"images.memory", "images.modes", "images.pillow", "images.png", "show.figures"},
     "matplotlib": {"show.curves", "show.figures"},
@@ -25,8 +25,8 @@ def modules():
         yield re.sub(r"(\.|^)__init__$", "", name), path
 
 
-def place_of(module):
-    """Where the layer of a module stands in the list."""
+def get_position(module):
+    """Return the position of a module's layer in the list."""
     return ORDER[module.partition(".")[0]]
 
 
@@ -39,13 +39,13 @@ def imports(path):
             yield from (alias.name for alias in node.names)
 
 
-def test_every_layer_is_in_the_list_and_nothing_else():
-    there = {module.partition(".")[0] for module, _ in modules()}
-    assert there - {"", "__main__"} == set(LAYERS)
+def test_the_list_of_layers_is_complete_and_has_no_other_names():
+    layers = {module.partition(".")[0] for module, _ in modules()}
+    assert layers - {"", "__main__"} == set(LAYERS)
 
 
-def test_the_list_of_layers_is_the_one_that_contributors_read():
-    assert shown() == table(), "python -m tests.layers writes it anew"
+def test_contributing_md_shows_the_list_of_layers():
+    assert shown() == table(), "update it with: python -m tests.layers"
 
 
 @pytest.mark.parametrize(
@@ -56,11 +56,11 @@ def test_a_module_imports_only_from_the_layers_above_its_own(module, path):
         return
     names = {n.removeprefix("alexnet.") for n in imports(path) if n.startswith("alexnet.")}
     real = {m for m, _ in modules()}
-    assert [n for n in names & real if place_of(n) > place_of(module)] == []
+    assert [n for n in names & real if get_position(n) > get_position(module)] == []
 
 
 @pytest.mark.parametrize("library", ONLY)
-def test_some_libraries_have_one_home(library):
+def test_some_libraries_are_imported_by_listed_modules_only(library):
     users = {m for m, path in modules() if any(n.split(".")[0] == library for n in imports(path))}
     assert users <= ONLY[library]
 
@@ -75,6 +75,6 @@ def test_some_libraries_have_one_home(library):
         "alexnet.packing.pack",
     ],
 )
-def test_what_answers_at_once_does_not_import_torch(module):
+def test_modules_that_must_start_fast_do_not_import_torch(module):
     code = f"import sys, {module}; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0

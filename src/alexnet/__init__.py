@@ -1,4 +1,6 @@
-"""Labeled images in, a trained and measured classifier out (Krizhevsky et al., 2012).
+"""Train image classifiers on labeled images, evaluate them and use them, with PyTorch.
+
+The system of Krizhevsky, Sutskever & Hinton (2012), known as AlexNet:
 
     import alexnet
 
@@ -8,11 +10,13 @@
     classifier = alexnet.load("runs/photos")
     print(classifier.predict("cat.jpg").labels)
 
-Importing this package is quick: what needs torch is imported when it is first used. It sets two
-environment variables, for this process and those it starts, unless they are set already: with
-`MKL_CBWR=AUTO,STRICT` and `CUBLAS_WORKSPACE_CONFIG=:4096:8` the libraries that multiply matrices
-for torch give the same bits every time, wherever their operands lie. They read them at their first
-call; MKL's may come before this import, and then a training says so.
+Importing this package is fast: names that need torch are imported when they are first used.
+
+The import sets two environment variables, for this process and its children, unless they are set
+already. With `MKL_CBWR=AUTO,STRICT` and `CUBLAS_WORKSPACE_CONFIG=:4096:8`, MKL and cuBLAS give
+bitwise equal matrix products in every run, independent of the memory addresses of the operands.
+Both libraries read their variable at their first call. If MKL was called before this import, the
+setting has no effect, and trainings print a warning.
 """
 
 from __future__ import annotations
@@ -38,7 +42,7 @@ if TYPE_CHECKING:
     from alexnet.training.train import train
     from alexnet.training.transfer import Transfer
 
-_HOMES = {
+_LAZY_IMPORTS = {
     "NETS": ("nets", "NETS"),
     "RECIPES": ("recipes.named", "RECIPES"),
     "Classifier": ("predict", "Classifier"),
@@ -53,17 +57,20 @@ _HOMES = {
     "pack": ("packing.pack", "pack_images"),
     "train": ("training.train", "train"),
 }
+"""Where each public name is defined: (module, name in that module)."""
 
 __all__ = ["NETS", "RECIPES", "Classifier", "Pack", "Prediction", "Recipe", "Transfer"]
 __all__ += ["__version__", "evaluate", "export", "load", "open_pack", "pack", "train"]
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
+    """Import a public name when it is first used (PEP 562)."""
+    if name not in _LAZY_IMPORTS:
         raise AttributeError(f"module 'alexnet' has no attribute {name!r}")
-    module, there = _HOMES[name]
-    return getattr(import_module(f"alexnet.{module}"), there)
+    module, attribute = _LAZY_IMPORTS[name]
+    return getattr(import_module(f"alexnet.{module}"), attribute)
 
 
 def __dir__() -> list[str]:
+    """List the public names, also those that are not imported yet."""
     return sorted(__all__)

@@ -1,7 +1,11 @@
-"""The command line: parse, run one command, say what went wrong. `commands` has a file for each.
+"""The command line: parse the arguments, run one command, print what went wrong.
 
-Nothing is imported here that takes time: `main` prepares the process first, so that a signal or a
-closed pipe is met well from the start.
+    main ─ end_at_signals ─ _prepare_streams ─ parse (tyro) ─ command.run() ─ exit status
+
+`commands` has a file for each command. Nothing slow is imported at the top of this module: `main`
+first installs the signal handlers and prepares the streams, so that signals and closed pipes are
+handled while other modules are still being imported. The console script `alexnet` and
+`python -m alexnet` call `main`.
 """
 
 from __future__ import annotations
@@ -15,16 +19,18 @@ from alexnet import __version__
 from alexnet.terminal import guard_streams
 from alexnet.training.interrupt import end_at_signals
 
-DESCRIPTION = """Labeled images in, a trained and measured classifier out: the system of Krizhevsky,
-Sutskever & Hinton (2012). `alexnet demo` shows all of it in a minute; `alexnet COMMAND --help`
-explains one. Exit codes: 0 done, 1 failed, 2 usage, 3 diverged, 129, 130 and 143 interrupted."""
+DESCRIPTION = """Train an image classifier on labeled images, evaluate it and use it: AlexNet, the
+system of Krizhevsky, Sutskever & Hinton (2012), in PyTorch. `alexnet demo` shows every step in
+about a minute; `alexnet COMMAND --help` explains a command. Exit codes: 0 success, 1 error, 2 wrong
+usage, 3 the training diverged, 129, 130 or 143 stopped by a signal."""
+"""What `alexnet --help` prints first."""
 
 FAILURES = (OSError, ValueError, RuntimeError, MemoryError)
-"""What a user can cause. Anything else is a fault of this program and keeps its traceback."""
+"""Errors that a user can cause. Others are faults of this program and keep their traceback."""
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run the command line and exit with its status."""
+    """Run a command line, by default the process's own, and exit with the command's status."""
     end_at_signals()
     _prepare_streams()
     arguments = sys.argv[1:] if arguments is None else arguments
@@ -40,15 +46,18 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def _run(tyro: Any, commands: dict[str, Any], arguments: list[str]) -> None:
-    """Parse the arguments, run the command and exit with its status."""
+    """Parse the arguments, run the command and exit with its status.
+
+    Without arguments the help is printed.
+    """
     try:
         command = tyro.extras.subcommand_cli_from_dict(
             commands, prog="alexnet", description=DESCRIPTION, args=arguments or ["--help"]
         )
         status = command.run()
-        sys.stdout.flush()  # what cannot be written is an error now, not at the interpreter's end
+        sys.stdout.flush()  # a write error is raised here, not at the exit
         sys.exit(status)
-    except BrokenPipeError:  # whoever read our output has seen enough of it
+    except BrokenPipeError:  # the reader of our output has closed it, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except FAILURES as error:
@@ -58,11 +67,14 @@ def _run(tyro: Any, commands: dict[str, Any], arguments: list[str]) -> None:
         sys.exit(130)
 
 
-class Messages(io.FileIO):
-    """A descriptor for messages: what cannot be written (closed pipe, full disk) is dropped."""
+class LossyStderr(io.FileIO):
+    """A file descriptor for messages: those that cannot be written are dropped.
+
+    A closed pipe or a full disk behind stderr must not end a training.
+    """
 
     def write(self, data: object) -> int:
-        """Write, or let it go: a program that works does not end because nobody listens."""
+        """Write the data; report it as written even if that failed."""
         try:
             return super().write(data) or 0  # type: ignore[arg-type]
         except OSError:
@@ -70,25 +82,26 @@ class Messages(io.FileIO):
 
 
 def _prepare_streams() -> None:
-    """Make stdout and stderr take every text, and stderr never fail.
+    """Make stdout and stderr accept all text, and stderr never raise an error.
 
-    What a terminal's encoding lacks, and the bytes of a file name that are not text, are printed
-    as escapes. A descriptor that the caller closed becomes /dev/null: else the next file that is
-    opened would take its number, and receive what libraries print.
+    Characters that the encoding of the terminal lacks, and bytes of file names that are not valid
+    text, are printed as escapes. Standard descriptors that the caller closed are opened on
+    /dev/null: otherwise the next file that is opened would get that number, and with it the output
+    of libraries.
     """
     for number in range(3):
         try:
             os.fstat(number)
         except OSError:
-            os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free: this one
+            os.open(os.devnull, os.O_RDWR)  # gets the lowest free number, which is this one
     sys.stdout = sys.stdout or open(1, "w", closefd=False)  # noqa: SIM115
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
-    if not _writes_to(sys.stderr, 2):  # somebody's own, as in a notebook or a test
+    if not _writes_to(sys.stderr, 2):  # replaced by the caller, as in a notebook or a test
         return
     encoding = getattr(sys.stderr, "encoding", None) or "utf-8"
     sys.stderr = io.TextIOWrapper(
-        io.BufferedWriter(Messages(2, "w", closefd=False)),
+        io.BufferedWriter(LossyStderr(2, "w", closefd=False)),
         encoding=encoding,
         errors="backslashreplace",
         line_buffering=True,
@@ -96,7 +109,7 @@ def _prepare_streams() -> None:
 
 
 def _writes_to(stream: Any, descriptor: int) -> bool:
-    """Whether a stream is one of the process's own; one that was closed counts as such."""
+    """Return whether a stream writes to this descriptor. A closed stream (None) counts."""
     try:
         return stream is None or stream.fileno() == descriptor
     except (AttributeError, OSError, ValueError):
@@ -104,6 +117,7 @@ def _writes_to(stream: Any, descriptor: int) -> bool:
 
 
 def _message(error: Exception) -> str:
+    """Return the message of an error; of an OSError, the file and the system's reason."""
     if isinstance(error, OSError) and error.strerror:
         return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
     return str(error) or type(error).__name__

@@ -1,4 +1,4 @@
-"""Measuring claims from end to end, by the very commands of the table, on small packs."""
+"""Claims measured end to end, with the commands that the table prints, on small packs."""
 
 import json
 import runpy
@@ -9,14 +9,14 @@ from PIL import Image
 from tests.claims.conftest import SMALL, run
 from tests.conftest import picture
 
-from alexnet.claims.measuring import measure
+from alexnet.claims.measuring import measure_claim
 from alexnet.claims.paper import CLAIMS
 from alexnet.claims.results import load
-from alexnet.claims.trainings import Interrupted, Job, resolve
+from alexnet.claims.trainings import MeasurementSettings, Replicate, TrainingInterrupted
 from alexnet.packs.pack import open_pack
 from alexnet.recipes.named import RECIPES
 
-ON_IMAGENET = [c for c in CLAIMS.values() if c.data and c.data.kind != "cifar10"]
+ON_IMAGENET = [c for c in CLAIMS.values() if c.dataset and c.dataset.kind != "cifar10"]
 
 LAYOUT = runpy.run_path(str(Path(__file__).parents[2] / "docs" / "ilsvrc_layout.py"))
 
@@ -25,14 +25,14 @@ LAYOUT = runpy.run_path(str(Path(__file__).parents[2] / "docs" / "ilsvrc_layout.
 def test_the_command_that_measures_a_claim_on_imagenet_runs(claim, folder, miniatures, capsys):
     assert run(f"{claim.command} {SMALL} --seeds 1") == 0
     (found,) = load(claim.name, folder / "claims" / "results")
-    numbers = *claim.quantities, *claim.asides
+    numbers = *claim.quantities, *claim.unjudged
     assert all(isinstance(x, float) for q in numbers for x in found.values(q))
-    assert not found.is_the_papers(claim)
+    assert not found.is_on_paper_data(claim)
     assert "1 of " in found.label()
     assert "not measured" in capsys.readouterr().out
 
 
-def test_from_the_archives_as_distributed_to_a_row_of_the_table(tmp_path, miniatures, monkeypatch):
+def test_archives_in_imagenets_layout_can_be_packed_and_measured(tmp_path, miniatures, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for split, images in (("train", 6), ("val", 2)):
         for label, wordnet_id in enumerate(("n01440764", "n02102040", "n03888257")):
@@ -45,10 +45,10 @@ def test_from_the_archives_as_distributed_to_a_row_of_the_table(tmp_path, miniat
     assert run(f"{CLAIMS['response-norm'].command} {SMALL} --seeds 1") == 0
     (found,) = load("response-norm", tmp_path / "claims" / "results")
     assert found.data["kind"] == "ilsvrc2012"
-    assert not found.is_the_papers(CLAIMS["response-norm"])  # eighteen images are not ImageNet
+    assert not found.is_on_paper_data(CLAIMS["response-norm"])  # eighteen images are not ImageNet
 
 
-def test_what_was_trained_is_found_again_and_shared(folder, miniatures, monkeypatch):
+def test_a_training_is_made_once_and_shared_by_claims(folder, miniatures, monkeypatch):
     assert run(f"alexnet claims run two-towers --pack ilsvrc2012.pack {SMALL}") == 0
     runs = {path.name for path in (folder / "claims" / "runs").iterdir()}
     assert len(runs) == 2
@@ -58,7 +58,7 @@ def test_what_was_trained_is_found_again_and_shared(folder, miniatures, monkeypa
     assert {path.name for path in (folder / "claims" / "runs").iterdir()} == runs
 
 
-def test_a_finished_run_is_measured_instead_of_training_one(folder, miniatures):
+def test_with_run_a_finished_run_is_measured_and_not_changed(folder, miniatures):
     assert run(f"alexnet train ilsvrc2012.pack mine --recipe small {SMALL}") == 0
     before = {path.name for path in (folder / "mine").iterdir()}
     assert run("alexnet claims run ten-views --run mine --device cpu") == 0
@@ -68,7 +68,7 @@ def test_a_finished_run_is_measured_instead_of_training_one(folder, miniatures):
     assert found.epochs() == (1, RECIPES["small"].epochs)
 
 
-def test_a_result_says_where_it_comes_from(folder, miniatures):
+def test_a_saved_measurement_contains_its_provenance(folder, miniatures):
     run(f"alexnet claims run ten-views --pack ilsvrc2012.pack {SMALL}")
     made = json.loads((folder / "claims/results/ten-views.json").read_text())["measurements"][0]
     assert {"date", "commit", "command", "device_name", "torch"} <= set(made["made"])
@@ -76,14 +76,14 @@ def test_a_result_says_where_it_comes_from(folder, miniatures):
     assert made["records"][0]["runs"]["the network"]["scores"]["10"]["seen"] == 12
 
 
-def test_every_seed_is_kept_when_it_is_done(folder, miniatures, capsys):
+def test_counts_are_saved_after_every_seed(folder, miniatures, capsys):
     assert run(f"alexnet claims run two-towers --pack ilsvrc2012.pack {SMALL} --seeds 2") == 0
     (found,) = load("two-towers", folder / "claims" / "results")
-    assert [record["seed"] for record in found.records] == [0, 1]
+    assert [record["seed"] for record in found.seed_results] == [0, 1]
     assert "two-towers: 1 of 2 seeds" in capsys.readouterr().err
 
 
-def test_trainings_of_another_precision_are_others(folder, monkeypatch):
+def test_each_precision_has_trainings_of_its_own(folder, monkeypatch):
     asked = []
 
     class Stopped:
@@ -102,14 +102,16 @@ def test_trainings_of_another_precision_are_others(folder, monkeypatch):
     assert asked[0][1] != asked[1][1]
 
 
-def test_a_training_that_was_stopped_stops_the_claim(folder, monkeypatch):
+def test_an_interrupted_training_ends_the_measurement(folder, monkeypatch):
     class Stopped:
         signal, saved = 15, True
 
     monkeypatch.setattr("alexnet.training.train.train", lambda *_, **__: Stopped())
-    job = Job(pack=open_pack("ilsvrc2012.pack"), changes={"epochs": 1, "crop": 64})
-    with pytest.raises(Interrupted, match="the same command goes on") as stop:
-        next(measure(CLAIMS["ten-views"], job))
+    settings = MeasurementSettings(
+        pack=open_pack("ilsvrc2012.pack"), changes={"epochs": 1, "crop": 64}
+    )
+    with pytest.raises(TrainingInterrupted, match="run the same command again") as stop:
+        next(measure_claim(CLAIMS["ten-views"], settings))
     assert stop.value.exit_code == 143
 
 
@@ -129,14 +131,16 @@ def test_a_training_that_was_stopped_stops_the_claim(folder, monkeypatch):
         ("run ten-views --pack ilsvrc2012.pack --recipe big", "no recipe is called 'big'"),
     ],
 )
-def test_a_job_that_does_not_fit_is_refused_with_what_to_do(command, message, folder, capsys):
+def test_settings_that_do_not_fit_the_claim_are_rejected_with_advice(
+    command, message, folder, capsys
+):
     assert run(f"alexnet claims {command}") == 1
     assert message in capsys.readouterr().err.replace("\n", " ")
 
 
-def test_every_seed_has_its_own_recipe(folder):
-    job = Job(changes={"seed": 10, "epochs": 2})
-    recipe, whole = resolve(
-        CLAIMS["ten-views"].runs["the network"], open_pack("ilsvrc2012.pack"), job, 2
+def test_the_number_of_the_seed_is_added_to_the_recipes_seed(folder):
+    settings = MeasurementSettings(
+        pack=open_pack("ilsvrc2012.pack"), changes={"seed": 10, "epochs": 2}
     )
+    recipe, whole = Replicate(CLAIMS["ten-views"], settings, 2).resolve_recipe("the network")
     assert (recipe.seed, recipe.epochs, whole) == (12, 2, RECIPES["small"].epochs)

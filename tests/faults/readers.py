@@ -212,12 +212,12 @@ def read_run(folder: Path, name: str) -> None:
 
 def read_results(folder: Path, name: str) -> None:
     """The results of a claim."""
-    from alexnet.claims.paper import find
-    from alexnet.claims.results import known
-    from alexnet.claims.table import rows
+    from alexnet.claims.paper import find_claim
+    from alexnet.claims.results import load_with_shipped
+    from alexnet.claims.table import build_rows
 
     claim = name.removesuffix(".json")
-    rows(find(claim), known(claim, folder))
+    build_rows(find_claim(claim), load_with_shipped(claim, folder))
 
 
 def read_dump(folder: Path, name: str) -> None:

@@ -1,4 +1,8 @@
-"""Write golden files: python -m tests.golden NETWORK… losses. Read what was written."""
+"""Write golden files: python -m tests.golden NETWORK… losses
+
+Each holds expected values of tests: the layers of a network, or the first losses of a training.
+Read the difference (`git diff`) before you commit it.
+"""
 
 import json
 import sys
@@ -14,16 +18,19 @@ from alexnet.packing.pack import pack
 HERE = Path(__file__).parent
 
 
-def rows(name):
-    """One line a row, so that a change shows as one."""
+def compute_rows(name):
+    """Return the rows of a golden file. Each is written as one line, for readable differences."""
     if name == "losses":
         with tempfile.TemporaryDirectory() as folder:
             tiny = pack(pictures(), Path(folder) / "tiny.pack", processes=1)
             return twenty_losses(tiny, Path(folder) / "run", QUICK)
-    return [[x.name, list(x.shape), x.parameters, x.multiply_adds] for x in nets.list_layers(name)]
+    return [
+        [layer.name, list(layer.shape), layer.parameters, layer.multiply_adds]
+        for layer in nets.list_layers(name)
+    ]
 
 
 if __name__ == "__main__":
     for name in sys.argv[1:]:
-        text = "[\n" + ",\n".join(f"  {json.dumps(row)}" for row in rows(name)) + "\n]\n"
+        text = "[\n" + ",\n".join(f"  {json.dumps(row)}" for row in compute_rows(name)) + "\n]\n"
         (HERE / f"{name}.json").write_text(text)

@@ -1,4 +1,8 @@
-"""What a claim is: a statement, the trainings it compares, and how numbers are read from them."""
+"""The terms of a claim: dataset, training, quantity, claim. All are plain data.
+
+`paper` writes the claims with them; all other modules of this folder read them. Imports nothing of
+this package.
+"""
 
 from __future__ import annotations
 
@@ -7,72 +11,76 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-Record = Mapping[str, Any]
-"""What was counted for one seed: {"runs": {role: {"scores": {view: counts}, "history": […]}}}."""
+SeedResult = Mapping[str, Any]
+"""What was counted for one seed, as it is saved in results/NAME.json.
 
-Reading = Callable[[Record], float]
-"""How a number is got out of a record."""
+{"seed": 0, "runs": {role: {"scores": {"10": {"seen": …, "wrong1": …, "wrong5": …}}, …}}}. A role
+is the name of a training within its claim.
+"""
 
-Method = Literal["errors", "views", "race", "size", "towers", "features"]
-"""How a claim is measured: `measuring.METHODS` has a function for each."""
+Statistic = Callable[[SeedResult], float]
+"""A function from the counts of one seed to a number."""
+
+Method = Literal["errors", "views", "convergence", "size", "towers", "features"]
+"""The way in which a claim is measured: `measuring.METHODS` has a function for each."""
 
 
-def unknown(record: Record) -> float:
-    """Without a second seed nobody knows what chance does."""
+def unknown_margin(seed_result: SeedResult) -> float:
+    """Margin of a single seed: infinite, because one seed does not show how much seeds vary."""
     return math.inf
 
 
 @dataclass(frozen=True)
-class Data:
-    """Images that a claim is about."""
+class Dataset:
+    """The images that a claim of the paper is about."""
 
     name: str
     kind: str
-    """Of the source of its pack."""
+    """The kind of source that its pack was made from, for example "ilsvrc2012"."""
     images: int
-    """Training images."""
+    """The number of training images."""
     pack: str
-    """What commands call its pack."""
+    """The name of its pack in the commands that the table shows."""
 
 
 @dataclass(frozen=True)
-class Run:
-    """A training that a claim needs, told late: names are looked up when it is made."""
+class TrainingSpec:
+    """A training that a claim needs. Its recipe is looked up only when the training is made."""
 
     recipe: str | None = None
-    """A named recipe; None for the one recommended for the pack."""
+    """A named recipe; None for the one that is recommended for the pack."""
     changes: Mapping[str, Any] = field(default_factory=dict)
-    """Fields of the recipe that are to be different."""
+    """Fields of the recipe that this training changes."""
     start: str | None = None
-    """The role whose trained network it begins from."""
-    take: tuple[str, ...] = ()
-    """The layers it takes from there; by default all but the last."""
-    earlier: Data | None = None
-    """Images that it trains on before the claim's own; None for the claim's own."""
+    """The role whose trained network provides the initial weights; None for random weights."""
+    copied_layers: tuple[str, ...] = ()
+    """The layers that are copied from `start`; empty for all but the last."""
+    pretraining: Dataset | None = None
+    """The dataset of a pre-training; None if it trains on the claim's own dataset."""
 
 
 @dataclass(frozen=True)
 class Quantity:
-    """One number of a claim."""
+    """One number of a claim, and what it is compared with. `verdict` explains the comparison."""
 
     name: str
-    read: Reading
-    """One seed's record → the number."""
+    statistic: Statistic
+    """Computes the number from the counts of one seed."""
     paper: float | None
-    """The paper's figure; None where it has words only."""
+    """The paper's number; None where the paper has words only."""
     tolerance: float = 0.0
-    """How far from the paper's figure a measurement on the paper's data may lie."""
-    nothing: float | None = None
-    """What would come out if there were nothing in the claim; None where the paper's figure is a
-    level, which other images cannot confirm."""
+    """Largest distance from the paper's number that agrees, on the paper's own dataset."""
+    null_value: float | None = None
+    """What would be measured if the claimed effect did not exist: 0 for a difference, 1 for a
+    ratio. None if the paper's number is an absolute one, which only its own dataset can confirm."""
     at_least: bool = False
-    """Whether the paper says "more than"."""
-    form: str = "{:.1f}"
-    """How the number is printed."""
-    alone: Reading = unknown
-    """The margin of error of a single seed, where its counts tell."""
-    notes: float | None = None
-    """The same number from the lab notes of the 2012 code."""
+    """Whether the paper says "more than": then no value is too large."""
+    format: str = "{:.1f}"
+    """The format string that the number is printed with."""
+    single_seed_margin: Statistic = unknown_margin
+    """Half the width of the 95 % interval of a single seed, where its counts determine it."""
+    lab_notes: float | None = None
+    """The same number computed from the lab notes of the 2012 code."""
 
 
 @dataclass(frozen=True)
@@ -84,41 +92,44 @@ class Claim:
     section: str
     statement: str
     quantities: tuple[Quantity, ...]
-    data: Data | None = None
-    """What the paper measured it on; None where no images are needed."""
-    runs: Mapping[str, Run] = field(default_factory=dict)
-    """Trainings by role."""
+    """The numbers that are judged."""
+    dataset: Dataset | None = None
+    """What the paper measured it on; None if no images are needed."""
+    trainings: Mapping[str, TrainingSpec] = field(default_factory=dict)
+    """The trainings by role."""
     ensembles: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    """Roles whose probabilities are averaged, by the role of their average."""
+    """Maps the name of an ensemble to the roles whose probabilities it averages."""
     method: Method = "errors"
-    scores: tuple[str, ...] = ("10",)
-    """What errors are counted: with how many views, or "train", on the training images."""
+    evaluations: tuple[str, ...] = ("10",)
+    """Which errors are counted: a number of views of the claim's split, or "train" for one view of
+    the training images."""
     split: str = "val"
-    """Images that the errors are counted on, where the pack has them; else val."""
-    asides: tuple[Quantity, ...] = ()
-    """Numbers that a reader wants beside those that are judged."""
+    """The split that errors are counted on, if the pack has it; else val."""
+    unjudged: tuple[Quantity, ...] = ()
+    """Numbers that are printed beside those that are judged."""
     remark: str = ""
-    """What a reader has to know about how it is measured."""
+    """What a reader has to know about the way it is measured."""
 
     @property
     def command(self) -> str:
-        """What measures it on the paper's data."""
+        """The command that measures it on the paper's own dataset."""
         words = ["alexnet claims run", self.name]
-        if self.data is not None:
-            words += ["--pack", self.data.pack]
-        if self.earlier:
-            words += ["--earlier", *(data.pack for data in self.earlier)]
-        if self.compares:
+        if self.dataset is not None:
+            words += ["--pack", self.dataset.pack]
+        if self.pretraining:
+            words += ["--earlier", *(dataset.pack for dataset in self.pretraining)]
+        if self.compares_trainings:
             words += ["--seeds 3"]
         return " ".join(words)
 
     @property
-    def earlier(self) -> tuple[Data, ...]:
-        """Images of its pre-trainings, in the order of --earlier."""
-        return tuple(dict.fromkeys(run.earlier for run in self.runs.values() if run.earlier))
+    def pretraining(self) -> tuple[Dataset, ...]:
+        """The datasets of its pre-trainings, in the order of --earlier."""
+        datasets = (training.pretraining for training in self.trainings.values())
+        return tuple(dict.fromkeys(dataset for dataset in datasets if dataset))
 
     @property
-    def compares(self) -> bool:
-        """Whether it sets trainings side by side, so that one seed cannot tell chance from it."""
-        judged = any(q.nothing is not None for q in self.quantities)
-        return judged and (len(self.runs) > 1 or self.method == "race")
+    def compares_trainings(self) -> bool:
+        """Whether it compares trainings, so that one seed cannot tell the effect from noise."""
+        judged = any(quantity.null_value is not None for quantity in self.quantities)
+        return judged and (len(self.trainings) > 1 or self.method == "convergence")

@@ -1,150 +1,171 @@
-"""Measuring a claim: make the trainings, count, keep the counts."""
+"""Measuring a claim: for every seed, make the trainings and count what the claim's method counts.
+
+    measure_claim ── for each seed ── METHODS[claim.method](replicate) ── counts by role
+                                        errors       wrong top-1 and top-5 of every network
+                                        views        the same for 1 and 10 views, and what changed
+                                        convergence  epochs to 25 % training error
+                                        towers       the colors of the first-layer kernels
+                                        features     the classes of nearest neighbors
+                                        size         parameters and neurons
+
+Counts of a network are kept in its run, so that a second measurement does not count again.
+`commands.claims` calls `measure_claim`. torch is imported only when a network is evaluated.
+"""
 
 from __future__ import annotations
 
-import subprocess
-import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from alexnet.claims import probes, race
+from alexnet.claims import probes
 from alexnet.claims.claim import Claim
-from alexnet.claims.readings import WHOLE
+from alexnet.claims.convergence import measure_convergence
+from alexnet.claims.provenance import describe_origin, describe_pack
+from alexnet.claims.quantities import WHOLE
 from alexnet.claims.results import Measurement
-from alexnet.claims.trainings import Job, last, make, pack_of, resolve
-from alexnet.claims.trainings import check as check_job
+from alexnet.claims.trainings import (
+    MeasurementSettings,
+    Replicate,
+    check_settings,
+    load_last_checkpoint,
+)
 from alexnet.validate import Range, check, read_json
 
 if TYPE_CHECKING:
     from alexnet.evaluation.ensemble import Predictions
-    from alexnet.packs.pack import Pack
 
-Runs = dict[str, dict[str, Any]]
-"""What was counted, by role."""
+RoleCounts = dict[str, dict[str, Any]]
+"""What was counted for one seed, by role: the "runs" of a `SeedResult`."""
 
 
-def measure(claim: Claim, job: Job) -> Iterator[Measurement]:
-    """The claim measured with one seed, with two, … up to the job's: each yielded when it is done.
+def measure_claim(claim: Claim, settings: MeasurementSettings) -> Iterator[Measurement]:
+    """Yield a measurement after each seed; it holds the results of all seeds so far.
 
-    What was trained and counted before is found again. Raises ValueError for a job that does not
-    fit the claim.
+    Finished trainings and counts of an earlier call are used again. Raises ValueError for settings
+    that do not fit the claim, TrainingInterrupted if a signal stops a training.
     """
-    check_job(claim, job)
-    records = []
-    for seed in range(job.seeds):
-        records.append({"seed": seed, "runs": METHODS[claim.method](claim, job, seed)})
+    check_settings(claim, settings)
+    seed_results = []
+    for seed in range(settings.seeds):
+        replicate = Replicate(claim, settings, seed)
+        seed_results.append({"seed": seed, "runs": METHODS[claim.method](replicate)})
         yield Measurement(
             claim.name,
-            tuple(records),
-            data={} if claim.data is None else about(pack_for(job)),
-            earlier=tuple(about(pack) for pack in job.earlier),
-            changes=dict(job.changes),
-            recipe=job.recipe,
-            made=provenance(job),
+            tuple(seed_results),
+            data={} if claim.dataset is None else describe_pack(replicate.pack),
+            pretraining=tuple(describe_pack(pack) for pack in settings.pretraining_packs),
+            changes=dict(settings.changes),
+            recipe=settings.recipe,
+            origin=describe_origin(settings),
         )
 
 
-def errors(claim: Claim, job: Job, seed: int) -> Runs:
-    """Errors of every role's network at the end of its training, and of their averages.
+def measure_errors(replicate: Replicate) -> RoleCounts:
+    """Count the errors of every role's network, and of the ensembles of the claim.
 
-    What was trained on other images first knows other classes, and is not counted.
+    Pre-training runs are not evaluated, because they were trained on other images with other
+    classes.
     """
-    found: Runs = {}
-    folders = {role: folder_of(claim, role, job, seed) for role in claim.runs}
-    for role, run in claim.runs.items():
-        found[role] = trained(claim, role, job, seed, folders[role])
-        if run.earlier is None:
-            scores = {many: counted(claim, folders[role], job, many) for many in claim.scores}
-            found[role]["scores"] = scores
-    for role, members in claim.ensembles.items():
-        found[role] = {"scores": averaged(claim, [folders[m] for m in members], job)}
-    return found
+    claim = replicate.claim
+    runs = {role: replicate.find_run(role) for role in claim.trainings}
+    counts: RoleCounts = {}
+    for role, training in claim.trainings.items():
+        counts[role] = describe_training(replicate, role, runs[role])
+        if training.pretraining is None:
+            counts[role]["scores"] = {
+                evaluation: count_errors(replicate, runs[role], evaluation)
+                for evaluation in claim.evaluations
+            }
+    for name, roles in claim.ensembles.items():
+        counts[name] = {"scores": count_ensemble_errors(replicate, [runs[role] for role in roles])}
+    return counts
 
 
-def folder_of(claim: Claim, role: str, job: Job, seed: int) -> Path:
-    """The folder of a role's training: the one that was named, or one that is made."""
-    return job.run if job.run is not None else make(claim, role, job, seed)
-
-
-def trained(claim: Claim, role: str, job: Job, seed: int, folder: Path) -> dict[str, Any]:
-    """How a role was trained: epochs, of how many, recipe, and what each epoch measured."""
-    checkpoint = last(folder)
-    whole = resolve(claim.runs[role], pack_of(claim.runs[role], claim, job), job, seed)[1]
+def describe_training(replicate: Replicate, role: str, run: Path) -> dict[str, Any]:
+    """Return how a role was trained: epochs, of how many, recipe, and every epoch's errors."""
+    checkpoint = load_last_checkpoint(run)
     return {
         "epochs": checkpoint.position.epoch,
-        "of_epochs": whole,
+        "of_epochs": replicate.resolve_recipe(role)[1],
         "seed": checkpoint.recipe.seed,
         "recipe": checkpoint.recipe.to_dict(),
         "history": checkpoint.position.history,
     }
 
 
-def counted(claim: Claim, folder: Path, job: Job, views: str) -> dict[str, Any]:
-    """Errors of a network: `views` of an image of the claim's split, or "train", one view."""
+def count_errors(replicate: Replicate, run: Path, evaluation: str) -> dict[str, Any]:
+    """Count the errors of a network; `evaluation` as in `Claim.evaluations`.
+
+    The counts are read from scores-*.json in the run if they are newer than its checkpoint.
+    """
     from alexnet.checkpoint import find
-    from alexnet.evaluation.scores import measure as score
-    from alexnet.evaluation.scores import write
+    from alexnet.evaluation.scores import measure, write
 
-    pack = pack_for(job)
-    split = "train" if views == "train" else split_of(claim, job)
-    network = find(folder, ("last", "best"))
-    kept = folder / f"scores-{split}-{pack.checksum[:8]}-{views}.json"
-    if not kept.exists() or kept.stat().st_mtime < network.stat().st_mtime:
-        many = 1 if views == "train" else int(views)
-        found = score(network, pack.path, split=split, views=many, device=job.device)
-        if job.run is not None:  # somebody else's folder stays as it is
-            return {"split": split, **short(found.to_dict(), str(network))}
-        write(found, kept)
-    return {"split": split, **short(read_json(kept), str(kept))}
-
-
-def split_of(claim: Claim, job: Job) -> str:
-    """The images that errors are counted on: the claim's split where there is one, else val."""
-    return claim.split if claim.split in pack_for(job).splits else "val"
+    pack, settings = replicate.pack, replicate.settings
+    split = "train" if evaluation == "train" else replicate.split
+    network = find(run, ("last", "best"))
+    saved = run / f"scores-{split}-{pack.checksum[:8]}-{evaluation}.json"
+    if not saved.exists() or saved.stat().st_mtime < network.stat().st_mtime:
+        n_views = 1 if evaluation == "train" else int(evaluation)
+        scores = measure(network, pack.path, split=split, views=n_views, device=settings.device)
+        if settings.run is not None:  # the user's own run is not written to
+            return {"split": split, **select_counts(scores.to_dict(), str(network))}
+        write(scores, saved)
+    return {"split": split, **select_counts(read_json(saved), str(saved))}
 
 
-def short(scores: Any, place: str) -> dict[str, int]:
-    """The counts of a scores.json. Raises ValueError, naming `place`, where they are none."""
+def select_counts(scores: Any, origin: str) -> dict[str, int]:
+    """Return seen, wrong1 and wrong5 of a scores file.
+
+    Raises ValueError, naming `origin`, if they are not counts.
+    """
     wanted = "seen", "wrong1", "wrong5"
-    counts = {k: scores.get(k) for k in wanted} if isinstance(scores, dict) else scores
-    found: dict[str, int] = check(counts, dict[str, Annotated[int, Range(0)]], place)
-    return found
+    selected = {key: scores.get(key) for key in wanted} if isinstance(scores, dict) else scores
+    counts: dict[str, int] = check(selected, dict[str, Annotated[int, Range(0)]], origin)
+    return counts
 
 
-def averaged(claim: Claim, folders: list[Path], job: Job) -> dict[str, dict[str, Any]]:
-    """Errors of the averaged probabilities of several networks."""
+def count_ensemble_errors(replicate: Replicate, runs: list[Path]) -> dict[str, dict[str, Any]]:
+    """Count the errors of the averaged probabilities of several networks, by number of views."""
     from alexnet.evaluation.ensemble import average
 
-    split, found = split_of(claim, job), {}
-    for views in claim.scores:
-        every = average([said(folder, job, split, int(views)) for folder in folders])
-        found[views] = {"split": split, **short(every.scores().to_dict(), "the average")}
-    return found
+    counts = {}
+    for views in replicate.claim.evaluations:
+        averaged = average([predict_split(replicate, run, int(views)) for run in runs])
+        scores = averaged.scores().to_dict()
+        counts[views] = {"split": replicate.split, **select_counts(scores, "the average")}
+    return counts
 
 
-def said(folder: Path, job: Job, split: str, views: int) -> Predictions:
-    """What the network at the end of a training says of every image of a split."""
+def predict_split(replicate: Replicate, run: Path, n_views: int) -> Predictions:
+    """Return the probabilities of a run's last network for every image of the claim's split."""
     from alexnet.checkpoint import find
     from alexnet.evaluation.ensemble import predict
 
-    network, pack = find(folder, ("last", "best")), pack_for(job)
-    return predict(network, pack.path, split=split, views=views, device=job.device)
+    network, device = find(run, ("last", "best")), replicate.settings.device
+    return predict(
+        network, replicate.pack.path, split=replicate.split, views=n_views, device=device
+    )
 
 
-def views(claim: Claim, job: Job, seed: int) -> Runs:
-    """Errors with one view and with ten, and how many images the ten set right and wrong."""
-    folder, split = folder_of(claim, WHOLE, job, seed), split_of(claim, job)
-    ranks = {many: probes.ranks(said(folder, job, split, many)) for many in (1, 10)}
-    wrong = {many: {top: rank >= top for top in (1, 5)} for many, rank in ranks.items()}
+def measure_views(replicate: Replicate) -> RoleCounts:
+    """Count the errors with one view and with ten, and the images whose result changed.
+
+    "changed" is, for top-1 and top-5: [wrong with one view only, wrong with ten views only].
+    """
+    run = replicate.find_run(WHOLE)
+    ranks = {
+        n_views: probes.rank_labels(predict_split(replicate, run, n_views)) for n_views in (1, 10)
+    }
+    wrong = {n_views: {top: rank >= top for top in (1, 5)} for n_views, rank in ranks.items()}
     scores = {
-        str(many): {
-            "split": split,
-            "seen": len(ranks[many]),
-            **{f"wrong{top}": int(which.sum()) for top, which in tops.items()},
+        str(n_views): {
+            "split": replicate.split,
+            "seen": len(ranks[n_views]),
+            **{f"wrong{top}": int(mask.sum()) for top, mask in masks.items()},
         }
-        for many, tops in wrong.items()
+        for n_views, masks in wrong.items()
     }
     changed = {
         str(top): [
@@ -153,89 +174,35 @@ def views(claim: Claim, job: Job, seed: int) -> Runs:
         ]
         for top in (1, 5)
     }
-    how = trained(claim, WHOLE, job, seed, folder)
-    return {WHOLE: {**how, "scores": scores, "changed": changed}}
+    training = describe_training(replicate, WHOLE, run)
+    return {WHOLE: {**training, "scores": scores, "changed": changed}}
 
 
-def towers(claim: Claim, job: Job, seed: int) -> Runs:
-    """How colorful the first-layer kernels of both towers are."""
-    folder = folder_of(claim, WHOLE, job, seed)
-    color = probes.colors(last(folder))
-    return {WHOLE: {**trained(claim, WHOLE, job, seed, folder), "color": color}}
+def measure_towers(replicate: Replicate) -> RoleCounts:
+    """Measure the colorfulness of the first-layer kernels of both towers."""
+    run = replicate.find_run(WHOLE)
+    color = probes.measure_tower_colors(load_last_checkpoint(run))
+    return {WHOLE: {**describe_training(replicate, WHOLE, run), "color": color}}
 
 
-def features(claim: Claim, job: Job, seed: int) -> Runs:
-    """Of what class the nearest images are, by features and by pixels."""
-    folder = folder_of(claim, WHOLE, job, seed)
-    neighbors = probes.neighbors(folder, pack_for(job), job.device)
-    return {WHOLE: {**trained(claim, WHOLE, job, seed, folder), **neighbors}}
+def measure_features(replicate: Replicate) -> RoleCounts:
+    """Count the nearest neighbors of the same class, by features and by pixels."""
+    run = replicate.find_run(WHOLE)
+    neighbors = probes.count_neighbors(run, replicate.pack, replicate.settings.device)
+    return {WHOLE: {**describe_training(replicate, WHOLE, run), **neighbors}}
 
 
-def size(claim: Claim, job: Job, seed: int) -> Runs:
-    """How large the network is; nothing is trained."""
-    return {WHOLE: probes.size("alexnet")}
+def measure_size(replicate: Replicate) -> RoleCounts:
+    """Count the parameters and neurons of AlexNet; nothing is trained."""
+    return {WHOLE: probes.count_size("alexnet")}
 
 
-METHODS: dict[str, Callable[[Claim, Job, int], Runs]] = {
-    "errors": errors,
-    "views": views,
-    "race": race.race,
-    "size": size,
-    "towers": towers,
-    "features": features,
+METHODS: dict[str, Callable[[Replicate], RoleCounts]] = {
+    "errors": measure_errors,
+    "views": measure_views,
+    "convergence": measure_convergence,
+    "size": measure_size,
+    "towers": measure_towers,
+    "features": measure_features,
 }
-
-
-def pack_for(job: Job) -> Pack:
-    """The pack of a job that has one."""
-    assert job.pack is not None
-    return job.pack
-
-
-def about(pack: Pack) -> dict[str, Any]:
-    """What a measurement says of its images."""
-    return {
-        "name": NAMES.get(pack.source["kind"], Path(pack.source["path"]).name),
-        "kind": pack.source["kind"],
-        "images": len(pack.splits["train"]),
-        "measured": {name: len(split) for name, split in pack.splits.items() if name != "train"},
-        "classes": len(pack.classes),
-        "size": pack.size,
-        "checksum": pack.checksum,
-    }
-
-
-NAMES = {"ilsvrc2010": "ILSVRC-2010", "ilsvrc2012": "ILSVRC-2012", "cifar10": "CIFAR-10"}
-"""What packs are called whose source is known."""
-
-
-def provenance(job: Job) -> dict[str, Any]:
-    """Where numbers come from: command, commit, machine, versions, date."""
-    from alexnet import device as devices
-    from alexnet import runs
-
-    facts = devices.describe_machine(devices.set_up_machine(job.device, job.precision))
-    if job.run is not None:
-        facts["precision"] = runs.read_environment(job.run).get("precision")
-    command = ["alexnet", *(word for word in sys.argv[1:] if word != "--json")]
-    date = time.strftime("%Y-%m-%d")
-    return {"date": date, "commit": commit(), **facts, "command": command}
-
-
-def commit() -> str | None:
-    """The commit of the source this runs from, with -dirty if it was changed; None if unknown."""
-    here = Path(__file__)
-    try:
-        git(
-            here, "ls-files", "--error-unmatch", here.name
-        )  # else it is installed in another's tree
-        return git(here, "describe", "--always", "--dirty", "--abbrev=12")
-    except (OSError, subprocess.SubprocessError):
-        return None
-
-
-def git(here: Path, *words: str) -> str:
-    """What git says in the folder of a file."""
-    command = ["git", "-C", str(here.parent), *words]
-    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=10)
-    return done.stdout.strip()
+"""The function of every `claim.Method`."""

@@ -1,4 +1,8 @@
-"""The page of claims, docs/claims.md: written by `alexnet claims --markdown`, never by hand."""
+"""The page docs/claims.md, which `alexnet claims --markdown` prints. Never edit it by hand.
+
+The rules of the verdicts come first, then a summary, the table of `table`, the errors of the lab
+notes, and a section on each claim. Called by `commands.claims`; never imports torch.
+"""
 
 from __future__ import annotations
 
@@ -6,99 +10,131 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from alexnet.claims.claim import Claim
-from alexnet.claims.notes import NOTES, baseline, gained
+from alexnet.claims.lab_errors import LAB_ERRORS, compute_difference, get_baseline
 from alexnet.claims.paper import CLAIMS
-from alexnet.claims.results import Measurement, known
-from alexnet.claims.table import HEAD, spread, table
+from alexnet.claims.results import Measurement, load_with_shipped
+from alexnet.claims.table import HEAD, build_table, format_mean, summarize
+from alexnet.claims.verdict import LEGEND
 
 INTRODUCTION = """# The claims of the paper
 
-Every measurable statement of *ImageNet Classification with Deep Convolutional Neural Networks*
-(2012), what measures it, and what has come out so far. This page is written by
+Every measurable claim of *ImageNet Classification with Deep Convolutional Neural Networks* (2012),
+the command that tests it, and what has been measured so far. This page is printed by
 `alexnet claims --markdown`; each verdict is computed from the counts in the files of results.
 
-* **as the paper**: on the paper's own images and to the last epoch, the figure lies within the
-  claim's tolerance. On other images, or shortened, only the direction can agree, and does.
-* **within noise**: the 95 % interval of the mean over the seeds holds what would come out if there
-  were nothing in the claim. One seed of a comparison of trainings is always within noise.
-* **contradicts**: beyond noise, and not what the paper says.
-* **not measured**: nobody has, on images that could tell; the command is what would.
-
-Errors are those after the last epoch, with ten views unless told otherwise; differences are in
-points of error. The first row of a claim is for the paper's own images, the rows under it for
-others, with their epochs where a training was shortened.
+## The verdicts
 """
 
-HOW_NOTES = """## What the lab notes have
+RULES = """
+A claim with several numbers gets the least favorable of their verdicts: contradicts, not measured,
+within noise, same direction, agrees, in this order. The table gives mean ± standard deviation over
+seeds, which is narrower than the confidence interval that the verdicts use: with three seeds, the
+half width of the interval is 2.5 standard deviations. The intervals are not corrected for the
+number of claims. Formulas and references: `src/alexnet/claims/verdict.py`.
 
-The networks of the paper's comparisons as the notes of the 2012 code record them, ten views, and
-how much worse each is than the paper's network on the same images. They are published numbers, not
-ours.
+Errors are those after the last epoch, with ten views unless stated otherwise; differences are in
+points of error. The first row of each claim is for full training on the paper's own dataset;
+further rows are for other datasets or shortened training, and give the number of epochs.
+
+## Summary
+"""
+
+COUNTED_ONCE = """
+The response normalization of section 3.3 is two claims, one on ImageNet and one on CIFAR-10. Each
+claim is counted once: by its measurement on the paper's own dataset, or else by the least favorable
+of its other measurements.
+
+## The table
+"""
+
+LAB_NOTES = """
+## What the lab notes recorded
+
+The networks of the paper's comparisons as recorded in the lab notes of the 2012 code, with ten
+views, and by how many points the errors of each exceed those of the paper's network on the same
+images. These are published numbers; we did not measure them.
 """
 
 
-def page(folder: Path) -> str:
-    """All of the page, from the results in a folder and those shipped."""
-    found = {name: known(name, folder) for name in CLAIMS}
-    body = [line for name, claim in CLAIMS.items() for line in details(claim, found[name])]
-    rows = [row.cells() for row in table(folder)]
-    parts = [INTRODUCTION, grid(HEAD, rows), "", HOW_NOTES, lab_notes(), "", "## One by one", ""]
-    return "\n".join([*parts, *body]).rstrip() + "\n"
+def format_page(folder: Path) -> str:
+    """Return the whole page, from the results in a folder and those shipped."""
+    results = {name: load_with_shipped(name, folder) for name in CLAIMS}
+    sections = [line for name, claim in CLAIMS.items() for line in describe(claim, results[name])]
+    parts = [
+        INTRODUCTION,
+        *(f"* **{verdict}**: {rule}" for verdict, rule in LEGEND.items()),
+        RULES,
+        summarize(folder),
+        COUNTED_ONCE,
+        format_markdown_table(HEAD, [row.cells() for row in build_table(folder)]),
+        LAB_NOTES,
+        format_lab_errors(),
+        "",
+        "## Claim by claim",
+        "",
+        *sections,
+    ]
+    return "\n".join(parts).rstrip() + "\n"
 
 
-def grid(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A table of Markdown; commands, in the last column, as code."""
+def format_markdown_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Return a Markdown table; the last column holds commands and is set as code."""
     lines = [head, ["---"] * len(head)]
     lines += [[*row[:-1], f"`{row[-1]}`" if row[-1] else ""] for row in rows]
     return "\n".join(
-        "| " + " | ".join(cell.replace("|", "\\|") for cell in x) + " |" for x in lines
+        "| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines
     )
 
 
-def lab_notes() -> str:
-    """The notes as a table."""
-    head = "network", "what is different", "images", "top-1", "top-5", "worse by", "recipe"
+def format_lab_errors() -> str:
+    """Return the errors of the lab notes as a Markdown table."""
+    head = "network", "difference", "images", "top-1", "top-5", "excess error, points", "recipe"
     rows = [
         (
             name,
-            note.what,
-            note.data,
-            f"{100 * note.top1:.2f} %",
-            f"{100 * note.top5:.2f} %",
-            " / ".join(f"{gained(name, baseline(name), top):.2f}" for top in (1, 5)),
-            note.recipe,
+            error.difference,
+            error.dataset,
+            f"{100 * error.top1:.2f} %",
+            f"{100 * error.top5:.2f} %",
+            " / ".join(
+                f"{compute_difference(name, get_baseline(name), top):.2f}" for top in (1, 5)
+            ),
+            error.recipe,
         )
-        for name, note in NOTES.items()
+        for name, error in LAB_ERRORS.items()
     ]
-    return grid(head, rows)
+    return format_markdown_table(head, rows)
 
 
-def details(claim: Claim, measurements: Sequence[Measurement]) -> Iterator[str]:
-    """What there is to know of one claim."""
+def describe(claim: Claim, measurements: Sequence[Measurement]) -> Iterator[str]:
+    """Yield the lines of a claim's section: its statement, then every number of every seed."""
     yield f"### {claim.number}. {claim.name}"
     yield ""
     yield f"Section {claim.section}: {claim.statement}. {claim.remark}".rstrip()
-    for found in measurements:
+    for measurement in measurements:
         yield ""
-        yield f"* {found.label()}; {origin(found)}." if found.data else f"* {origin(found)}."
-        for q in (*claim.quantities, *claim.asides):
-            each = ", ".join(q.form.format(value) for value in found.values(q))
-            yield f"  * {q.name}: {spread(q, found.values(q))}" + (
-                f" ({each})" if len(found.records) > 1 else ""
-            )
-        if found.remark:
+        origin = format_origin(measurement)
+        yield f"* {measurement.label()}; {origin}." if measurement.data else f"* {origin}."
+        for quantity in (*claim.quantities, *claim.unjudged):
+            values = measurement.values(quantity)
+            seeds = ", ".join(quantity.format.format(value) for value in values)
+            each = f" ({seeds})" if len(values) > 1 else ""
+            yield f"  * {quantity.name}: {format_mean(quantity, values)}{each}"
+        if measurement.remark:
             yield ""
-            yield found.remark
-    if claim.method == "race" and measurements:
+            yield measurement.remark
+    if claim.method == "convergence" and measurements:
         yield ""
         yield f"![Training error by epoch]({claim.name}.png)"
     yield ""
 
 
-def origin(found: Measurement) -> str:
-    """Seeds, machine, precision, versions, commit and date."""
-    made, numbers = found.made, ", ".join(str(record["seed"]) for record in found.records)
-    count = f"seed{'s' if len(found.records) > 1 else ''} {numbers}, " if found.data else ""
-    precision = f"{made.get('precision', 'unknown')}, " if found.data else ""
-    where = f"{made.get('device_name', 'unknown')}, {precision}torch {made.get('torch', 'unknown')}"
-    return f"{count}{where}, commit {made.get('commit')}, {made.get('date')}"
+def format_origin(measurement: Measurement) -> str:
+    """Format the seeds, machine, precision, versions, commit and date of a measurement."""
+    origin, trained = measurement.origin, bool(measurement.data)
+    numbers = [str(seed_result["seed"]) for seed_result in measurement.seed_results]
+    device, torch = origin.get("device_name", "unknown"), origin.get("torch", "unknown")
+    parts = [f"seed{'s' if len(numbers) > 1 else ''} {', '.join(numbers)}"] if trained else []
+    parts += [device, origin.get("precision", "unknown")] if trained else [device]
+    parts += [f"torch {torch}", f"commit {origin.get('commit')}", f"{origin.get('date')}"]
+    return ", ".join(parts)

@@ -1,6 +1,13 @@
-"""What was measured, as files: `NAME.json` holds every measurement of a claim.
+"""Measurements, and the files that hold them: results/NAME.json has all those of one claim.
 
-Counts and where they come from; whatever is a rate or a verdict is computed when it is read.
+    {"claim": "ten-views",
+     "measurements": [{"records": [seed result, …], "data": {…}, "earlier": […], "changes": {…},
+                       "recipe": null, "made": {"commit": …, "date": …, …}, "remark": ""}, …]}
+
+A file holds counts and their origin; error rates and verdicts are computed when it is read. The
+package ships results of its own (`SHIPPED`); the user's are in claims/results.
+
+`measuring` makes measurements; `table`, `page` and `commands.claims` read them.
 """
 
 from __future__ import annotations
@@ -11,69 +18,77 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from alexnet.claims.claim import Claim, Data, Quantity, Record
+from alexnet.claims.claim import Claim, Dataset, Quantity, SeedResult
 from alexnet.files import replace_json
 from alexnet.validate import check, read_json
 
 SHIPPED = Path(__file__).parent / "results"
-"""Results that come with the package."""
+"""The folder of the results that come with the package."""
 
 WHOLE_DATA = 0.99
-"""Share of the paper's images that a pack has to have to pass for the paper's."""
+"""A pack counts as the paper's dataset if it has at least this fraction of its training images."""
+
+KEYS_IN_FILES = {"seed_results": "records", "pretraining": "earlier", "origin": "made"}
+"""The keys of those fields of `Measurement` that are called otherwise in the files."""
 
 
 @dataclass(frozen=True)
 class Measurement:
-    """A claim measured once, on some images, with one or several seeds."""
+    """A claim measured on one dataset with one recipe, for one seed or several."""
 
     claim: str
-    records: tuple[Record, ...]
-    """One a seed."""
+    """The name of the claim."""
+    seed_results: tuple[SeedResult, ...]
+    """The counts of every seed."""
     data: Mapping[str, Any] = field(default_factory=dict)
-    """name, kind, images (in training), classes, size and checksum of the pack."""
-    earlier: tuple[Mapping[str, Any], ...] = ()
-    """The same of the packs that were trained on first."""
+    """The pack: name, kind, images (for training), classes, size, checksum. Empty if no images."""
+    pretraining: tuple[Mapping[str, Any], ...] = ()
+    """The same facts about the packs of the pre-trainings."""
     changes: Mapping[str, Any] = field(default_factory=dict)
-    """Fields of the recipes that somebody set by hand."""
+    """The recipe fields that the user changed."""
     recipe: str | None = None
-    """The recipe that somebody named."""
-    made: Mapping[str, Any] = field(default_factory=dict)
-    """command, commit, machine, versions and date; precision is that of the trainings."""
+    """The recipe that the user named."""
+    origin: Mapping[str, Any] = field(default_factory=dict)
+    """Command, commit, machine, versions and date; precision is that of the trainings."""
     remark: str = ""
-    """What somebody has to say to it: the one field that is written by hand."""
+    """A comment for readers: the one field that is written by hand."""
 
     def values(self, quantity: Quantity) -> list[float]:
-        """A number of the claim, for each seed."""
-        return [quantity.read(record) for record in self.records]
+        """The value of a quantity for each seed."""
+        return [quantity.statistic(seed_result) for seed_result in self.seed_results]
 
-    def alone(self, quantity: Quantity) -> float:
-        """The margin of error that a single seed has."""
-        return quantity.alone(self.records[0])
+    def single_seed_margin(self, quantity: Quantity) -> float:
+        """Half the width of the 95 % interval of a single seed, from the counts of the first."""
+        return quantity.single_seed_margin(self.seed_results[0])
+
+    def role_counts(self) -> list[tuple[str, Mapping[str, Any]]]:
+        """(role, counts) of every training of every seed."""
+        return [pair for seed_result in self.seed_results for pair in seed_result["runs"].items()]
 
     def epochs(self) -> tuple[int, int] | None:
-        """(the fewest that were run, of how many); None where nothing was trained."""
-        runs = [run for record in self.records for run in record["runs"].values()]
-        pairs = [(run["epochs"], run["of_epochs"]) for run in runs if "of_epochs" in run]
+        """(epochs run, epochs of the recipe) of the most shortened training; None if untrained."""
+        counts = [counts for _, counts in self.role_counts() if "of_epochs" in counts]
+        pairs = [(role["epochs"], role["of_epochs"]) for role in counts]
         return min(pairs, key=lambda pair: pair[0] / pair[1]) if pairs else None
 
-    def is_the_papers(self, claim: Claim) -> bool:
-        """Whether it was made on the paper's data, whole and to the end."""
-        if claim.data is None:
+    def is_on_paper_data(self, claim: Claim) -> bool:
+        """Whether it was made by full, unchanged training on the paper's own dataset."""
+        if claim.dataset is None:
             return True
         epochs = self.epochs()
-        packs = zip((claim.data, *claim.earlier), (self.data, *self.earlier), strict=False)
-        whole = all(same_images(data, pack) for data, pack in packs)
-        plain = not (set(self.changes) - {"epochs"}) and self.recipe is None
-        to_the_end = (epochs is None or epochs[0] >= epochs[1]) and not self.unfinished()
-        return whole and plain and to_the_end
+        datasets, packs = (claim.dataset, *claim.pretraining), (self.data, *self.pretraining)
+        complete = all(map(is_complete, datasets, packs))
+        unchanged = not (set(self.changes) - {"epochs"}) and self.recipe is None
+        finished = (epochs is None or epochs[0] >= epochs[1]) and not self.roles_short_of_target()
+        return complete and unchanged and finished
 
-    def unfinished(self) -> list[str]:
-        """Roles that did not reach the finish of their race."""
-        runs = [pair for record in self.records for pair in record["runs"].items()]
-        return sorted({role for role, run in runs if run.get("reached", 0.0) is None})
+    def roles_short_of_target(self) -> list[str]:
+        """Roles that never reached the target error; only for claims about convergence."""
+        roles = self.role_counts()
+        return sorted({role for role, counts in roles if counts.get("reached", 0.0) is None})
 
     def label(self) -> str:
-        """On what it was measured, and how it departs from the whole training."""
+        """The dataset, and in what the training departs from a full one, for the table."""
         if not self.data:
             return "—"
         name, images, size = (self.data[key] for key in ("name", "images", "size"))
@@ -81,44 +96,44 @@ class Measurement:
         if epochs := self.epochs():
             parts.append(f"{epochs[0]} of {epochs[1]} epochs" if epochs[0] < epochs[1] else "")
         changes = {name: value for name, value in self.changes.items() if name != "epochs"}
-        parts += [f"{name} {worded(value)}" for name, value in changes.items()]
+        parts += [f"{name} {format_field(value)}" for name, value in changes.items()]
         parts.append(f"recipe {self.recipe}" if self.recipe else "")
-        parts += [f"{role} never got there" for role in self.unfinished()]
+        parts += [f"{role} never reached the target" for role in self.roles_short_of_target()]
         return ", ".join(part for part in parts if part)
 
     @property
     def key(self) -> tuple[object, ...]:
-        """What another measurement has to share to take its place."""
+        """Identifies repeats: a new measurement replaces a saved one with an equal key."""
         changes = json.dumps(dict(self.changes), sort_keys=True)
-        precision = self.made.get("precision")
+        precision = self.origin.get("precision")
         return self.data.get("checksum"), self.epochs(), changes, self.recipe, precision
 
 
-def worded(value: object) -> str:
-    """A field of a recipe as one types it: several values with spaces between."""
+def format_field(value: object) -> str:
+    """Format the value of a recipe field as on the command line: several values with spaces."""
     return " ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
 
 
-def same_images(data: Data, pack: Mapping[str, Any]) -> bool:
-    """Whether a pack holds the images that a claim is about, all of them."""
-    return bool(pack["kind"] == data.kind and pack["images"] >= WHOLE_DATA * data.images)
+def is_complete(dataset: Dataset, pack: Mapping[str, Any]) -> bool:
+    """Return whether a pack (as in `Measurement.data`) holds all images of a dataset."""
+    return bool(pack["kind"] == dataset.kind and pack["images"] >= WHOLE_DATA * dataset.images)
 
 
 def load(name: str, folder: Path) -> list[Measurement]:
-    """The measurements of a claim in a folder of results. Raises ValueError for a damaged file."""
+    """Load the measurements of a claim from a folder. Raises ValueError for a damaged file."""
     path = folder / f"{name}.json"
     if not path.exists():
         return []
     try:
         stored = check(read_json(path), dict[str, Any], str(path)).get("measurements")
         listed = check(stored, list[dict[str, Any]], "measurements")
-        found: list[Measurement] = [
-            check({**kept, "claim": name}, Measurement, f"measurements[{i}]")
-            for i, kept in enumerate(listed)
+        measurements: list[Measurement] = [
+            check({**_rename_to_fields(saved), "claim": name}, Measurement, f"measurements[{i}]")
+            for i, saved in enumerate(listed)
         ]
-        for measurement in found:  # what every page shows of it
+        for measurement in measurements:  # both read nested values, which `check` does not know
             measurement.label(), hash(measurement.key)
-        return found
+        return measurements
     except (ValueError, KeyError, TypeError, AttributeError, ZeroDivisionError) as error:
         raise ValueError(
             f"{path} does not hold the results of a claim ({error!r}). Move it away and run "
@@ -126,18 +141,33 @@ def load(name: str, folder: Path) -> list[Measurement]:
         ) from error
 
 
-def known(name: str, folder: Path) -> list[Measurement]:
-    """The measurements in a folder, and those shipped that it does not replace."""
-    mine = load(name, folder)
-    replaced = {measurement.key for measurement in mine}
-    return [m for m in load(name, SHIPPED) if m.key not in replaced] + mine
+def load_with_shipped(name: str, folder: Path) -> list[Measurement]:
+    """Load the shipped measurements of a claim, and those in a folder, which replace their equals.
+
+    Two measurements are equal if their keys are. Raises ValueError as `load` does.
+    """
+    own = load(name, folder)
+    replaced = {measurement.key for measurement in own}
+    return [m for m in load(name, SHIPPED) if m.key not in replaced] + own
 
 
 def save(measurement: Measurement, folder: Path) -> Path:
-    """Put a measurement among the others of its claim, in place of one of the same key."""
+    """Save a measurement among the others of its claim, in place of one with an equal key.
+
+    Returns the path of the file. Raises OSError if it cannot be written.
+    """
     others = [m for m in load(measurement.claim, folder) if m.key != measurement.key]
-    content = [{k: v for k, v in asdict(m).items() if k != "claim"} for m in (*others, measurement)]
+    content = [_rename_to_keys(asdict(m)) for m in (*others, measurement)]
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{measurement.claim}.json"
     replace_json(path, {"claim": measurement.claim, "measurements": content}, indent=1)
     return path
+
+
+def _rename_to_fields(saved: Mapping[str, Any]) -> dict[str, Any]:
+    fields = {key: name for name, key in KEYS_IN_FILES.items()}
+    return {fields.get(key, key): value for key, value in saved.items()}
+
+
+def _rename_to_keys(fields: Mapping[str, Any]) -> dict[str, Any]:
+    return {KEYS_IN_FILES.get(name, name): v for name, v in fields.items() if name != "claim"}

@@ -1,4 +1,15 @@
-"""Making the trainings that claims compare, each once: a second call finds or goes on with them."""
+"""The trainings that claims compare, each made once: a second measurement finds or continues them.
+
+    settings    what the user asked for: packs, seeds, recipe fields, device
+    replicate   one seed of one measurement: a claim, its settings, the number of the seed
+
+A training's folder is claims/runs/NETWORK-seedS-DIGEST. The digest is computed from everything that
+the result depends on (recipe, pack, initial weights, precision), so that claims that need the same
+training share it.
+
+`measuring` and `convergence` call this module; `commands.claims` makes the settings. torch is
+imported only when a training starts.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +21,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from alexnet.claims.claim import Claim, Run
+from alexnet.claims.claim import Claim
 from alexnet.recipes.named import RECIPES, recommend
 from alexnet.recipes.recipe import Recipe
 
@@ -22,145 +33,187 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Job:
-    """What somebody asked for when they asked for a claim."""
+class MeasurementSettings:
+    """The options of `alexnet claims run`."""
 
     pack: Pack | None = None
-    earlier: tuple[Pack, ...] = ()
-    """Packs of the pre-trainings, in the order of `Claim.earlier`."""
+    """The images to measure on; None for claims that need none."""
+    pretraining_packs: tuple[Pack, ...] = ()
+    """One pack for each dataset in `Claim.pretraining`, in the same order."""
     folder: Path = Path("claims")
-    """Where runs and results go."""
+    """The folder of runs/ and results/."""
     seeds: int = 1
+    """The number of seeds, each of which makes all trainings of the claim again."""
     recipe: str | None = None
-    """For runs that name none."""
+    """The recipe of trainings for which the claim names none; None for the recommended one."""
     changes: Mapping[str, Any] = field(default_factory=dict)
-    """Fields of the recipes that are to be different."""
+    """Recipe fields that are changed in all trainings."""
     run: Path | None = None
     """A finished training to measure instead of making one."""
     device: str = "auto"
     precision: Precision = "auto"
-    """Of the trainings; errors are counted as `alexnet evaluate` counts them."""
+    """The precision of the trainings; errors are counted as `alexnet evaluate` counts them."""
     screen: Screen | None = None
 
 
-class Interrupted(RuntimeError):  # noqa: N818 - it is no error
-    """A training was asked to stop, and has saved itself."""
+class TrainingInterrupted(RuntimeError):  # noqa: N818 - not an error: the training was saved
+    """A training was interrupted by a signal, and has saved a checkpoint."""
 
     def __init__(self, signal: int) -> None:
-        super().__init__("stopped and saved; the same command goes on from here")
+        super().__init__("stopped and saved; run the same command again to continue")
         self.exit_code = 128 + signal
 
 
-def resolve(run: Run, pack: Pack, job: Job, seed: int) -> tuple[Recipe, int]:
-    """The recipe of a run on a pack, and how many epochs it has when nobody shortens it.
+@dataclass(frozen=True)
+class Replicate:
+    """One seed of a measurement: all trainings of a claim are made with seed number `seed`."""
 
-    Raises ValueError for a recipe that does not exist.
+    claim: Claim
+    settings: MeasurementSettings
+    seed: int
+    """0, 1, 2, …; added to the seed of the recipe."""
+
+    @property
+    def pack(self) -> Pack:
+        """The pack that errors are counted on. Only for claims that need images."""
+        assert self.settings.pack is not None
+        return self.settings.pack
+
+    @property
+    def split(self) -> str:
+        """The split that errors are counted on: the claim's if the pack has it, else val."""
+        return self.claim.split if self.claim.split in self.pack.splits else "val"
+
+    def get_training_pack(self, role: str) -> Pack:
+        """Return the pack that a role trains on."""
+        pretraining = self.claim.trainings[role].pretraining
+        if pretraining is None:
+            return self.pack
+        return self.settings.pretraining_packs[self.claim.pretraining.index(pretraining)]
+
+    def resolve_recipe(self, role: str) -> tuple[Recipe, int]:
+        """Return the recipe of a role, and the number of epochs that it has if not shortened.
+
+        Raises ValueError for a recipe that does not exist.
+        """
+        training, pack = self.claim.trainings[role], self.get_training_pack(role)
+        name = training.recipe or self.settings.recipe
+        if name is None:
+            images, kind = len(pack.splits["train"]), pack.source["kind"]
+            name, _ = recommend(kind, pack.size, images, "val" in pack.splits)
+        if name not in RECIPES:
+            raise ValueError(f"no recipe is called {name!r}; there are {', '.join(RECIPES)}")
+        whole = Recipe.from_dict({**RECIPES[name].to_dict(), **training.changes})
+        changes = self.settings.changes
+        seed = changes.get("seed", 0) + self.seed
+        return replace(whole, **{**changes, "seed": seed}), whole.epochs
+
+    def find_run(self, role: str) -> Path:
+        """Return the folder of a role's finished training: the one the user named, or ours."""
+        return self.settings.run if self.settings.run is not None else self.ensure_trained(role)
+
+    def ensure_trained(self, role: str) -> Path:
+        """Return the folder of a role's finished training; start or continue it if necessary.
+
+        The trainings that it begins from are made first. Raises as `train_to_end`.
+        """
+        training, (recipe, _) = self.claim.trainings[role], self.resolve_recipe(role)
+        start = None if training.start is None else self.ensure_trained(training.start)
+        pack = self.get_training_pack(role)
+        run = name_run_folder(self.settings, pack, recipe, start)
+        train_to_end(
+            run, pack, recipe, self.settings, start=start, copied_layers=training.copied_layers
+        )
+        return run
+
+
+def check_settings(claim: Claim, settings: MeasurementSettings) -> None:
+    """Raise ValueError if the settings do not fit the claim.
+
+    That is, if they change a recipe field that the claim compares, lack a pack that it needs, or
+    combine options that exclude each other.
     """
-    name = run.recipe or job.recipe
-    if name is None:
-        images, kind = len(pack.splits["train"]), pack.source["kind"]
-        name, _ = recommend(kind, pack.size, images, "val" in pack.splits)
-    if name not in RECIPES:
-        raise ValueError(f"no recipe is called {name!r}; there are {', '.join(RECIPES)}")
-    whole = Recipe.from_dict({**RECIPES[name].to_dict(), **run.changes})
-    first = job.changes.get("seed", 0)
-    return replace(whole, **{**job.changes, "seed": first + seed}), whole.epochs
-
-
-def check(claim: Claim, job: Job) -> None:
-    """Refuse what would change the very thing that a claim compares, and packs that lack."""
-    every = [run.changes for run in claim.runs.values()]
+    every = [training.changes for training in claim.trainings.values()]
     names = {name for changes in every for name in changes}
     compared = {name for name in names if any(c.get(name) != every[0].get(name) for c in every)}
-    if clash := sorted(compared & set(job.changes)):
-        raise ValueError(f"{claim.name} compares {', '.join(clash)}: that cannot be set by hand")
-    if claim.data is not None and job.pack is None and job.run is None:
+    if clash := sorted(compared & set(settings.changes)):
+        raise ValueError(
+            f"{claim.name} compares {', '.join(clash)}, which therefore cannot be set: leave "
+            f"{'it' if len(clash) == 1 else 'them'} out"
+        )
+    if claim.dataset is not None and settings.pack is None and settings.run is None:
         raise ValueError(f"name images to measure {claim.name} on: {claim.command}")
-    if len(job.earlier) < len(claim.earlier) and job.run is None:
-        wanted = ", ".join(data.name for data in claim.earlier)
+    if len(settings.pretraining_packs) < len(claim.pretraining) and settings.run is None:
+        wanted = ", ".join(dataset.name for dataset in claim.pretraining)
         raise ValueError(
             f"{claim.name} trains on other images first ({wanted}): name their packs with "
             f"--earlier, in this order, as in {claim.command}"
         )
-    if job.run is not None and job.precision != "auto":
-        raise ValueError("--run is trained already: leave --precision out")
-    if job.run is not None and (len(claim.runs) != 1 or job.seeds != 1):
+    if settings.run is not None and settings.precision != "auto":
+        raise ValueError("the training that --run names is finished: leave --precision out")
+    if settings.run is not None and (len(claim.trainings) != 1 or settings.seeds != 1):
         raise ValueError(
-            f"--run names one training with one seed, and {claim.name} wants {len(claim.runs)} "
-            f"with {job.seeds} seeds. Leave --run out to have them made"
+            f"--run names one training with one seed, and {claim.name} needs "
+            f"{len(claim.trainings)} with {settings.seeds} seeds. Leave --run out to have them made"
         )
 
 
-def pack_of(run: Run, claim: Claim, job: Job) -> Pack:
-    """The images that a run trains on."""
-    assert job.pack is not None
-    return job.pack if run.earlier is None else job.earlier[claim.earlier.index(run.earlier)]
-
-
-def make(claim: Claim, role: str, job: Job, seed: int) -> Path:
-    """The folder of the finished training of a role; trains what is missing, goes on if begun."""
-    run = claim.runs[role]
-    pack = pack_of(run, claim, job)
-    start = None if run.start is None else make(claim, run.start, job, seed)
-    recipe, _ = resolve(run, pack, job, seed)
-    folder = place(job, pack, recipe, start)
-    train_until(folder, pack, recipe, job, start=start, take=run.take)
-    return folder
-
-
-def place(job: Job, pack: Pack, recipe: Recipe, start: Path | None = None) -> Path:
-    """Where a training lives: named by all that it depends on, so that claims share theirs."""
+def name_run_folder(
+    settings: MeasurementSettings, pack: Pack, recipe: Recipe, start: Path | None = None
+) -> Path:
+    """Return the folder of a training. Its name contains a digest of all that it depends on."""
     from alexnet import device as devices
 
     facts: list[object] = [recipe.to_dict(), pack.checksum, start.name if start else None]
-    precision = devices.set_up_machine(job.device, job.precision).precision
-    if precision != "float32":
+    precision = devices.set_up_machine(settings.device, settings.precision).precision
+    if precision != "float32":  # float32 was the only one at first: its folders keep their names
         facts.append(precision)
     digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:10]
     words = [recipe.network, *map(str, recipe.variations)]
     name = re.sub(r"[^\w.=-]+", "-", "-".join(words))
-    return job.folder / "runs" / f"{name}-seed{recipe.seed}-{digest}"
+    return settings.folder / "runs" / f"{name}-seed{recipe.seed}-{digest}"
 
 
-def train_until(
-    folder: Path,
+def train_to_end(
+    run: Path,
     pack: Pack,
     recipe: Recipe,
-    job: Job,
+    settings: MeasurementSettings,
     *,
     start: Path | None = None,
-    take: tuple[str, ...] = (),
+    copied_layers: tuple[str, ...] = (),
 ) -> None:
-    """Train to the recipe's last epoch, from the beginning or from where it was left.
+    """Train to the recipe's last epoch, from the beginning or from the last checkpoint in `run`.
 
-    Raises Interrupted when somebody stops it, OSError when it could not be saved.
+    `start` is the run whose `copied_layers` initialize a new training. Raises TrainingInterrupted
+    if a signal stopped it, OSError if it could not be saved.
     """
     from alexnet.training.train import train
     from alexnet.training.transfer import Transfer
 
-    begun = (folder / "last.safetensors").exists()
-    if begun and last(folder).position.epoch >= recipe.epochs:
+    begun = (run / "last.safetensors").exists()
+    if begun and load_last_checkpoint(run).position.epoch >= recipe.epochs:
         return
-    more: dict[str, Any] = {"resume": folder} if begun else {}
+    beginning: dict[str, Any] = {"resume": run} if begun else {}
     if start is not None and not begun:
-        more = {"init": Transfer(start / "last.safetensors", take)}
+        beginning = {"init": Transfer(start / "last.safetensors", copied_layers)}
     outcome = train(
         pack,
-        folder,
+        run,
         recipe,
-        device=job.device,
-        precision=job.precision,
-        screen=job.screen,
-        **more,
+        device=settings.device,
+        precision=settings.precision,
+        screen=settings.screen,
+        **beginning,
     )
     if outcome.signal is not None:
-        raise Interrupted(outcome.signal)
+        raise TrainingInterrupted(outcome.signal)
     if not outcome.saved:
-        raise OSError(f"{folder}: the training is done but could not be saved; make room")
+        raise OSError(f"{run}: the training is finished but could not be saved; free disk space")
 
 
-def last(folder: Path) -> Checkpoint:
-    """The last checkpoint of a run: claims are about the end of a training, not its best epoch."""
+def load_last_checkpoint(run: Path) -> Checkpoint:
+    """Load a run's last checkpoint: claims are about the end of a training, not its best epoch."""
     from alexnet import checkpoint as checkpoints
 
-    return checkpoints.load(checkpoints.find(folder, ("last", "best")))
+    return checkpoints.load(checkpoints.find(run, ("last", "best")))

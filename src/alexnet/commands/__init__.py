@@ -1,6 +1,9 @@
-"""One file a command: its options as a dataclass, and `run`, which returns the exit status.
+"""The commands of `alexnet`, one file each: a dataclass of its options, named after the command.
 
-Nothing heavy is imported before `run`, so that help and usage errors answer at once.
+Its field docstrings are the help texts, its method `run` does the work and returns the exit status.
+A new command is a file like these and a line in `COMMANDS`. `cli.main` parses the command line into
+one of these classes. torch and other slow libraries are imported only inside `run`, so that help
+and usage errors appear at once.
 """
 
 from __future__ import annotations
@@ -27,3 +30,4 @@ COMMANDS: dict[str, Callable[..., Any]] = {
     "claims": Claims,
     "demo": Demo,
 }
+"""Every command by its name, in the order of `alexnet --help`."""

@@ -1,4 +1,8 @@
-"""`alexnet claims`: what the paper says, what came out here, and making what is missing."""
+"""`alexnet claims`: print the table of the paper's claims, or measure one of them.
+
+`alexnet.claims` says how a claim becomes a verdict. Nothing that imports torch is imported before a
+claim is measured, so that the table appears at once.
+"""
 
 from __future__ import annotations
 
@@ -17,93 +21,92 @@ from alexnet.commands.recipe_options import Changes
 if TYPE_CHECKING:
     from alexnet.claims.claim import Claim
     from alexnet.claims.results import Measurement
-    from alexnet.claims.table import Row
-    from alexnet.claims.trainings import Job
+    from alexnet.claims.table import ClaimRow
+    from alexnet.claims.trainings import MeasurementSettings
     from alexnet.packs.pack import Pack
     from alexnet.training.log import Screen
 
 
 @dataclass(frozen=True)
 class Claims:
-    """The measurable statements of the paper: print what came out, or `run NAME` to measure one.
-
-    Without `run`, the table of all of them. `run` makes the trainings that are missing, one after
-    the other; stopped, the same command goes on.
-    """
+    """Print the paper's measurable claims and their results, or measure one: `claims run NAME`."""
 
     action: Positional[Literal["table", "run"]] = "table"
-    """What to do."""
+    """`table` prints every claim with the paper's numbers, the measured ones, a verdict, and the
+    command that measures it. `run` measures one claim. Trainings that are missing are made first;
+    after an interruption, run the same command again to continue."""
     name: Positional[str | None] = None
-    """With run: the claim."""
+    """With `run`: the name of the claim, as in the commands of the table."""
     pack: Path | None = None
-    """Images to measure it on."""
+    """The pack to measure it on."""
     earlier: tuple[Path, ...] = ()
-    """Packs of what is trained on first, for claims with pre-training, as their command says."""
+    """Packs to pre-train on, for claims with pre-training, in the order of the table's command."""
     seeds: int = 1
-    """How many times, each with another seed."""
+    """Number of seeds. All trainings are made once per seed; a confidence interval needs two."""
     run_folder: Annotated[Path | None, arg(name="run")] = None
-    """Measure this finished run instead of training one."""
+    """Measure this finished run instead of training. For claims about a single network."""
     recipe: str | None = None
-    """The recipe to start from; by default the claim's, or the one that suits the images."""
+    """Recipe of the trainings; by default the claim's own, or the one recommended for the pack."""
     folder: Path = Path("claims")
-    """Where trainings (runs/) and results (results/) are kept."""
+    """Folder of the trainings (runs/) and of the results (results/)."""
     device: str = "auto"
     """auto, cpu, cuda, or cuda:1 for the second GPU."""
     precision: Literal["auto", "float32", "tf32", "bf16"] = "auto"
-    """Of the trainings' products, as in alexnet train."""
+    """Precision of matrix products and convolutions in the trainings, as in `alexnet train`."""
     markdown: bool = False
-    """Print docs/claims.md."""
+    """Print the whole page docs/claims.md: verdict rules, table, and every number of every seed."""
     json: bool = False
-    """Print the table as JSON."""
+    """Print the rows as JSON."""
     changes: Annotated[Changes, arg(name="")] = field(default_factory=Changes)
-    """Fields of the recipes that are to be different: --epochs 10 shortens."""
+    """Recipe fields to change in all trainings. For example, --epochs 10 shortens them."""
 
     def run(self) -> int:
         """Print the table, or measure a claim and print its rows."""
         if self.action == "run":
             return self.measure()
-        from alexnet.claims.page import page
-        from alexnet.claims.table import table
+        from alexnet.claims.page import format_page
+        from alexnet.claims.table import build_table
 
         if self.markdown:
-            print(page(self.results), end="")
+            print(format_page(self.results), end="")
         else:
-            self.show(table(self.results))
+            self.show(build_table(self.results))
         return 0
 
     @property
     def results(self) -> Path:
-        """The user's own results."""
+        """The folder of the user's own results."""
         return self.folder / "results"
 
     def measure(self) -> int:
-        """Make what is missing for one claim, keep the counts after every seed, print its rows."""
-        from alexnet.claims.measuring import measure
-        from alexnet.claims.paper import CLAIMS, find
-        from alexnet.claims.results import known, save
-        from alexnet.claims.table import rows
+        """Measure one claim, save the counts after every seed, and print its rows."""
+        from alexnet.claims.measuring import measure_claim
+        from alexnet.claims.paper import CLAIMS, find_claim
+        from alexnet.claims.results import load_with_shipped, save
+        from alexnet.claims.table import build_rows
         from alexnet.screen import TrainingScreen
 
         if self.name is None:
-            raise ValueError(f"name a claim: alexnet claims run NAME, of {', '.join(CLAIMS)}")
-        claim = find(self.name)
+            raise ValueError(f"name a claim: alexnet claims run NAME, one of {', '.join(CLAIMS)}")
+        claim = find_claim(self.name)
         with TrainingScreen() as screen:
-            for found in measure(claim, self.job(screen)):
-                path = save(found, self.results)
-                screen.say(f"{claim.name}: {len(found.records)} of {self.seeds} seeds in {path}")
-        if claim.method == "race":
-            print(f"Figure: {draw(claim, found, path)}", file=sys.stderr)
-        self.show(rows(claim, known(claim.name, self.results)))
+            for measurement in measure_claim(claim, self.make_settings(screen)):
+                path = save(measurement, self.results)
+                done = len(measurement.seed_results)
+                screen.say(f"{claim.name}: {done} of {self.seeds} seeds in {path}")
+        if claim.method == "convergence":
+            print(f"Figure: {draw_curves(claim, measurement, path)}", file=sys.stderr)
+        self.show(build_rows(claim, load_with_shipped(claim.name, self.results)))
         return 0
 
-    def job(self, screen: Screen) -> Job:
-        """What was asked for."""
-        from alexnet.claims.trainings import Job
+    def make_settings(self, screen: Screen) -> MeasurementSettings:
+        """Return the options as settings, with the packs opened."""
+        from alexnet.claims.trainings import MeasurementSettings
         from alexnet.packs.pack import open_pack
 
-        return Job(
-            pack=self.opened(),
-            earlier=tuple(open_pack(path) for path in self.earlier),
+        return MeasurementSettings(
+            pack=self.open_pack(),
+            pretraining_packs=tuple(open_pack(path) for path in self.earlier),
             folder=self.folder,
             seeds=self.seeds,
             recipe=self.recipe,
@@ -114,8 +117,8 @@ class Claims:
             screen=screen,
         )
 
-    def opened(self) -> Pack | None:
-        """The pack that was named, or that of the run."""
+    def open_pack(self) -> Pack | None:
+        """Open the pack that was named, or else the one that the run was trained on."""
         from alexnet.packs.pack import open_pack
 
         if self.pack is not None:
@@ -127,38 +130,52 @@ class Claims:
 
         return open_pack(trained_on(find(self.run_folder)))
 
-    def show(self, found: list[Row]) -> None:
-        """Print rows as JSON or as a table."""
+    def show(self, rows: list[ClaimRow]) -> None:
+        """Print rows as JSON, or as a table followed by the rules of the verdicts in it."""
         if self.json:
-            print(json.dumps([dataclasses.asdict(row) for row in found], indent=2))
+            print(json.dumps([dataclasses.asdict(row) for row in rows], indent=2))
             return
         from rich.console import Console
         from rich.table import Table
 
-        from alexnet.claims.table import HEAD
+        from alexnet.claims.table import HEAD, summarize
+        from alexnet.claims.verdict import LEGEND
 
-        wide = max(shutil.get_terminal_size((WIDTH, 50)).columns, NARROW)
-        drawn = Table(*HEAD, show_lines=True)
-        for row in found:
-            drawn.add_row(*row.cells())
-        Console(width=wide, highlight=False, markup=False).print(drawn)
+        width = max(shutil.get_terminal_size((DEFAULT_WIDTH, 50)).columns, MIN_WIDTH)
+        table = Table(*HEAD, show_lines=True)
+        for row in rows:
+            table.add_row(*row.cells())
+        console = Console(width=width, highlight=False, markup=False)
+        console.print(table)
+        if self.action == "table":
+            console.print(summarize(self.results))
+        verdicts = {row.verdict for row in rows}
+        for verdict, rule in LEGEND.items():
+            if verdict in verdicts:
+                console.print(f"{verdict}: {rule}")
 
 
-WIDTH, NARROW = 170, 110
-"""Of the table in characters: where there is no terminal, and at least."""
+DEFAULT_WIDTH, MIN_WIDTH = 170, 110
+"""Widths of the table in characters: without a terminal, and at least."""
 
 
-def draw(claim: Claim, found: Measurement, results: Path) -> Path:
-    """Figure 1 of a race, beside its results."""
-    from alexnet.claims.race import FINISH, START
+def draw_curves(claim: Claim, measurement: Measurement, results: Path) -> Path:
+    """Draw training errors by epoch, like the paper's figure 1, into a PNG file beside `results`.
+
+    Returns the path of the figure.
+    """
+    from alexnet.claims.convergence import INITIAL_ERROR, TARGET_ERROR
     from alexnet.show.curves import training_errors
 
     path = results.with_suffix(".png")
+    first = measurement.seed_results[0]["runs"]
     curves = {
-        f"{role}, learning rate {found.records[0]['runs'][role]['learning_rate']:g}": [
-            record["runs"][role]["curve"] for record in found.records
+        f"{role}, learning rate {first[role]['learning_rate']:g}": [
+            seed_result["runs"][role]["curve"] for seed_result in measurement.seed_results
         ]
-        for role in claim.runs
+        for role in claim.trainings
     }
-    training_errors(curves, path, finish=FINISH, start=START, title=found.label())
+    training_errors(
+        curves, path, finish=TARGET_ERROR, start=INITIAL_ERROR, title=measurement.label()
+    )
     return path

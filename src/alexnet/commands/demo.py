@@ -1,4 +1,8 @@
-"""`alexnet demo`: the whole flow on data that every installation has."""
+"""`alexnet demo`: pack, train, evaluate and predict, on images that every installation has.
+
+The commands `pack`, `train` and `evaluate` are called as functions. torch is imported only when the
+demo runs.
+"""
 
 from __future__ import annotations
 
@@ -15,55 +19,57 @@ if TYPE_CHECKING:
     from alexnet.packs.pack import Pack
     from alexnet.predict import Classifier
 
-SHOWN = 18
+N_SHOWN = 18
+"""The number of images in the figure."""
 
 
 @dataclass(frozen=True)
 class Demo:
-    """Pack, train, evaluate and predict on scikit-learn's digits, in about a minute."""
+    """Pack, train, evaluate and predict on scikit-learn's handwritten digits, in about a minute."""
 
     folder: Positional[Path] = Path("demo")
-    """Where everything is put. A demo's earlier run in it is replaced."""
+    """Folder for the pack, the run and the figure. The run of an earlier demo in it is deleted."""
 
     def run(self) -> int:
-        """The main job, step by step, each with the command that does it alone."""
+        """Pack, train and evaluate, printing each step's command first; then draw predictions."""
         from alexnet.commands.evaluate import Evaluate
         from alexnet.commands.pack import make
         from alexnet.commands.train import Train
         from alexnet.predict import load
 
-        began, run = time.monotonic(), self.folder / "run"
-        step(f"alexnet pack digits {self.folder / 'digits'}")
+        start, run = time.monotonic(), self.folder / "run"
+        print_command(f"alexnet pack digits {self.folder / 'digits'}")
         pack = make("digits", self.folder / "digits")
         shutil.rmtree(run, ignore_errors=True)
-        step(f"alexnet train {pack.path} {run} --recipe digits")
+        print_command(f"alexnet train {pack.path} {run} --recipe digits")
         if status := Train(str(pack.path), run, recipe="digits").run():
             return status
         for views in (1, 5):
-            step(f"alexnet evaluate {run} --views {views}")
+            print_command(f"alexnet evaluate {run} --views {views}")
             Evaluate((run,), views=views).run()
-        picture = self.folder / "predictions.png"
-        draw(load(run), pack, picture)
-        print(f"\nImages with their five labels: {picture}")
-        print(f"All of it took {time.monotonic() - began:.0f} s.")
+        figure = self.folder / "predictions.png"
+        draw_predictions(load(run), pack, figure)
+        print(f"\nImages with their five most probable labels: {figure}")
+        print(f"All of it took {time.monotonic() - start:.0f} s.")
         return 0
 
 
-def step(command: str) -> None:
-    """Show the command that does what comes next."""
+def print_command(command: str) -> None:
+    """Print the command line that does the next step."""
     sys.stdout.flush()
     print(f"\n$ {command}", file=sys.stderr, flush=True)
 
 
-def draw(classifier: Classifier, pack: Pack, path: Path) -> None:
-    """Validation images with their labels, those that the network is least sure of first."""
+def draw_predictions(classifier: Classifier, pack: Pack, path: Path) -> None:
+    """Draw the validation images with the least certain predictions, and their true labels."""
     from alexnet.predict import Prediction
     from alexnet.show.figures import predictions
 
     split = pack.splits["val"]
     records = split.gather(range(len(split)))
-    guesses = classifier.predict(list(records))
-    assert isinstance(guesses, list)
-    unsure = sorted(range(len(guesses)), key=lambda i: guesses[i].probabilities[0])[:SHOWN]
-    shown: list[tuple[object, Prediction]] = [(records[i], guesses[i]) for i in unsure]
-    predictions(shown, path, truths=[pack.classes[split.labels[i]] for i in unsure])
+    predicted = classifier.predict(list(records))
+    assert isinstance(predicted, list)
+    by_certainty = sorted(range(len(predicted)), key=lambda i: predicted[i].probabilities[0])
+    least_certain = by_certainty[:N_SHOWN]
+    shown: list[tuple[object, Prediction]] = [(records[i], predicted[i]) for i in least_certain]
+    predictions(shown, path, truths=[pack.classes[split.labels[i]] for i in least_certain])
