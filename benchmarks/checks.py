@@ -28,9 +28,9 @@ from torch import Tensor
 
 from alexnet import checkpoint
 from alexnet import device as devices
-from alexnet.batches.augment import Preprocessing
-from alexnet.batches.batches import Batches
-from alexnet.batches.loaders import OnHost
+from alexnet.batches.preprocessing import Preprocessing
+from alexnet.batches.epochs import Batches
+from alexnet.batches.loaders import HostLoader
 from alexnet.kernels import crop, formulas_only, norm_pool, relu_pool, response_norm
 from alexnet.kernels.runtime.layout import channels_last
 from alexnet.nets.layers import set_key
@@ -142,14 +142,14 @@ def homes(device: str, batch: int) -> Iterator[Check]:
     pack, recipe = made_pack(4 * batch + 3), Recipe(batch_size=batch)
     split, how = pack.splits["train"], Preprocessing.of(pack, recipe)
     plain = Batches(split, how, recipe, devices.Machine(torch.device("cpu")))
-    assert isinstance(plain.home, OnHost)
+    assert isinstance(plain.loader, HostLoader)
     for resident in "yes", "no":
         where = devices.machine(device, "float32", resident)  # type: ignore[arg-type]
         mine = Batches(split, how.to(where.device), recipe, where)
         worst = 0.0
         for a, b in zip(mine.epoch(1), plain.epoch(1), strict=True):
             worst = max(worst, off(a.images.cpu(), b.images), off(a.labels.cpu(), b.labels))
-        yield f"batches from {type(mine.home).__name__}", worst, ALLOWED[torch.float32]
+        yield f"batches from {type(mine.loader).__name__}", worst, ALLOWED[torch.float32]
 
 
 class Stop(Screen):

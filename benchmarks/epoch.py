@@ -55,7 +55,7 @@ def seconds_of(training: Training, epoch: int, start: int = 0) -> float:
 def memory_beside_records(training: Training, batch: int) -> dict[str, int]:
     """Bytes of the GPU that training was counted to take, and what it took at most."""
     counted = training_memory(Recipe(batch_size=batch), CLASSES, training.machine.precision)
-    records = getattr(training.batches.home, "records", None)
+    records = getattr(training.batches.loader, "records", None)
     resident = records.nbytes if isinstance(records, torch.Tensor) else 0
     return {"counted": counted.whole, "taken": torch.cuda.max_memory_reserved() - resident}
 

@@ -24,7 +24,7 @@ from torch import nn
 
 from alexnet import device as devices
 from alexnet import nets
-from alexnet.batches.augment import Preprocessing
+from alexnet.batches.preprocessing import Preprocessing
 from alexnet.exporting import quantize
 from alexnet.exporting.graph import INPUT, onnx_model
 from alexnet.exporting.libraries import library

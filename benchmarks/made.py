@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from alexnet import device as devices
-from alexnet.batches.augment import Preprocessing
-from alexnet.batches.batches import Batches
+from alexnet.batches.preprocessing import Preprocessing
+from alexnet.batches.epochs import Batches
 from alexnet.device import Residence
 from alexnet.images.records import Format, record_shape
 from alexnet.nets.layers import set_key
@@ -101,7 +101,7 @@ class Training:
     @property
     def home(self) -> str:
         """Where the records are."""
-        return type(self.batches.home).__name__
+        return type(self.batches.loader).__name__
 
     def losses(self, epoch: int, start: int = 0) -> Iterator[Tensor]:
         """The loss of every step of an epoch, not yet waited for, from step `start` on."""

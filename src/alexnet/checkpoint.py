@@ -24,7 +24,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from alexnet.batches.augment import Preprocessing
+from alexnet.batches.preprocessing import Preprocessing
 from alexnet.files import replace_file
 from alexnet.nets.variations import network_of
 from alexnet.packs.pack import Pack

@@ -25,8 +25,8 @@ from torch import Tensor, nn
 
 from alexnet import checkpoint as checkpoints
 from alexnet import device as devices
-from alexnet.batches.augment import Preprocessing
-from alexnet.batches.batches import crop_views
+from alexnet.batches.preprocessing import Preprocessing
+from alexnet.batches.views import crop_views
 from alexnet.device import Machine
 from alexnet.evaluation.counts import VIEWS_AT_ONCE, probabilities
 from alexnet.exporting.libraries import FORMATS

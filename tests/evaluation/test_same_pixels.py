@@ -14,7 +14,7 @@ from tests.conftest import TRAINED as RECIPE
 
 import alexnet
 from alexnet import checkpoint as checkpoints
-from alexnet.batches import augment
+from alexnet.batches.preprocessing import Preprocessing
 from alexnet.evaluation import ensemble
 from alexnet.evaluation.counts import VIEWS_AT_ONCE
 from alexnet.sources.entry import Source
@@ -133,7 +133,7 @@ def test_orientation_is_applied_and_remembered(trained, tmp_path):
     assert checkpoints.load(checkpoints.find(run)).preprocessing.upright is True
     lying = alexnet.pack(folder, tmp_path / "pack", size=SIZE, upright=False, processes=1)
     assert lying.facts["upright"] is False
-    assert augment.Preprocessing.of(lying, RECIPE).upright is False
+    assert Preprocessing.of(lying, RECIPE).upright is False
 
 
 @pytest.mark.parametrize(("kind", "upright"), [("folder", True), ("ilsvrc2012", False)])
@@ -157,9 +157,9 @@ def test_earlier_packs_and_checkpoints_keep_to_what_they_were_made_with(trained,
     facts = dict(packed.facts)
     del facts["upright"]
     (tmp_path / "pack" / "pack.json").write_text(json.dumps(facts))
-    assert augment.Preprocessing.of(alexnet.open_pack(tmp_path / "pack"), RECIPE).upright is False
+    assert Preprocessing.of(alexnet.open_pack(tmp_path / "pack"), RECIPE).upright is False
     checkpoint = checkpoints.load(checkpoints.find(run))
     settings = checkpoint.preprocessing.settings()
     del settings["upright"]
-    how = augment.Preprocessing.restore(settings, checkpoint.preprocessing.tensors())
+    how = Preprocessing.restore(settings, checkpoint.preprocessing.tensors())
     assert how.upright is False

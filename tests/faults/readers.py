@@ -134,7 +134,7 @@ def read_file(folder: Path, name: str) -> None:
 
 def read_pack(folder: Path, name: str) -> None:
     """A pack, as commands use it."""
-    from alexnet.batches.augment import Preprocessing
+    from alexnet.batches.preprocessing import Preprocessing
     from alexnet.packs.pack import open_pack
     from alexnet.packs.summary import info
     from alexnet.packs.verification import verify

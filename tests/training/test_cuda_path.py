@@ -18,8 +18,8 @@ from torch.overrides import TorchFunctionMode
 
 from alexnet import checkpoint, nets
 from alexnet import device as devices
-from alexnet.batches.augment import Preprocessing
-from alexnet.batches.batches import Batches
+from alexnet.batches.preprocessing import Preprocessing
+from alexnet.batches.epochs import Batches
 from alexnet.evaluation.counts import Counts, evaluate
 from alexnet.kernels.cropping import operator as crops
 from alexnet.nets.layers import Strided, dropouts, set_key
@@ -277,5 +277,5 @@ def test_room_for_training_is_left_beside_resident_records(gpus, tiny_pack, quic
         room_for_steps(dataclasses.replace(quick, batch_size=n), classes, machine) for n in (16, 99)
     )
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (records + room + 1, FREE))
-    homes = [Batches(split, preprocessing, quick, machine, r).home for r in (room, larger)]
-    assert [type(home).__name__ for home in homes] == ["Resident", "Streamed"]
+    homes = [Batches(split, preprocessing, quick, machine, r).loader for r in (room, larger)]
+    assert [type(home).__name__ for home in homes] == ["ResidentLoader", "StreamingLoader"]

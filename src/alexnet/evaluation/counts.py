@@ -11,8 +11,8 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from alexnet.batches.augment import Preprocessing
-from alexnet.batches.batches import views
+from alexnet.batches.preprocessing import Preprocessing
+from alexnet.batches.views import iterate_views
 from alexnet.batches.loaders import Batch
 from alexnet.device import Machine
 from alexnet.packs.pack import Split
@@ -146,7 +146,7 @@ def evaluate(
     was_training = network.training
     network.eval()
     size = max(1, batch_size // n_views)
-    batches = views(
+    batches = iterate_views(
         split, labels, indices, preprocessing, machine.device, n_views=n_views, batch_size=size
     )
     for likely, batch in answers(network, batches, machine, n_views):

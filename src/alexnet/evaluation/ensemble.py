@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from alexnet import device as devices
-from alexnet.batches.batches import views as views_of
+from alexnet.batches.views import iterate_views as views_of
 from alexnet.evaluation.counts import VIEWS_AT_ONCE, Counts, answers, ranks_of
 from alexnet.evaluation.scores import Member, Scores, opened, relabeling
 from alexnet.files import replace_file

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from alexnet.batches.augment import Preprocessing
+from alexnet.batches.preprocessing import Preprocessing
 from alexnet.checkpoint import Checkpoint
 from alexnet.validate import Range, check, parse_json
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from alexnet.batches.augment import Preprocessing
+from alexnet.batches.preprocessing import Preprocessing
 from alexnet.exporting.graph import INPUT, IR_VERSION, OPSET, OUTPUT
 from alexnet.exporting.libraries import library
 
@@ -47,7 +47,7 @@ class Front:
 
 def front(preprocessing: Preprocessing) -> Front:
     """Records, uint8 N side side 3, RGB → images, float32 N 3 crop crop."""
-    graph, at = Front(), preprocessing.room // 2
+    graph, at = Front(), preprocessing.max_offset // 2
     colors = graph.add("Cast", RECORDS, to=library("onnx").TensorProto.FLOAT)
     if preprocessing.pixels == "yuv420":
         colors = _through_yuv420(graph, colors, preprocessing.side)
@@ -64,7 +64,7 @@ def front(preprocessing: Preprocessing) -> Front:
 
 def center_mean(preprocessing: Preprocessing) -> NDArray[np.float32]:
     """The part of the mean image that the central crop loses: crop crop 3."""
-    at = slice(preprocessing.room // 2, preprocessing.room // 2 + preprocessing.crop)
+    at = slice(preprocessing.max_offset // 2, preprocessing.max_offset // 2 + preprocessing.crop)
     return np.ascontiguousarray(preprocessing.mean.cpu().numpy()[at, at])
 
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from alexnet import checkpoint as checkpoints
 from alexnet import device as devices
-from alexnet.batches.batches import crop_views
+from alexnet.batches.views import crop_views
 from alexnet.checkpoint import Checkpoint
 from alexnet.evaluation.counts import Counts, evaluate
 from alexnet.evaluation.scores import relabeling, trained_on

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from alexnet.batches.augment import order
+from alexnet.batches.augment import draw_order
 from alexnet.checkpoint import Position
 from alexnet.training.log import Progress
 
@@ -132,7 +132,7 @@ class Meter:
     def _where(self, step: int, loss: float) -> str:
         training, size = self.training, self.training.recipe.batch_size
         split = training.batches.split
-        indices = order(training.recipe.seed, self.epoch, len(split))[step * size :][:size]
+        indices = draw_order(training.recipe.seed, self.epoch, len(split))[step * size :][:size]
         names = ", ".join(split.name(i) for i in indices[:3])
         last = training.run / "last.safetensors"
         good = f"the last good checkpoint is {last}" if last.exists() else "none was saved before"
