@@ -28,9 +28,9 @@ from torch import Tensor
 
 from alexnet import checkpoint
 from alexnet import device as devices
-from alexnet.batches.preprocessing import Preprocessing
 from alexnet.batches.epochs import Batches
 from alexnet.batches.loaders import HostLoader
+from alexnet.batches.preprocessing import Preprocessing
 from alexnet.kernels import crop, formulas_only, norm_pool, relu_pool, response_norm
 from alexnet.kernels.runtime.layout import channels_last
 from alexnet.nets.layers import set_key

@@ -15,8 +15,8 @@ import time
 from pathlib import Path
 
 from alexnet import device as devices
-from alexnet.batches.preprocessing import Preprocessing
 from alexnet.batches.epochs import Batches
+from alexnet.batches.preprocessing import Preprocessing
 from alexnet.packs.pack import Pack, open_pack
 from alexnet.recipes.recipe import RECIPES, Recipe
 from alexnet.training.sgd import SGD

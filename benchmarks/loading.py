@@ -17,8 +17,8 @@ from PIL import Image
 from torch import Tensor
 
 from alexnet import device as devices
-from alexnet.batches.preprocessing import Preprocessing
 from alexnet.batches.epochs import Batches
+from alexnet.batches.preprocessing import Preprocessing
 from alexnet.packs.pack import open_pack
 from alexnet.recipes.recipe import Recipe
 from usual import CLASSES, CROP, SIZE, Folder, Loader, transformed

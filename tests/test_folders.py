@@ -11,15 +11,14 @@ import alexnet
 from alexnet import checkpoint
 from alexnet.cli import main
 from alexnet.evaluation.counts import Counts
-from alexnet.evaluation.images import is_run, trained_on
-from alexnet.evaluation.scores import measure, relabeling
+from alexnet.evaluation.measured_pack import derive_pack_options, is_run, open_training_pack
+from alexnet.evaluation.scores import evaluate_run, match_classes
 from alexnet.packing.automatic import pack_beside
 from alexnet.packing.pack import pack, pack_images
 from alexnet.recipes.recipe import RECIPES, packed_side
 from alexnet.runs import check_folder
 from alexnet.sources import Entry, Source, open_source
 from alexnet.training.train import train
-from alexnet.training.transfer import packing_like
 from tests.conftest import CLASSES, QUICK, picture, pictures
 
 QUICKLY = ["--recipe", "cifar", "--epochs", "1", "--device", "cpu"]
@@ -213,7 +212,7 @@ def test_a_folder_is_measured_whole_as_the_network_wants_it(trained, unseen, cap
     assert made.path == run.parent / "photos_test.pack"
     assert (made.size, made.facts["fit"]) == (32, "pad")
     assert "all its images are measured" in err
-    assert measure(run, unseen, device="cpu").counts.seen == 9
+    assert evaluate_run(run, unseen, device="cpu").counts.seen == 9
     assert alexnet.evaluate(run, str(unseen), device="cpu").pack == made.path
     assert sorted(path.name for path in unseen.iterdir()) == sorted(CLASSES)
 
@@ -255,8 +254,8 @@ def test_the_images_of_the_training_are_not_measured_whole(trained, capsys):
     out, err = capsys.readouterr()
     assert json.loads(out)["seen"] == 3
     assert f"was trained on {images}: measured as in {images}.pack" in err
-    assert measure(run, images, device="cpu").counts.seen == 3
-    assert trained_on(run, images.parent) is None
+    assert evaluate_run(run, images, device="cpu").counts.seen == 3
+    assert open_training_pack(run, images.parent) is None
 
 
 def test_a_relative_path_of_an_earlier_version_counts_only_where_it_is_checked(
@@ -275,8 +274,8 @@ def test_a_relative_path_of_an_earlier_version_counts_only_where_it_is_checked(
     environment = {"pack": {"path": str(copy), "checksum": facts["checksum"]}}
     (tmp_path / "run" / "environment.json").write_text(json.dumps(environment))
     monkeypatch.chdir(images.parent)
-    assert trained_on(tmp_path / "run", "photos") is None
-    again = trained_on(tmp_path / "run", "photos", may_be_relative=True)
+    assert open_training_pack(tmp_path / "run", "photos") is None
+    again = open_training_pack(tmp_path / "run", "photos", may_be_relative=True)
     assert again is not None
     assert again.path == copy
 
@@ -297,7 +296,7 @@ def test_classes_are_the_same_by_wordnet_id_too(trained, tmp_path):
     known = dataclasses.replace(checkpoint.load(checkpoint.find(run)), wordnet_ids=ids)
     images = photos(tmp_path / "images", dict.fromkeys(sorted(ids), 1))
     made = pack(open_source(images, measured="val"), tmp_path / "pack", size=32, processes=1)
-    assert relabeling(known, made, "val", False).tolist() == [1, 2, 0]
+    assert match_classes(known, made, "val", False).tolist() == [1, 2, 0]
 
 
 def test_runs_packs_and_images_are_told_apart(trained, tmp_path, capsys):
@@ -307,7 +306,7 @@ def test_runs_packs_and_images_are_told_apart(trained, tmp_path, capsys):
     assert not is_run(images)
     assert not is_run(images.with_name("photos.pack"))
     assert command("evaluate", run, tmp_path / "typo") == 1
-    assert "no run, no pack and no images" in capsys.readouterr().err
+    assert "name a run, a pack, or images" in capsys.readouterr().err
     both = ["evaluate", run, run, images.with_name("photos.pack"), "--device", "cpu"]
     assert command(*both) == 0
     assert "2 networks averaged" in capsys.readouterr().out
@@ -335,19 +334,19 @@ def test_a_validation_split_without_one_usable_image_is_none(tmp_path):
     recipe = dataclasses.replace(QUICK, epochs=1, schedule="cosine")
     run = train(made, tmp_path / "run", recipe, device="cpu").run
     with pytest.raises(ValueError, match="has no val images; it has train"):
-        measure(run, device="cpu")
+        evaluate_run(run, device="cpu")
     with pytest.raises(ValueError, match="has no validation images"):
         train(made, tmp_path / "other", dataclasses.replace(recipe, schedule="plateau"))
 
 
 def test_without_images_there_is_no_error_to_tell():
     for name in ("top1", "top5", "loss"):
-        with pytest.raises(ValueError, match="not one image was measured"):
+        with pytest.raises(ValueError, match="no image was evaluated"):
             getattr(Counts(3), name)
 
 
 def test_a_pack_for_a_network_has_its_settings(trained):
-    settings = packing_like(checkpoint.load(checkpoint.find(trained[0])))
+    settings = derive_pack_options(checkpoint.load(checkpoint.find(trained[0])))
     assert {"size": 32, "fit": "pad", "pixels": "rgb"}.items() <= settings.items()
 
 

@@ -27,7 +27,7 @@ os.environ.setdefault("MKL_CBWR", "AUTO,STRICT")
 os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
 
 if TYPE_CHECKING:
-    from alexnet.evaluation.scores import measure as evaluate
+    from alexnet.evaluation.scores import evaluate_run as evaluate
     from alexnet.exporting.write import export
     from alexnet.nets import NETS
     from alexnet.packing.pack import pack_images as pack
@@ -46,7 +46,7 @@ _HOMES = {
     "Recipe": ("recipes.recipe", "Recipe"),
     "Transfer": ("training.transfer", "Transfer"),
     "export": ("exporting.write", "export"),
-    "evaluate": ("evaluation.scores", "measure"),
+    "evaluate": ("evaluation.scores", "evaluate_run"),
     "load": ("predict", "load"),
     "open_pack": ("packs.pack", "open_pack"),
     "pack": ("packing.pack", "pack_images"),

@@ -28,7 +28,7 @@ from alexnet import device as devices
 from alexnet.batches.preprocessing import Preprocessing
 from alexnet.batches.views import crop_views
 from alexnet.device import Machine
-from alexnet.evaluation.counts import VIEWS_AT_ONCE, probabilities
+from alexnet.evaluation.counts import VIEWS_PER_BATCH, predict_probabilities
 from alexnet.exporting.libraries import FORMATS
 from alexnet.images.decode import MAX_PIXELS, NotAnImage, pillow_pixels
 from alexnet.images.decoders import Decoders
@@ -193,7 +193,7 @@ class Classifier:
             return torch.empty(0, len(self.classes))
         with self.machine.cast():
             images = crop_views(records, self.preprocessing, views)
-            return probabilities(self.network, images, views).cpu()
+            return predict_probabilities(self.network, images, views).cpu()
 
     def _records(self, images: Image | list[Image], views: int = 1) -> Iterator[NDArray[np.uint8]]:
         """The records of one image, or of many by batches. Raises what reading an image raises."""
@@ -207,7 +207,7 @@ class Classifier:
 
     def _batches(self, images: Iterable[Image], views: int) -> Iterator[Batch]:
         """As many readable images as are evaluated at once, and the unreadable between them."""
-        size, shape = max(1, VIEWS_AT_ONCE // views), self.options.record_shape
+        size, shape = max(1, VIEWS_PER_BATCH // views), self.options.record_shape
         given: deque[Image] = deque()
 
         def items() -> Iterator[Item]:

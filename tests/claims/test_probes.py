@@ -7,7 +7,6 @@ import pytest
 import torch
 
 from alexnet.claims import probes
-from alexnet.evaluation.counts import ranks_of
 from alexnet.recipes.recipe import Recipe
 
 
@@ -50,12 +49,3 @@ def test_pixels_are_compared_as_means_of_blocks():
     images[1, :4, 4:8] = 200
     assert probes.blocks(images).shape == (2, 12)
     assert probes.blocks(images)[1].reshape(2, 2, 3)[0, 1].tolist() == [200.0] * 3
-
-
-def test_ranks_are_those_of_evaluation():
-    chance = np.random.default_rng(0)
-    likely = chance.integers(0, 4, (50, 6)).astype(np.float32)  # with many ties
-    labels = chance.integers(0, 6, 50)
-    said = SimpleNamespace(labels=labels, classes=range(6), probabilities=likely)
-    wanted = ranks_of(torch.from_numpy(likely), torch.from_numpy(labels))
-    assert probes.ranks(said).tolist() == wanted.tolist()

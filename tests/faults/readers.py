@@ -197,7 +197,7 @@ def read_checkpoint(folder: Path, name: str) -> None:
 
 def read_run(folder: Path, name: str) -> None:
     """The texts in a run's folder."""
-    from alexnet.evaluation.scores import opened
+    from alexnet.evaluation.measured_pack import open_run_and_pack
     from alexnet.training.log import RunLog, Screen
 
     run = folder / "run"
@@ -205,7 +205,7 @@ def read_run(folder: Path, name: str) -> None:
     content = environment.read_bytes()
     environment.write_bytes(content.replace(examples.HERE, str(folder).encode()))
 
-    each(lambda: opened(run, None, "val"), lambda: RunLog(run, Screen()).rewind(1, 0))
+    each(lambda: open_run_and_pack(run, None, "val"), lambda: RunLog(run, Screen()).rewind(1, 0))
 
 
 def read_results(folder: Path, name: str) -> None:
@@ -220,16 +220,17 @@ def read_results(folder: Path, name: str) -> None:
 
 def read_dump(folder: Path, name: str) -> None:
     """Predictions: counted, averaged, searched and written as a submission."""
-    from alexnet.evaluation.ensemble import average, read, search
-    from alexnet.evaluation.submission import write
+    from alexnet.evaluation.ensemble import average_predictions, search_weights
+    from alexnet.evaluation.predictions import load_predictions
+    from alexnet.evaluation.submission import write_submission
 
-    good, found = read(folder / "good.npz"), read(folder / "x.npz")
+    good, found = load_predictions(folder / "good.npz"), load_predictions(folder / "x.npz")
     each(
         lambda: found.scores().text(per_class=True),
         lambda: json.dumps(found.scores().to_dict()),
-        lambda: average([good, found]).scores(),
-        lambda: search([good, found]),
-        lambda: write(found, folder / "submission.txt"),
+        lambda: average_predictions([good, found]).scores(),
+        lambda: search_weights([good, found]),
+        lambda: write_submission(found, folder / "submission.txt"),
     )
 
 

@@ -18,8 +18,8 @@ from torch.overrides import TorchFunctionMode
 
 from alexnet import checkpoint, nets
 from alexnet import device as devices
-from alexnet.batches.preprocessing import Preprocessing
 from alexnet.batches.epochs import Batches
+from alexnet.batches.preprocessing import Preprocessing
 from alexnet.evaluation.counts import Counts, evaluate
 from alexnet.kernels.cropping import operator as crops
 from alexnet.nets.layers import Strided, dropouts, set_key
@@ -239,7 +239,7 @@ def test_validation_on_a_gpu_reads_its_counts_once(many, gpus, tiny_pack, quick,
     network.initialize("variance")
     split, classes = tiny_pack.splits["val"], len(tiny_pack.classes)
     on_the_cpu = devices.Machine(torch.device("cpu"))
-    wanted = evaluate(network, split, how, classes, on_the_cpu, many=many, batch_size=20)
+    wanted = evaluate(network, split, how, classes, on_the_cpu, n_views=many, batch_size=20)
     monkeypatch.setattr(crops, "_check_inside", lambda *_: None)  # on CUDA there is no check
     watching, read, reads = NothingRead(), Counts.read, []
 
@@ -250,7 +250,7 @@ def test_validation_on_a_gpu_reads_its_counts_once(many, gpus, tiny_pack, quick,
 
     monkeypatch.setattr(Counts, "read", at_the_end)
     with watching:
-        found = evaluate(network, split, how, classes, machine, many=many, batch_size=20)
+        found = evaluate(network, split, how, classes, machine, n_views=many, batch_size=20)
     assert len(reads) == 1
     assert reads[0].device == machine.device
     assert found.seen == wanted.seen == len(split)

@@ -18,7 +18,7 @@ from alexnet.claims.trainings import check as check_job
 from alexnet.validate import Range, check, read_json
 
 if TYPE_CHECKING:
-    from alexnet.evaluation.ensemble import Predictions
+    from alexnet.evaluation.predictions import SplitPredictions
     from alexnet.packs.pack import Pack
 
 Runs = dict[str, dict[str, Any]]
@@ -84,8 +84,7 @@ def trained(claim: Claim, role: str, job: Job, seed: int, folder: Path) -> dict[
 def counted(claim: Claim, folder: Path, job: Job, views: str) -> dict[str, Any]:
     """Errors of a network: `views` of an image of the claim's split, or "train", one view."""
     from alexnet.checkpoint import find
-    from alexnet.evaluation.scores import measure as score
-    from alexnet.evaluation.scores import write
+    from alexnet.evaluation.scores import evaluate_run, write_scores
 
     pack = pack_for(job)
     split = "train" if views == "train" else split_of(claim, job)
@@ -93,10 +92,10 @@ def counted(claim: Claim, folder: Path, job: Job, views: str) -> dict[str, Any]:
     kept = folder / f"scores-{split}-{pack.checksum[:8]}-{views}.json"
     if not kept.exists() or kept.stat().st_mtime < network.stat().st_mtime:
         many = 1 if views == "train" else int(views)
-        found = score(network, pack.path, split=split, views=many, device=job.device)
+        found = evaluate_run(network, pack.path, split=split, views=many, device=job.device)
         if job.run is not None:  # somebody else's folder stays as it is
             return {"split": split, **short(found.to_dict(), str(network))}
-        write(found, kept)
+        write_scores(found, kept)
     return {"split": split, **short(read_json(kept), str(kept))}
 
 
@@ -115,28 +114,28 @@ def short(scores: Any, place: str) -> dict[str, int]:
 
 def averaged(claim: Claim, folders: list[Path], job: Job) -> dict[str, dict[str, Any]]:
     """Errors of the averaged probabilities of several networks."""
-    from alexnet.evaluation.ensemble import average
+    from alexnet.evaluation.ensemble import average_predictions
 
     split, found = split_of(claim, job), {}
     for views in claim.scores:
-        every = average([said(folder, job, split, int(views)) for folder in folders])
+        every = average_predictions([said(folder, job, split, int(views)) for folder in folders])
         found[views] = {"split": split, **short(every.scores().to_dict(), "the average")}
     return found
 
 
-def said(folder: Path, job: Job, split: str, views: int) -> Predictions:
+def said(folder: Path, job: Job, split: str, views: int) -> SplitPredictions:
     """What the network at the end of a training says of every image of a split."""
     from alexnet.checkpoint import find
-    from alexnet.evaluation.ensemble import predict
+    from alexnet.evaluation.ensemble import predict_split
 
     network, pack = find(folder, ("last", "best")), pack_for(job)
-    return predict(network, pack.path, split=split, views=views, device=job.device)
+    return predict_split(network, pack.path, split=split, views=views, device=job.device)
 
 
 def views(claim: Claim, job: Job, seed: int) -> Runs:
     """Errors with one view and with ten, and how many images the ten set right and wrong."""
     folder, split = folder_of(claim, WHOLE, job, seed), split_of(claim, job)
-    ranks = {many: probes.ranks(said(folder, job, split, many)) for many in (1, 10)}
+    ranks = {many: said(folder, job, split, many).ranks() for many in (1, 10)}
     wrong = {many: {top: rank >= top for top in (1, 5)} for many, rank in ranks.items()}
     scores = {
         str(many): {

@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 
 if TYPE_CHECKING:
     from alexnet.checkpoint import Checkpoint
-    from alexnet.evaluation.ensemble import Predictions
     from alexnet.packs.pack import Pack, Split
 
 NEIGHBORS = 5
@@ -49,14 +48,6 @@ def colorfulness(kernels: NDArray[np.float64]) -> list[float]:
     gray = kernels.sum(1) ** 2 / 3
     share = gray.sum((1, 2)) / (kernels**2).sum((1, 2, 3))
     return [float(x) for x in 1 - share]
-
-
-def ranks(said: Predictions) -> NDArray[np.int64]:
-    """How many classes come before the right one, for each image (`measure.evaluate.ranks_of`)."""
-    rows, index = said.labels[:, None], np.arange(len(said.classes))
-    right = np.take_along_axis(said.probabilities, rows, axis=1)
-    before = ~(said.probabilities <= right) | ((said.probabilities == right) & (index < rows))
-    return np.asarray(before.sum(1), np.int64)
 
 
 def neighbors(run: Path, pack: Pack, device: str) -> dict[str, int]:

@@ -73,13 +73,15 @@ def train_error(folder: Path, epoch: int, recipe: Recipe, job: Job) -> float:
         if counts.keys() < {"seen", "wrong1"} or counts["seen"] < 1:
             raise ValueError(f"{place} holds no counts. Remove {kept} and start again")
         return float(counts["wrong1"] / counts["seen"])
-    from alexnet.evaluation.scores import measure
+    from alexnet.evaluation.scores import evaluate_run
 
     assert job.pack is not None
     train_until(folder, job.pack, recipe, job)
     if (at := last(folder).position.epoch) != epoch:
         raise ValueError(f"{folder} is at epoch {at}, not {epoch}: remove it and start again")
-    counts = measure(folder / "last.safetensors", job.pack.path, split="train", device=job.device)
+    counts = evaluate_run(
+        folder / "last.safetensors", job.pack.path, split="train", device=job.device
+    )
     with kept.open("a") as file:
         file.write(json.dumps({"seen": counts.counts.seen, "wrong1": counts.counts.wrong1}) + "\n")
     return counts.counts.top1

@@ -123,9 +123,9 @@ class Claims:
         if self.run_folder is None:
             return None
         from alexnet.checkpoint import find
-        from alexnet.evaluation.scores import trained_on
+        from alexnet.evaluation.measured_pack import find_pack_of
 
-        return open_pack(trained_on(find(self.run_folder)))
+        return open_pack(find_pack_of(find(self.run_folder)))
 
     def show(self, found: list[Row]) -> None:
         """Print rows as JSON or as a table."""

@@ -169,20 +169,20 @@ class Train:
 
     def pack_of_resumed(self) -> Pack | None:
         """The pack that a resumed training was begun on, if it was made of these images."""
-        from alexnet.evaluation.images import trained_on
+        from alexnet.evaluation.measured_pack import open_training_pack
 
         begun = self.resume_folder()
-        return trained_on(begun, self.images, may_be_relative=True) if begun else None
+        return open_training_pack(begun, self.images, may_be_relative=True) if begun else None
 
     def packing(self, source: Source) -> tuple[dict[str, Any], str]:
         """The options of a new pack, which are those of the network that it is for, and why."""
         from alexnet import checkpoint
-        from alexnet.evaluation.images import packing_like
+        from alexnet.evaluation.measured_pack import derive_pack_options
         from alexnet.packing.pack import PHOTOGRAPH
         from alexnet.runs import checkpoint_of
 
         if start := self.init or (self.resumed and checkpoint_of(self.resumed)):
-            options = packing_like(checkpoint.load(checkpoint.find(start)))
+            options = derive_pack_options(checkpoint.load(checkpoint.find(start)))
             return options, f"(fit: {options['fit']}), as the network of {start} was trained"
         native, crop = source.native_size, self.wanted_crop()
         if native and (crop is None or crop <= native):
@@ -297,14 +297,14 @@ def newest_run(images: str) -> Path:
 
     Raises ValueError if there is none.
     """
-    from alexnet.evaluation.images import trained_on
+    from alexnet.evaluation.measured_pack import open_training_pack
     from alexnet.runs import described_pack
 
     def is_of_images(run: Path) -> bool:
         pack = described_pack(run).get("path", "")
         if pack and os.path.realpath(pack) == os.path.realpath(images):
             return True
-        return trained_on(run, images, may_be_relative=True) is not None
+        return open_training_pack(run, images, may_be_relative=True) is not None
 
     found = Path("runs").glob("*/environment.json")  # written anew whenever a training starts
     started = {path.parent: path.stat().st_mtime_ns for path in found}

@@ -17,7 +17,8 @@ from alexnet import device as devices
 from alexnet.batches.views import crop_views
 from alexnet.checkpoint import Checkpoint
 from alexnet.evaluation.counts import Counts, evaluate
-from alexnet.evaluation.scores import relabeling, trained_on
+from alexnet.evaluation.measured_pack import find_pack_of
+from alexnet.evaluation.scores import match_classes
 from alexnet.exporting import quantize
 from alexnet.exporting.graph import onnx_model
 from alexnet.exporting.libraries import FORMATS, library
@@ -130,7 +131,7 @@ def _pack_of(checkpoint: Path, pack: str | Path | None) -> Pack | None:
     if pack is not None:
         return open_pack(pack)
     try:
-        return open_pack(trained_on(checkpoint))
+        return open_pack(find_pack_of(checkpoint))
     except FileNotFoundError:
         return None
 
@@ -271,7 +272,7 @@ def _count(network: nn.Module, trained: Checkpoint, pack: Pack, split: str) -> C
         trained.preprocessing_for(pack),
         len(trained.classes),
         machine,
-        relabel=relabeling(trained, pack, split, ignore_unknown=False),
+        relabel=match_classes(trained, pack, split, ignore_unknown=False),
     )
 
 

@@ -24,8 +24,8 @@ from torch import nn
 from alexnet import checkpoint as checkpoints
 from alexnet import device as devices
 from alexnet import runs
-from alexnet.batches.preprocessing import Preprocessing
 from alexnet.batches.epochs import Batches
+from alexnet.batches.preprocessing import Preprocessing
 from alexnet.checkpoint import Checkpoint, Position
 from alexnet.device import Machine, Precision, Residence
 from alexnet.evaluation.counts import Counts, evaluate
