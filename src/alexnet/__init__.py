@@ -28,7 +28,7 @@ os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
 
 if TYPE_CHECKING:
     from alexnet.evaluation.scores import evaluate_run as evaluate
-    from alexnet.exporting.write import export
+    from alexnet.exporting.export import export
     from alexnet.nets import NETS
     from alexnet.packing.pack import pack_images as pack
     from alexnet.packs.pack import Pack, open_pack
@@ -45,7 +45,7 @@ _HOMES = {
     "Prediction": ("predict", "Prediction"),
     "Recipe": ("recipes.recipe", "Recipe"),
     "Transfer": ("training.transfer", "Transfer"),
-    "export": ("exporting.write", "export"),
+    "export": ("exporting.export", "export"),
     "evaluate": ("evaluation.scores", "evaluate_run"),
     "load": ("predict", "load"),
     "open_pack": ("packs.pack", "open_pack"),

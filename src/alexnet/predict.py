@@ -236,21 +236,23 @@ def load(run: str | Path, device: str = "auto", *, max_pixels: int = MAX_PIXELS)
     or file, ValueError if the file is neither.
     """
     if Path(run).suffix in FORMATS:
-        return _load_portable(Path(run), device, max_pixels)
+        return _load_exported(Path(run), device, max_pixels)
     checkpoint = checkpoints.load(checkpoints.find(run))
     facts = checkpoint.network(), checkpoint.classes, checkpoint.preprocessing
     return Classifier(*facts, devices.machine(device), max_pixels=max_pixels)
 
 
-def _load_portable(path: Path, device: str, max_pixels: int) -> Classifier:
-    from alexnet.exporting.running import open_portable
+def _load_exported(path: Path, device: str, max_pixels: int) -> Classifier:
+    from alexnet.exporting.runtimes import open_exported
 
     if device not in ("auto", "cpu"):
         raise ValueError(f"{path} runs on the CPU, not on {device!r}: load the run for that")
-    network = open_portable(path)
-    card = network.card
+    network = open_exported(path)
+    metadata = network.metadata
     machine = Machine(torch.device("cpu"))
-    return Classifier(network, card.classes, card.preprocessing, machine, max_pixels=max_pixels)
+    return Classifier(
+        network, metadata.classes, metadata.preprocessing, machine, max_pixels=max_pixels
+    )
 
 
 def name_of(image: Image) -> str:

@@ -295,7 +295,7 @@ def trained(epochs: int = 1) -> Files:
 
 def portable() -> Files:
     """The run as an ONNX file and as an OpenVINO IR; nothing where the libraries are missing."""
-    from alexnet.exporting.write import export
+    from alexnet.exporting.export import export
 
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

@@ -236,10 +236,10 @@ def read_dump(folder: Path, name: str) -> None:
 
 def read_card(folder: Path, name: str) -> None:
     """What an exported file says of itself."""
-    from alexnet.exporting.metadata import Card
+    from alexnet.exporting.metadata import ExportMetadata
 
     text = (folder / name).read_text("utf-8", "replace")
-    card = Card.from_text(text, folder / name)
+    card = ExportMetadata.from_text(text, folder / name)
     card.to_text()
 
 
@@ -286,13 +286,17 @@ def recipe_files() -> list[Files]:
 def card_files() -> list[Files]:
     """The card of a run."""
     from alexnet import checkpoint
-    from alexnet.exporting.metadata import Card
+    from alexnet.exporting.metadata import ExportMetadata
 
     with examples.tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "last.safetensors")
         path.write_bytes(examples.trained()["run/last.safetensors"])
         return [
-            {"card.json": Card.of(checkpoint.load(path), "float32", "records").to_text().encode()}
+            {
+                "card.json": ExportMetadata.of(checkpoint.load(path), "float32", "records")
+                .to_text()
+                .encode()
+            }
         ]
 
 
