@@ -14,7 +14,7 @@ SOURCE = Path(__file__).parents[1] / "src" / "alexnet"
 ORDER = {layer: place for place, layer in enumerate(LAYERS)}
 ONLY = {
     "PIL": {"images.decode", "show.figures"},
-    "matplotlib": {"show.curves", "show.figures"},
+    "matplotlib": {"show.figures"},
     "argparse": set(),
 }
 

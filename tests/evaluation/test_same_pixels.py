@@ -115,7 +115,7 @@ def test_the_commands_print_the_same_probabilities(trained, files, tmp_path):
 def test_records_of_files_are_those_of_the_pack(trained, files):
     run, pack, _ = trained
     with alexnet.load(run, device="cpu") as classifier:
-        records = np.concatenate(list(classifier._records(files)))
+        records = np.concatenate(list(classifier._iterate_records(files)))
     wanted = pack.splits["val"].gather(range(len(files)))
     assert np.array_equal(records, wanted)
 

@@ -151,7 +151,7 @@ WIDTH, NARROW = 170, 110
 def draw(claim: Claim, found: Measurement, results: Path) -> Path:
     """Figure 1 of a race, beside its results."""
     from alexnet.claims.race import FINISH, START
-    from alexnet.show.curves import training_errors
+    from alexnet.show.figures import plot_training_errors
 
     path = results.with_suffix(".png")
     curves = {
@@ -160,5 +160,5 @@ def draw(claim: Claim, found: Measurement, results: Path) -> Path:
         ]
         for role in claim.runs
     }
-    training_errors(curves, path, finish=FINISH, start=START, title=found.label())
+    plot_training_errors(curves, path, finish=FINISH, start=START, title=found.label())
     return path

@@ -58,7 +58,7 @@ def step(command: str) -> None:
 def draw(classifier: Classifier, pack: Pack, path: Path) -> None:
     """Validation images with their labels, those that the network is least sure of first."""
     from alexnet.predict import Prediction
-    from alexnet.show.figures import predictions
+    from alexnet.show.figures import plot_predictions
 
     split = pack.splits["val"]
     records = split.gather(range(len(split)))
@@ -66,4 +66,4 @@ def draw(classifier: Classifier, pack: Pack, path: Path) -> None:
     assert isinstance(guesses, list)
     unsure = sorted(range(len(guesses)), key=lambda i: guesses[i].probabilities[0])[:SHOWN]
     shown: list[tuple[object, Prediction]] = [(records[i], guesses[i]) for i in unsure]
-    predictions(shown, path, truths=[pack.classes[split.labels[i]] for i in unsure])
+    plot_predictions(shown, path, truths=[pack.classes[split.labels[i]] for i in unsure])
