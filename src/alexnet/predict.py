@@ -244,7 +244,7 @@ class Classifier:
     def _iterate_records(
         self, images: Image | list[Image], views: int = 1
     ) -> Iterator[NDArray[np.uint8]]:
-        """Yield the records of one image, or of a list in batches; raise for an unreadable image."""
+        """Yield the records of one image, or of a list in batches; raise for unreadable images."""
         if isinstance(images, list | tuple):
             batches = (decoded for decoded, _ in prefetch(self._decode(images, views)))
         else:

@@ -91,7 +91,7 @@ def test_unreadable_images_do_not_change_the_others(trained, files):
     assert len(everything) == len(files) + 3
     wanted = predict_split(run, pack.path, device="cpu").probabilities.max(1).tolist()
     with alexnet.load(run, device="cpu") as classifier:
-        order = {file: place for place, file in enumerate(files)}
+        order = {file: index for index, file in enumerate(files)}
         given = sorted(everything, key=lambda file: order.get(file, 40))
         found = list(classifier.stream(given))
     assert [x.probabilities[0] for x in found if x.error is None] == wanted

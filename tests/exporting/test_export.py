@@ -51,8 +51,8 @@ def test_a_float_file_gives_the_networks_logits(exported, run, extension):
     assert (found.images, found.precision) == (32, "float32")
     assert found.difference < 1e-5
     images = [picture(k % 3, 900 + k) for k in range(5)]
-    ours = alexnet.load(run, device="cpu").logits(images)
-    np.testing.assert_allclose(alexnet.load(found.path).logits(images), ours, atol=1e-4)
+    wanted = alexnet.load(run, device="cpu").logits(images)
+    np.testing.assert_allclose(alexnet.load(found.path).logits(images), wanted, atol=1e-4)
 
 
 @pytest.mark.parametrize("extension", EXTENSIONS)

@@ -1,6 +1,6 @@
 """Several networks as one: their probabilities are averaged, with equal or other weights.
 
-The paper averages the softmax outputs of five and of seven networks (section 6.1). `predict_split`
+The paper averages the predictions of five and of seven networks (section 6). `predict_split`
 makes the probabilities of one network, `average_predictions` those of an ensemble, and
 `search_weights` looks for weights with fewer errors. `alexnet evaluate` and the claims call this
 module.

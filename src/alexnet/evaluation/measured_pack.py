@@ -130,19 +130,19 @@ def find_pack_of(checkpoint: Path) -> Path:
     if the pack is no longer there, or if the run does not say which pack it was.
     """
     described, folder = runs.described_pack(checkpoint.parent), checkpoint.parent
-    places = [Path(described["path"])] if "path" in described else []
+    candidates = [Path(described["path"])] if "path" in described else []
     if "relative" in described:
-        places.append(folder.resolve() / described["relative"])
-    existing = [place for place in places if (place / "pack.json").is_file()]
-    for place in existing:
+        candidates.append(folder.resolve() / described["relative"])
+    existing = [path for path in candidates if (path / "pack.json").is_file()]
+    for path in existing:
         with suppress(OSError, ValueError):
-            if open_pack(place).checksum == described.get("checksum"):
-                return place
+            if open_pack(path).checksum == described.get("checksum"):
+                return path
     if existing:
         return existing[0]
     name = f"alexnet evaluate {checkpoint} PACK"
-    if places:
-        where = " nor at ".join(dict.fromkeys(str(Path(os.path.normpath(x))) for x in places))
+    if candidates:
+        where = " nor at ".join(dict.fromkeys(str(Path(os.path.normpath(x))) for x in candidates))
         raise FileNotFoundError(
             f"the pack that {checkpoint} was trained on is not at {where}. Name it: {name}"
         )

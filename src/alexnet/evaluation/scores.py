@@ -188,8 +188,8 @@ def match_classes(
     index = {wordnet_id: i for i, wordnet_id in enumerate(trained.wordnet_ids or ())}
     index |= {name: i for i, name in enumerate(trained.classes)}
     ids = pack.wordnet_ids or pack.classes
-    found = [index.get(name, index.get(i, -1)) for name, i in zip(pack.classes, ids, strict=True)]
-    relabel = np.array(found, np.int64)
+    indices = [index.get(name, index.get(i, -1)) for name, i in zip(pack.classes, ids, strict=True)]
+    relabel = np.array(indices, np.int64)
     labels = pack.splits[split].labels
     if (n_unlabeled := int((labels < 0).sum())) and not unlabeled:
         raise ValueError(

@@ -64,17 +64,17 @@ def _number_classes(
     predictions: SplitPredictions, devkit: Path | None
 ) -> tuple[NDArray[np.int64], str]:
     """Return the number of each class, and a sentence that says whose numbers they are."""
-    place = devkit or _find_source(predictions)
-    kit = _find_kit(place) if place else None
+    path = devkit or _find_source(predictions)
+    kit = _find_kit(path) if path else None
     if devkit and kit is None:
         raise ValueError(
             f"{devkit} has no development kit of ILSVRC. Name the folder that "
             "ILSVRC2012_devkit_t12.tar.gz (or what is in it) lies in"
         )
     number_of = dict(zip(kit.wordnet_ids, kit.numbers, strict=True)) if kit else {}
-    found = [number_of.get(name, 0) for name in predictions.wordnet_ids or ()]
-    if len(found) == len(predictions.classes) and all(found):
-        return np.array(found), f"Classes have the numbers of the development kit at {place}."
+    known = [number_of.get(name, 0) for name in predictions.wordnet_ids or ()]
+    if len(known) == len(predictions.classes) and all(known):
+        return np.array(known), f"Classes have the numbers of the development kit at {path}."
     if devkit:
         raise ValueError(f"{devkit} does not number all the classes of the network")
     numbers = np.arange(1, len(predictions.classes) + 1)
@@ -92,8 +92,8 @@ def _find_source(predictions: SplitPredictions) -> Path | None:
         return None
 
 
-def _find_kit(place: Path) -> Devkit | None:
+def _find_kit(path: Path) -> Devkit | None:
     """Return the development kit in a folder, or next to a file, if it numbers the classes."""
-    folder = place if place.is_dir() else place.parent
+    folder = path if path.is_dir() else path.parent
     kit = find_devkit(Directory(folder), "") if folder.is_dir() else None
     return kit if kit and kit.numbers else None

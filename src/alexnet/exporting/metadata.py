@@ -87,12 +87,12 @@ class ExportMetadata:
     def from_text(cls, text: str | None, path: object) -> ExportMetadata:
         """Read the result of `to_text`. Raises ValueError, naming `path`, for any other text."""
         try:
-            place = "its metadata"
-            facts = check(parse_json(text or "null", place), dict[str, Any], place)
+            origin = "its metadata"
+            facts = check(parse_json(text or "null", origin), dict[str, Any], origin)
             if facts.get("format") not in READABLE:
                 raise ValueError(f"format {facts.get('format')}, wanted {READABLE[0]} to {FORMAT}")
             kept = {name: facts[name] for name in STORED if name in facts}
-            stored: _Stored = check(kept, _Stored, place)
+            stored: _Stored = check(kept, _Stored, origin)
             return cls(
                 network=stored.network,
                 classes=stored.classes,
@@ -184,6 +184,7 @@ class _Array:
 
 
 def _restore_preprocessing(facts: dict[str, Any]) -> Preprocessing:
+    """Rebuild the entry `preprocessing`, in which arrays are JSON objects."""
     arrays = {name: value for name, value in facts.items() if isinstance(value, dict)}
     tensors = {name: _decode_array(check(array, _Array, name)) for name, array in arrays.items()}
     settings = {name: value for name, value in facts.items() if name not in arrays}
@@ -191,10 +192,12 @@ def _restore_preprocessing(facts: dict[str, Any]) -> Preprocessing:
 
 
 def _encode_array(x: Tensor) -> dict[str, Any]:
+    """Make the JSON object of a float32 array: its shape and its values as base64."""
     raw = x.cpu().numpy().astype("<f4").tobytes()
     return {"shape": list(x.shape), "float32": base64.b64encode(raw).decode()}
 
 
 def _decode_array(array: _Array) -> Tensor:
+    """Make the array of a JSON object. Raises ValueError if the values do not fill the shape."""
     raw = np.frombuffer(base64.b64decode(array.float32), "<f4").astype(np.float32)
     return torch.from_numpy(raw.reshape(array.shape))

@@ -143,9 +143,9 @@ def _unfold(graph: OnnxGraph, node: fx.Node, x: str, axis: int, size: int, step:
     """Windows of `size` elements along an axis; the elements of a window go to a new last axis."""
     axes = len(_get_output_shape(node))
     starts = step * torch.arange(_get_output_shape(node)[axis])
-    found = graph.add("Gather", x, starts[:, None] + torch.arange(size), axis=axis)
+    windows = graph.add("Gather", x, starts[:, None] + torch.arange(size), axis=axis)
     rest = [i for i in range(axes) if i != axis + 1]
-    return graph.add("Transpose", found, perm=[*rest, axis + 1])
+    return graph.add("Transpose", windows, perm=[*rest, axis + 1])
 
 
 def _chunk(graph: OnnxGraph, node: fx.Node, x: str, parts: int, axis: int = 0) -> list[str]:

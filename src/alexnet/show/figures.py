@@ -103,11 +103,11 @@ def _plot_image(axes: Axes, image: Any, prediction: Prediction, truth: str | Non
 
 
 def _plot_bars(axes: Axes, prediction: Prediction, truth: str | None) -> None:
-    places = range(len(prediction.labels))
+    rows = range(len(prediction.labels))
     colors = [RIGHT if label == truth else OTHER for label in prediction.labels]
-    axes.barh(places, prediction.probabilities, color=colors, height=0.86)
-    for place, label in zip(places, prediction.labels, strict=True):
-        axes.text(0.02, place, _shorten(label), va="center", fontsize=8, parse_math=False)
+    axes.barh(rows, prediction.probabilities, color=colors, height=0.86)
+    for row, label in zip(rows, prediction.labels, strict=True):
+        axes.text(0.02, row, _shorten(label), va="center", fontsize=8, parse_math=False)
     axes.set_xlim(0, 1)
     axes.set_ylim(max(len(prediction.labels), 5) - 0.4, -0.6)
 
