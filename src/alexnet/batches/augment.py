@@ -133,8 +133,8 @@ def augment(
         records: uint8 (M, *record_shape), on the device of `preprocessing.mean`.
         params: what to do with each of the N images of the batch; nothing here is random.
         preprocessing: the crop size, the mean and the scale.
-        color_noise: c divides the result by 1 + c, as the 2012 code does in training, and only
-            there, to keep the range of the values.
+        color_noise: c divides the result by 1 + c. The 2012 code does this in training, and not in
+            testing.
         indices: which record each of the N images is, int64 (N,); by default the first N.
         out: memory for the result.
         dtype: type of the result.
