@@ -39,7 +39,8 @@ class Predict:
     """Print the most probable labels of images, with their probabilities."""
 
     run_folder: Positional[Path]
-    """A run's folder (its best checkpoint, else its last) or a checkpoint file."""
+    """A run's folder (its best checkpoint, else its last), a checkpoint file, or a file that
+    `alexnet export` made."""
     images: Positional[tuple[Path, ...]]
     """Image files, and folders of image files. In folders, hidden files, files that are no images
     and symlink loops are left out; pipes, devices and unreadable files are errors."""
