@@ -28,9 +28,9 @@ from torch import Tensor
 
 from alexnet import checkpoint
 from alexnet import device as devices
-from alexnet.batches.augment import Preprocessing
-from alexnet.batches.batches import Batches
-from alexnet.batches.loaders import OnHost
+from alexnet.batches.epochs import Batches
+from alexnet.batches.loaders import HostLoader
+from alexnet.batches.preprocessing import Preprocessing
 from alexnet.kernels import crop, formulas_only, norm_pool, relu_pool, response_norm
 from alexnet.kernels.runtime.layout import channels_last
 from alexnet.nets.layers import set_key
@@ -147,7 +147,7 @@ def homes(device: str, batch: int) -> Iterator[Check]:
     pack, recipe = made_pack(4 * batch + 3), Recipe(batch_size=batch)
     split, how = pack.splits["train"], Preprocessing.of(pack, recipe)
     plain = Batches(split, how, recipe, devices.Machine(torch.device("cpu")))
-    assert isinstance(plain.loader, OnHost)
+    assert isinstance(plain.loader, HostLoader)
     for resident in "yes", "no":
         where = devices.set_up_machine(device, "float32", resident)  # type: ignore[arg-type]
         mine = Batches(split, how.to(where.device), recipe, where)

@@ -27,10 +27,11 @@ from torch import nn
 
 from alexnet import device as devices
 from alexnet import nets
-from alexnet.batches.augment import Preprocessing
-from alexnet.exporting import quantize
-from alexnet.exporting.graph import INPUT, onnx_model
-from alexnet.exporting.libraries import library
+from alexnet.batches.preprocessing import Preprocessing
+from alexnet.exporting.libraries import import_library
+from alexnet.exporting.onnx_graph import INPUT
+from alexnet.exporting.translation import build_onnx_model
+from alexnet.exporting.writing import quantize_onnx, quantize_openvino
 from alexnet.predict import Classifier
 from interleave import Contestant, Turn, contest, options, ratio, report, table, verdict
 from train_step import CLASSES, EagerPaper
@@ -84,7 +85,7 @@ def new_network() -> nn.Module:
 
 
 def onnxruntime(device: str, batch: int, times: int, folder: str, file: str) -> Turn:
-    runtime = library("onnxruntime")
+    runtime = import_library("onnxruntime")
     options = runtime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
     path = Path(folder, file)
@@ -103,7 +104,7 @@ def openvino(
     device: str, batch: int, times: int, folder: str, file: str, exact: bool = True
 ) -> Turn:
     """OpenVINO; `exact` keeps float32, which by default becomes bfloat16 on some CPUs."""
-    core = library("openvino").Core()
+    core = import_library("openvino").Core()
     hints = {"PERFORMANCE_HINT": "LATENCY"}
     model = core.read_model(Path(folder, file))
     model.reshape([batch, 3, 224, 224])
@@ -136,11 +137,11 @@ def run_in_child(work: Callable[..., None], *arguments: Any) -> None:
 def write_files(folder: Path, samples: int) -> None:
     """Export the network to every file that a contestant reads."""
     onnx = folder / "float32.onnx"
-    library("onnx").save(onnx_model(new_network(), 224), onnx)
+    import_library("onnx").save(build_onnx_model(new_network(), 224), onnx)
     noise = [draw_images(1, "cpu").numpy() for _ in range(samples)]
-    quantize.onnx_int8(onnx, folder / "int8.onnx", noise)
-    model = library("openvino").Core().read_model(onnx)
-    library("openvino").save_model(quantize.openvino_int8(model, noise), folder / "int8.xml")
+    quantize_onnx(onnx, folder / "int8.onnx", noise)
+    model = import_library("openvino").Core().read_model(onnx)
+    import_library("openvino").save_model(quantize_openvino(model, noise), folder / "int8.xml")
 
 
 CONTESTANTS = {

@@ -17,8 +17,8 @@ import time
 from pathlib import Path
 
 from alexnet import device as devices
-from alexnet.batches.augment import Preprocessing
-from alexnet.batches.batches import Batches
+from alexnet.batches.epochs import Batches
+from alexnet.batches.preprocessing import Preprocessing
 from alexnet.packs.pack import Pack, open_pack
 from alexnet.recipes.named import RECIPES
 from alexnet.recipes.recipe import Recipe

@@ -18,8 +18,8 @@ from PIL import Image
 from torch import Tensor
 
 from alexnet import device as devices
-from alexnet.batches.augment import Preprocessing
-from alexnet.batches.batches import Batches
+from alexnet.batches.epochs import Batches
+from alexnet.batches.preprocessing import Preprocessing
 from alexnet.packs.pack import open_pack
 from alexnet.recipes.recipe import Recipe
 from usual import CLASSES, CROP, SIZE, Folder, Loader, transformed

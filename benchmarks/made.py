@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from alexnet import device as devices
-from alexnet.batches.augment import Preprocessing
-from alexnet.batches.batches import Batches
+from alexnet.batches.epochs import Batches
+from alexnet.batches.preprocessing import Preprocessing
 from alexnet.device import Residence
 from alexnet.images.records import Format, record_shape
 from alexnet.nets.layers import set_key

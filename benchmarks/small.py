@@ -94,7 +94,7 @@ def seconds_to(error: float, pack_path: Path, device: str) -> tuple[float, int]:
     """Train with recipe `cifar` down to this training error; return seconds and epochs."""
     import tempfile
 
-    from alexnet.evaluation.scores import measure
+    from alexnet.evaluation.scores import evaluate_run
     from alexnet.packs.pack import open_pack
     from alexnet.recipes.named import RECIPES
     from alexnet.training.train import train
@@ -107,7 +107,7 @@ def seconds_to(error: float, pack_path: Path, device: str) -> tuple[float, int]:
             began = time.perf_counter()
             train(pack, run, recipe, device=device, resume=run if epoch > 1 else None)
             spent += time.perf_counter() - began
-            found = measure(
+            found = evaluate_run(
                 run / "last.safetensors", pack.path, split="train", device=device
             ).counts.top1
             print(f"  {spent:6.0f} s  epoch {epoch}: training error {found:.2%}", flush=True)

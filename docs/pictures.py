@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import alexnet
-from alexnet.show.figures import predictions
+from alexnet.show.figures import plot_predictions
 
 WORDS = {
     "n01440764": "tench",
@@ -37,7 +37,7 @@ def main(run: Path, folder: Path, out: Path) -> None:
     assert isinstance(guesses, list)
     named = [dataclasses.replace(g, labels=tuple(WORDS[x] for x in g.labels)) for g in guesses]
     truths = [WORDS[file.parent.name] for file in files[:12]]
-    predictions(list(zip(files, named, strict=False)), out, truths=truths)
+    plot_predictions(list(zip(files, named, strict=False)), out, truths=truths)
 
 
 if __name__ == "__main__":

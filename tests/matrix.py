@@ -34,7 +34,8 @@ NUMERIC = (
     *("tests/evaluation/test_counts.py", "tests/evaluation/test_same_pixels.py"),
     *(
         "tests/batches/test_augment.py",
-        "tests/batches/test_batches.py",
+        "tests/batches/test_epochs.py",
+        "tests/batches/test_views.py",
         "tests/images/test_records.py",
         "tests/images/test_resizing.py",
     ),

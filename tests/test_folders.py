@@ -11,8 +11,8 @@ import alexnet
 from alexnet import checkpoint
 from alexnet.cli import main
 from alexnet.evaluation.counts import Counts
-from alexnet.evaluation.images import is_run, packing_like, trained_on
-from alexnet.evaluation.scores import measure, relabeling
+from alexnet.evaluation.measured_pack import derive_pack_options, is_run, open_training_pack
+from alexnet.evaluation.scores import evaluate_run, relabeling
 from alexnet.packing.automatic import pack_beside
 from alexnet.packing.pack import pack, pack_images
 from alexnet.recipes.named import RECIPES, packed_side
@@ -218,7 +218,7 @@ def test_a_folder_is_evaluated_whole_with_the_packing_settings_of_the_network(
     assert made.path == run.parent / "photos_test.pack"
     assert (made.size, made.facts["fit"]) == (32, "pad")
     assert "all its images are evaluated" in err
-    assert measure(run, unseen, device="cpu").counts.seen == 9
+    assert evaluate_run(run, unseen, device="cpu").counts.seen == 9
     assert alexnet.evaluate(run, str(unseen), device="cpu").pack == made.path
     assert sorted(path.name for path in unseen.iterdir()) == sorted(CLASSES)
 
@@ -260,8 +260,8 @@ def test_evaluating_the_folder_trained_on_uses_its_validation_images_only(traine
     out, err = capsys.readouterr()
     assert json.loads(out)["seen"] == 3
     assert f"was trained on {images}: measured as in {images}.pack" in err
-    assert measure(run, images, device="cpu").counts.seen == 3
-    assert trained_on(run, images.parent) is None
+    assert evaluate_run(run, images, device="cpu").counts.seen == 3
+    assert open_training_pack(run, images.parent) is None
 
 
 def test_relative_paths_written_by_earlier_versions_are_followed_only_on_request(
@@ -280,8 +280,8 @@ def test_relative_paths_written_by_earlier_versions_are_followed_only_on_request
     environment = {"pack": {"path": str(copy), "checksum": facts["checksum"]}}
     (tmp_path / "run" / "environment.json").write_text(json.dumps(environment))
     monkeypatch.chdir(images.parent)
-    assert trained_on(tmp_path / "run", "photos") is None
-    again = trained_on(tmp_path / "run", "photos", may_be_relative=True)
+    assert open_training_pack(tmp_path / "run", "photos") is None
+    again = open_training_pack(tmp_path / "run", "photos", may_be_relative=True)
     assert again is not None
     assert again.path == copy
 
@@ -312,7 +312,7 @@ def test_runs_packs_and_folders_of_images_are_distinguished(trained, tmp_path, c
     assert not is_run(images)
     assert not is_run(images.with_name("photos.pack"))
     assert command("evaluate", run, tmp_path / "typo") == 1
-    assert "no run, no pack and no images" in capsys.readouterr().err
+    assert "name a run, a pack, or images" in capsys.readouterr().err
     both = ["evaluate", run, run, images.with_name("photos.pack"), "--device", "cpu"]
     assert command(*both) == 0
     assert "2 networks averaged" in capsys.readouterr().out
@@ -340,19 +340,19 @@ def test_a_validation_split_without_a_usable_image_counts_as_missing(tmp_path):
     recipe = dataclasses.replace(QUICK, epochs=1, schedule="cosine")
     run = train(made, tmp_path / "run", recipe, device="cpu").run
     with pytest.raises(ValueError, match="has no val images; it has train"):
-        measure(run, device="cpu")
+        evaluate_run(run, device="cpu")
     with pytest.raises(ValueError, match="has no validation images"):
         train(made, tmp_path / "other", dataclasses.replace(recipe, schedule="plateau"))
 
 
 def test_error_rates_of_no_images_raise_an_error():
     for name in ("top1", "top5", "loss"):
-        with pytest.raises(ValueError, match="not one image was measured"):
+        with pytest.raises(ValueError, match="no image was evaluated"):
             getattr(Counts(3), name)
 
 
 def test_packing_settings_can_be_read_from_a_checkpoint(trained):
-    settings = packing_like(checkpoint.load(checkpoint.find(trained[0])))
+    settings = derive_pack_options(checkpoint.load(checkpoint.find(trained[0])))
     assert {"size": 32, "fit": "pad", "pixels": "rgb"}.items() <= settings.items()
 
 

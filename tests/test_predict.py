@@ -1,4 +1,4 @@
-"""Asking a trained network."""
+"""Predictions of a trained network."""
 
 import io
 
@@ -18,6 +18,7 @@ def classifier(run):
 
 
 def encoded(pixels, form="PNG", **options):
+    """Return an image file as bytes."""
     file = io.BytesIO()
     Image.fromarray(pixels).save(file, form, **options)
     return file.getvalue()
@@ -54,7 +55,7 @@ def test_probabilities_fall_and_sum_to_one(classifier):
     assert sum(found.probabilities) == pytest.approx(1)
 
 
-def test_a_bad_image_is_an_error_for_itself_alone(classifier, tmp_path):
+def test_an_unreadable_image_is_an_error_of_that_image_only(classifier, tmp_path):
     (tmp_path / "bad.jpg").write_bytes(b"<html>not found</html>")
     found = classifier.predict(
         [picture(0, 1), tmp_path / "bad.jpg", tmp_path / "none", picture(2, 1)]
@@ -64,10 +65,10 @@ def test_a_bad_image_is_an_error_for_itself_alone(classifier, tmp_path):
         classifier.predict(tmp_path / "bad.jpg")
 
 
-def test_an_image_is_turned_as_its_camera_says(classifier):
+def test_an_image_is_rotated_as_its_exif_orientation_says(classifier):
     pixels = np.ascontiguousarray(np.rot90(picture(1, 5), 1))
     exif = Image.Exif()
-    exif[0x0112] = 6  # turn clockwise to see it upright
+    exif[0x0112] = 6  # to be rotated clockwise
     turned = classifier.probabilities([encoded(pixels, exif=exif)])
     assert torch.equal(turned, classifier.probabilities([picture(1, 5)]))
 
@@ -80,7 +81,7 @@ def test_logits_and_features_are_the_networks_own(classifier):
     assert torch.allclose(logits.softmax(1), classifier.probabilities(images), atol=1e-6)
 
 
-def test_many_images_go_through_in_parts_and_give_the_same(classifier):
+def test_images_in_several_batches_give_the_same(classifier):
     images = [picture(k % 3, 700 + k) for k in range(70)]
     parts = torch.cat([classifier.logits(images[:7]), classifier.logits(images[7:])])
     assert torch.allclose(classifier.logits(images), parts, atol=1e-4)
@@ -89,25 +90,35 @@ def test_many_images_go_through_in_parts_and_give_the_same(classifier):
     assert torch.allclose(ten[8:], classifier.probabilities(images[8], views=10), atol=1e-5)
 
 
-def test_an_unknown_layer_names_those_there_are(classifier):
+def test_the_error_for_an_unknown_layer_names_the_layers(classifier):
     with pytest.raises(ValueError, match=r"no layer 'fc7'; it has conv1, .*fc4"):
         classifier.features(picture(0, 0))
 
 
 def test_an_array_that_is_no_image_is_refused(classifier):
-    with pytest.raises(TypeError, match=r"float64 .*uint8, H W 3"):
+    with pytest.raises(TypeError, match=r"float64 .*uint8, \(height, width, 3\)"):
         classifier.predict(np.zeros((4, 4, 3)))
 
 
-def test_a_checkpoint_reopens_by_itself(run, tmp_path):
+def test_a_checkpoint_file_can_be_loaded_without_its_run(run, tmp_path):
     moved = tmp_path / "alone.safetensors"
     moved.write_bytes((run / "best.safetensors").read_bytes())
     assert alexnet.load(moved, device="cpu").classes == CLASSES
 
 
-def test_what_is_no_checkpoint_is_refused(tmp_path):
+def test_a_file_that_is_no_checkpoint_is_refused(tmp_path):
     (tmp_path / "last.safetensors").write_bytes(b"\xff" * 64)
     with pytest.raises(ValueError, match="not a complete checkpoint"):
         alexnet.load(tmp_path)
     with pytest.raises(FileNotFoundError, match="Train one: alexnet train"):
         alexnet.load(tmp_path / "nowhere")
+
+
+def test_a_prediction_as_json_has_labels_or_an_error(classifier, tmp_path):
+    good, bad = classifier.predict([picture(0, 1), tmp_path / "none.jpg"], top=2)
+    assert set(good.to_dict()) == {"image", "labels"}
+    assert good.to_dict()["labels"] == [
+        {"label": label, "probability": p}
+        for label, p in zip(good.labels, good.probabilities, strict=True)
+    ]
+    assert bad.to_dict() == {"image": str(tmp_path / "none.jpg"), "error": bad.error}

@@ -1,4 +1,4 @@
-"""Asking of hostile images: nothing that their bytes do harms who asks."""
+"""Predictions of hostile images: nothing in their bytes harms the calling program."""
 
 import os
 import subprocess
@@ -27,14 +27,14 @@ def classifier(run):
 
 @pytest.fixture
 def wicked(monkeypatch, classifier):
-    """DecoderPool that crash and hang when told to."""
+    """Decoders that crash and hang on request."""
     monkeypatch.setattr(decoder_process, "PROGRAM", WICKED)
     classifier._decoders.timeout = 0.5
 
 
 def processes(decoders) -> list[int]:
-    """The decoding processes that wait for somebody to borrow them."""
-    return [w.process.pid for idle in decoders._idle for w in idle._processes]
+    """Return the ids of the decoding processes that are idle."""
+    return [w.process.pid for idle in decoders._idle for w in idle._workers]
 
 
 def runs(process: int) -> bool:
@@ -50,7 +50,7 @@ def runs(process: int) -> bool:
     ("content", "reason"),
     [(b"crash", "decoder_crashed"), (b"hang", "decoder_hung"), (b"greedy", "too_much_memory")],
 )
-def test_what_kills_a_decoder_is_an_error_of_its_image(classifier, content, reason):
+def test_an_image_that_kills_its_decoder_is_an_error_of_that_image(classifier, content, reason):
     if reason == "too_much_memory" and not Path("/proc/self/statm").exists():
         pytest.skip("memory is counted in /proc")
     good = encoded(picture(1, 5))
@@ -64,13 +64,13 @@ def test_what_kills_a_decoder_is_an_error_of_its_image(classifier, content, reas
 
 
 @pytest.mark.usefixtures("wicked")
-def test_nothing_is_asked_of_an_image_outside_the_guard(classifier):
-    for ask in (classifier.probabilities, classifier.logits, classifier.features):
+def test_every_method_decodes_in_separate_processes(classifier):
+    for method in (classifier.probabilities, classifier.logits, classifier.features):
         with pytest.raises(UnusableImage, match="the decoder ended with signal"):
-            ask([encoded(picture(1, 5)), b"crash"])
+            method([encoded(picture(1, 5)), b"crash"])
 
 
-def test_processes_are_started_late_and_used_again(classifier):
+def test_processes_are_started_when_needed_and_reused(classifier):
     decoders = classifier._decoders
     classifier.predict(picture(0, 1))
     assert processes(decoders) == []
@@ -80,7 +80,7 @@ def test_processes_are_started_late_and_used_again(classifier):
     assert processes(decoders) == [first]
     classifier.close()
     assert not runs(first)
-    assert classifier.predict(encoded(picture(0, 1))).labels  # closed is not spoilt
+    assert classifier.predict(encoded(picture(0, 1))).labels  # it can be used after close
 
 
 def test_processes_end_with_the_classifier(run):
@@ -109,7 +109,7 @@ print(processes(decoders)[0])
     assert not runs(int(done.stdout))
 
 
-def test_threads_ask_at_once(classifier):
+def test_several_threads_can_predict_at_once(classifier):
     images = [encoded(picture(k % 3, k)) for k in range(24)]
     alone = [classifier.predict(image) for image in images]
     with ThreadPoolExecutor(6) as threads:
@@ -117,7 +117,7 @@ def test_threads_ask_at_once(classifier):
     assert found == alone
 
 
-def test_a_stream_can_be_left_and_others_asked_meanwhile(classifier):
+def test_a_stream_can_be_interleaved_with_other_predictions_and_closed_early(classifier):
     images = [encoded(picture(k % 3, k)) for k in range(300)]
     whole = classifier.predict(images)
     begun = classifier.stream(images)
@@ -129,7 +129,7 @@ def test_a_stream_can_be_left_and_others_asked_meanwhile(classifier):
     assert threading.active_count() < 20
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
 def test_a_forked_process_has_decoders_of_its_own():
     code = f"""
 import os, sys
@@ -157,7 +157,7 @@ assert np.array_equal(ours, [record for *_, record in decoders.prepare([entry])]
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no pipes with names")
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
 def test_pipes_folders_and_devices_are_not_read(classifier, tmp_path):
     os.mkfifo(tmp_path / "pipe")
     found = classifier.predict([tmp_path / "pipe", tmp_path, "/dev/zero", tmp_path / "none"])
@@ -179,7 +179,7 @@ def test_a_damaged_image_of_pillow_is_an_error_of_its_own(classifier):
     assert found[1].error.startswith("truncated")
 
 
-def test_what_pillow_has_opened_is_turned_as_files_are(run, classifier):
+def test_a_pil_image_is_rotated_as_its_exif_orientation_says(run, classifier):
     import io
 
     from PIL import Image

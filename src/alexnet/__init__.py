@@ -31,8 +31,8 @@ os.environ.setdefault("MKL_CBWR", "AUTO,STRICT")
 os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
 
 if TYPE_CHECKING:
-    from alexnet.evaluation.scores import measure as evaluate
-    from alexnet.exporting.write import export
+    from alexnet.evaluation.scores import evaluate_run as evaluate
+    from alexnet.exporting.export import export
     from alexnet.nets import NETS
     from alexnet.packing.pack import pack_images as pack
     from alexnet.packs.pack import Pack, open_pack
@@ -50,8 +50,8 @@ _LAZY_IMPORTS = {
     "Prediction": ("predict", "Prediction"),
     "Recipe": ("recipes.recipe", "Recipe"),
     "Transfer": ("training.transfer", "Transfer"),
-    "export": ("exporting.write", "export"),
-    "evaluate": ("evaluation.scores", "measure"),
+    "export": ("exporting.export", "export"),
+    "evaluate": ("evaluation.scores", "evaluate_run"),
     "load": ("predict", "load"),
     "open_pack": ("packs.pack", "open_pack"),
     "pack": ("packing.pack", "pack_images"),

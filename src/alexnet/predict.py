@@ -1,10 +1,14 @@
-"""A trained network as something to ask: what is in this image?
+"""A trained network as a classifier: `load` a run, then `Classifier.predict` images.
 
-Images become records exactly as in packing (`data.prepare`), in processes that may crash or hang
-without harm. Records become probabilities exactly as in evaluating, in batches of the same size:
-what is predicted of the files that a pack was made of equals, bit for bit, what `evaluate` finds
-on the pack. The prediction of one image alone can differ from that in a batch by rounding, since
-a product of matrices is computed in another order for another number of rows.
+Images become records exactly as in packing (`images.prepare`), in separate processes, so that an
+image that crashes or hangs its decoder does no harm. Records become probabilities exactly as in
+evaluation, in batches of the same size. So the predictions for the files that a pack was made of
+equal, bit for bit, what `alexnet evaluate` computes on the pack. The prediction for one image by
+itself can differ from that in a batch by rounding, because a matrix product with another number of
+rows is summed in another order.
+
+`alexnet.load`, `alexnet.Classifier` and `alexnet.Prediction` are public. `alexnet predict` and the
+claims call this module.
 """
 
 from __future__ import annotations
@@ -12,7 +16,6 @@ from __future__ import annotations
 import os
 from collections import deque
 from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -25,10 +28,11 @@ from torch import Tensor, nn
 
 from alexnet import checkpoint as checkpoints
 from alexnet import device as devices
-from alexnet.batches.augment import Preprocessing
-from alexnet.batches.batches import crop_views
+from alexnet.batches.preprocessing import Preprocessing
+from alexnet.batches.transfer import prefetch
+from alexnet.batches.views import crop_views
 from alexnet.device import Machine
-from alexnet.evaluation.counts import VIEWS_AT_ONCE, probabilities
+from alexnet.evaluation.counts import VIEWS_PER_BATCH, predict_probabilities
 from alexnet.exporting.libraries import FORMATS
 from alexnet.images.decoded import UnusableImage
 from alexnet.images.decoder_pool import DecoderPool
@@ -41,20 +45,34 @@ from alexnet.packing.pack import cores
 from alexnet.sources.entry import UNLABELED, Entry, Skipped
 
 Image = Any
-"""A path, encoded bytes, a PIL image, or an array uint8 H W 3 or H W."""
+"""An image: a path (str or Path), the bytes of an image file, a PIL image, or a NumPy array, uint8
+(height, width, 3), RGB, or (height, width), gray."""
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """The labels of one image, the most probable first; or why there are none."""
+    """The most probable labels of one image, or the reason why it could not be read."""
 
     name: str
+    """The image's path, or the name of its type if it has no path."""
     labels: tuple[str, ...] = ()
+    """Class names, the most probable first."""
     probabilities: tuple[float, ...] = ()
+    """The probability of each label, from 0 to 1. All classes together sum to 1."""
     error: str | None = None
+    """Why the image could not be read ("reason: detail"); None if it could."""
 
     def to_dict(self) -> dict[str, Any]:
-        """As `--json` prints it."""
+        """Return the prediction as `alexnet predict --format json` prints it, one object per line.
+
+        An image that could be read, with the most probable label first::
+
+            {"image": "cat.jpg", "labels": [{"label": "tabby", "probability": 0.71}, …]}
+
+        An image that could not be read::
+
+            {"image": "bad.jpg", "error": "truncated: the file ends early"}
+        """
         if self.error is not None:
             return {"image": self.name, "error": self.error}
         pairs = zip(self.labels, self.probabilities, strict=True)
@@ -64,33 +82,36 @@ class Prediction:
         }
 
 
-class Batch:
-    """Images in order, what became of each, and the records of those that could be read."""
+class DecodedImages:
+    """Images in order, the outcome of decoding each, and the records of the readable ones."""
 
-    def __init__(self, shape: tuple[int, ...]) -> None:
+    def __init__(self, record_shape: tuple[int, ...]) -> None:
         self.images: list[Image] = []
         self.outcomes: list[PreparationResult] = []
         self.readable: list[NDArray[np.uint8]] = []
-        self._shape = shape
+        self._record_shape = record_shape
 
     def add(self, image: Image, outcome: PreparationResult, record: NDArray[np.uint8]) -> None:
-        """Add an image; its record is copied if there is one."""
+        """Add an image. If it was readable, its record is copied."""
         self.images.append(image)
         self.outcomes.append(outcome)
         if not outcome.reason:
-            self.readable.append(record.reshape(self._shape).copy())
+            self.readable.append(record.reshape(self._record_shape).copy())
 
     @property
     def records(self) -> NDArray[np.uint8]:
-        """N record…"""
-        return np.stack(self.readable) if self.readable else np.empty((0, *self._shape), np.uint8)
+        """The records of the readable images: uint8 (N, *record_shape)."""
+        if not self.readable:
+            return np.empty((0, *self._record_shape), np.uint8)
+        return np.stack(self.readable)
 
 
 class Classifier:
-    """A trained network with its classes and its preprocessing.
+    """A trained network with its classes and its preprocessing. Usually made by `alexnet.load`.
 
-    Paths and encoded bytes are decoded in processes that start with the first of them and end with
-    `close`, with this object or with the program. Several threads may ask at once.
+    Paths and encoded bytes are decoded in separate processes. These start with the first such image
+    and end with `close`, with this object, or with the program. Several threads may use a
+    classifier at once. All results are on the CPU.
     """
 
     def __init__(
@@ -103,6 +124,11 @@ class Classifier:
         max_pixels: int = MAX_PIXELS,
         timeout: float = 30.0,
     ) -> None:
+        """Move the network to the device.
+
+        Images with more than `max_pixels` pixels are not read. A process that needs more than
+        `timeout` seconds for an image is ended, and the image counts as unreadable.
+        """
         self.classes, self.machine, self.device = classes, machine, machine.device
         self.preprocessing = preprocessing = preprocessing.to(machine.device)
         self.network = devices.move_to_device(network, machine).eval()
@@ -116,6 +142,7 @@ class Classifier:
         self._decoders = DecoderPool(self.options, cores(), timeout)
 
     def __enter__(self) -> Classifier:
+        """Return the classifier; the end of the `with` block closes it."""
         return self
 
     def __exit__(
@@ -124,183 +151,207 @@ class Classifier:
         self.close()
 
     def close(self) -> None:
-        """End the decoding processes. The next image would start others."""
+        """End the decoding processes. Predicting again would start new ones."""
         self._decoders.close()
 
     def predict(
         self, images: Image | list[Image], *, top: int = 5, views: int = 1
     ) -> Prediction | list[Prediction]:
-        """The `top` most probable labels of an image, or of each of a list.
+        """Predict the `top` most probable labels of an image, or of each image of a list.
 
-        `views` is 1 (center) or 10 (section 4.1). Raises UnusableImage or OSError for a single
-        image that cannot be read; in a list such an image has a Prediction with an `error`.
+        `views` is the number of crops whose probabilities are averaged: 1 (the center), 10 (section
+        4.1) or 5 (the ten without mirror images).
+
+        For a single image that cannot be read, raises NotAnImage if its content is no image, or
+        OSError if the file cannot be opened. In a list, such an image gets a Prediction with an
+        `error`. Raises TypeError for an object that is no image.
         """
         if isinstance(images, list | tuple):
             return list(self.stream(images, top=top, views=views))
         likely = self.probabilities(images, views=views)
-        return self._predictions([name_of(images)], likely, top)[0]
+        return self._select_labels([name_image(images)], likely, top)[0]
 
     def stream(
         self, images: Iterable[Image], *, top: int = 5, views: int = 1
     ) -> Iterator[Prediction]:
-        """Predictions in the order of the images, which are decoded while the network works."""
-        for batch in _ahead(self._batches(images, views)):
-            pairs = list(zip(batch.images, batch.outcomes, strict=True))
-            names = [name_of(image) for image, outcome in pairs if not outcome.reason]
-            likely = self._probabilities(batch.records, views)
-            found = iter(self._predictions(names, likely, top))
+        """Yield predictions in the order of the images: see `predict`.
+
+        The next images are decoded while the network works on a batch, so `images` can be endless.
+        """
+        for decoded, _ in prefetch(self._decode(images, views)):
+            pairs = list(zip(decoded.images, decoded.outcomes, strict=True))
+            names = [name_image(image) for image, outcome in pairs if not outcome.reason]
+            likely = self._predict_records(decoded.records, views)
+            predictions = iter(self._select_labels(names, likely, top))
             for image, outcome in pairs:
-                yield _failure(image, outcome) if outcome.reason else next(found)
+                yield _describe_failure(image, outcome) if outcome.reason else next(predictions)
 
     def probabilities(self, images: Image | list[Image], *, views: int = 1) -> Tensor:
-        """Images → probabilities N classes, averaged over the views, on the CPU."""
-        return torch.cat([self._probabilities(x, views) for x in self._records(images, views)])
+        """Return the probabilities of all classes, averaged over the views: float32 (N, classes).
+
+        Raises what `predict` raises for a single image, also for an image of a list.
+        """
+        records = self._iterate_records(images, views)
+        return torch.cat([self._predict_records(x, views) for x in records])
 
     @torch.inference_mode()
     def logits(self, images: Image | list[Image]) -> Tensor:
-        """Images → logits N classes of the center view, on the CPU."""
-        return torch.cat([self._network(x) for x in self._records(images)])
+        """Return the logits for the center views: float32 (N, classes).
+
+        Raises what `probabilities` raises.
+        """
+        return torch.cat([self._run_network(x) for x in self._iterate_records(images)])
 
     @torch.inference_mode()
     def features(self, images: Image | list[Image], layer: str = "fc7") -> Tensor:
-        """Images → what a named layer puts out for the center view, N …, on the CPU.
+        """Return the output of a layer for the center views: float32 (N, …).
 
-        Raises ValueError, with the names there are, for a layer that the network does not have.
+        Raises ValueError, with the names of the layers, if the network has no such layer, and what
+        `probabilities` raises.
         """
-        return torch.cat([self._features(x, layer) for x in self._records(images)])
+        return torch.cat([self._run_layer(x, layer) for x in self._iterate_records(images)])
 
-    def _features(self, records: NDArray[np.uint8], layer: str) -> Tensor:
-        found: dict[str, Tensor] = {}
+    def _run_layer(self, records: NDArray[np.uint8], layer: str) -> Tensor:
+        outputs: dict[str, Tensor] = {}
 
         def keep(name: str, x: Tensor) -> Tensor:
-            found[name] = x.clone() if name == layer else x[:0]
+            outputs[name] = x.clone() if name == layer else x[:0]  # of the others, only the name
             return x
 
-        self._network(records, keep)
-        if layer not in found:
-            raise ValueError(f"the network has no layer {layer!r}; it has {', '.join(found)}")
-        return found[layer].float().cpu().contiguous()
+        self._run_network(records, keep)
+        if layer not in outputs:
+            raise ValueError(f"the network has no layer {layer!r}; it has {', '.join(outputs)}")
+        return outputs[layer].float().cpu().contiguous()
 
-    def _predictions(self, names: list[str], likely: Tensor, top: int) -> list[Prediction]:
+    def _select_labels(self, names: list[str], likely: Tensor, top: int) -> list[Prediction]:
+        """Make the predictions of named images from their probabilities (N, classes)."""
         best = likely.topk(min(top, len(self.classes)), dim=1)
         rows = zip(names, best.indices.tolist(), best.values.tolist(), strict=True)
-        return [Prediction(n, tuple(self.classes[i] for i in at), tuple(p)) for n, at, p in rows]
+        return [
+            Prediction(name, tuple(self.classes[i] for i in indices), tuple(values))
+            for name, indices, values in rows
+        ]
 
-    def _network(self, records: NDArray[np.uint8], hook: Hook = pass_through) -> Tensor:
+    def _run_network(self, records: NDArray[np.uint8], hook: Hook = pass_through) -> Tensor:
         with self.machine.cast():
             return self.network(crop_views(records, self.preprocessing, 1), hook).float().cpu()
 
-    def _probabilities(self, records: NDArray[np.uint8], views: int) -> Tensor:
+    def _predict_records(self, records: NDArray[np.uint8], views: int) -> Tensor:
         if not len(records):
             return torch.empty(0, len(self.classes))
         with self.machine.cast():
             images = crop_views(records, self.preprocessing, views)
-            return probabilities(self.network, images, views).cpu()
+            return predict_probabilities(self.network, images, views).cpu()
 
-    def _records(self, images: Image | list[Image], views: int = 1) -> Iterator[NDArray[np.uint8]]:
-        """The records of one image, or of many by batches. Raises what reading an image raises."""
-        alone = not isinstance(images, list | tuple)
-        batches = self._batches([images] if alone else images, views)
-        for batch in batches if alone else _ahead(batches):
-            for image, outcome in zip(batch.images, batch.outcomes, strict=True):
+    def _iterate_records(
+        self, images: Image | list[Image], views: int = 1
+    ) -> Iterator[NDArray[np.uint8]]:
+        """Yield the records of one image, or of a list in batches; raise for unreadable images."""
+        if isinstance(images, list | tuple):
+            batches = (decoded for decoded, _ in prefetch(self._decode(images, views)))
+        else:
+            batches = (decoded for decoded in self._decode([images], views))
+        for decoded in batches:
+            for image, outcome in zip(decoded.images, decoded.outcomes, strict=True):
                 if outcome.reason:
-                    raise _error(image, outcome)
-            yield batch.records
+                    raise _make_error(image, outcome)
+            yield decoded.records
 
-    def _batches(self, images: Iterable[Image], views: int) -> Iterator[Batch]:
-        """As many readable images as are evaluated at once, and the unreadable between them."""
-        size, shape = max(1, VIEWS_AT_ONCE // views), self.options.record_shape
-        given: deque[Image] = deque()
+    def _decode(self, images: Iterable[Image], views: int) -> Iterator[DecodedImages]:
+        """Decode images into batches with as many readable images as evaluation takes at a time.
+
+        Unreadable images stay in their place in the order and do not count.
+        """
+        size, shape = max(1, VIEWS_PER_BATCH // views), self.options.record_shape
+        waiting: deque[Image] = deque()  # images that the decoders were given, in order
 
         def items() -> Iterator[Item]:
             for image in images:
-                given.append(image)
-                yield _item(image, self.options.upright)
+                waiting.append(image)
+                yield _make_item(image, self.options.upright)
 
-        batch = Batch(shape)
+        decoded = DecodedImages(shape)
         for item, outcome, record in self._decoders.prepare(items()):
             if isinstance(item, Skipped):
                 outcome = PreparationResult("", item.reason, item.detail)
             assert outcome is not None
-            batch.add(given.popleft(), outcome, record)
-            if len(batch.readable) == size:
-                yield batch
-                batch = Batch(shape)
-        if batch.images:
-            yield batch
+            decoded.add(waiting.popleft(), outcome, record)
+            if len(decoded.readable) == size:
+                yield decoded
+                decoded = DecodedImages(shape)
+        if decoded.images:
+            yield decoded
 
 
 def load(run: str | Path, device: str = "auto", *, max_pixels: int = MAX_PIXELS) -> Classifier:
-    """The classifier of a run's folder (its `best` checkpoint, else its `last`) or of a file.
+    """Load the classifier of a run's folder (its `best` checkpoint, else its `last`) or of a file.
 
-    The file is a checkpoint or what `alexnet export` made of one: .onnx, or .xml beside its .bin.
-    Images of more than `max_pixels` are not read. Raises FileNotFoundError if there is no such run
-    or file, ValueError if the file is neither.
+    Args:
+        run: a run's folder, a checkpoint file, or a file that `alexnet export` made: .onnx, or .xml
+            with its .bin next to it. Exported files run on the CPU only.
+        device: auto, cpu, cuda, or cuda:1 for the second GPU.
+        max_pixels: images with more pixels are not read.
+
+    Raises FileNotFoundError if there is no such run or file, ValueError if the file is neither a
+    checkpoint nor an exported network, and RuntimeError if the library that an exported file needs
+    is not installed.
     """
     if Path(run).suffix in FORMATS:
-        return _load_portable(Path(run), device, max_pixels)
+        return _load_exported(Path(run), device, max_pixels)
     checkpoint = checkpoints.load(checkpoints.find(run))
-    facts = checkpoint.build_network(), checkpoint.classes, checkpoint.preprocessing
-    return Classifier(*facts, devices.set_up_machine(device), max_pixels=max_pixels)
+    parts = checkpoint.build_network(), checkpoint.classes, checkpoint.preprocessing
+    return Classifier(*parts, devices.set_up_machine(device), max_pixels=max_pixels)
 
 
-def _load_portable(path: Path, device: str, max_pixels: int) -> Classifier:
-    from alexnet.exporting.running import open_portable
+def _load_exported(path: Path, device: str, max_pixels: int) -> Classifier:
+    from alexnet.exporting.runtimes import open_exported
 
     if device not in ("auto", "cpu"):
         raise ValueError(f"{path} runs on the CPU, not on {device!r}: load the run for that")
-    network = open_portable(path)
-    card = network.card
-    machine = Machine(torch.device("cpu"))
-    return Classifier(network, card.classes, card.preprocessing, machine, max_pixels=max_pixels)
+    network = open_exported(path)
+    metadata, machine = network.metadata, Machine(torch.device("cpu"))
+    parts = network, metadata.classes, metadata.preprocessing
+    return Classifier(*parts, machine, max_pixels=max_pixels)
 
 
-def name_of(image: Image) -> str:
-    """What a prediction calls an image: its path, or its kind."""
+def name_image(image: Image) -> str:
+    """Return the name of an image in predictions: its path, or the name of its type."""
     return str(image) if isinstance(image, str | Path) else type(image).__name__
 
 
-def _item(image: Image, upright: bool) -> Item:
-    """An image as what is made into a record. Raises TypeError for what is no image."""
-    name = name_of(image)
+def _make_item(image: Image, upright: bool) -> Item:
+    """Make what the decoders take. Raises TypeError for an object that is no image."""
+    name = name_image(image)
     if isinstance(image, str | Path):
         return Entry("", name, UNLABELED, Path(image))
     if isinstance(image, bytes | bytearray | memoryview):
         return Entry("", "", UNLABELED, bytes(image))
     if isinstance(image, np.ndarray):
-        return Entry("", "", UNLABELED, _checked(image))
+        return Entry("", "", UNLABELED, _check_array(image))
     try:
         return Entry("", "", UNLABELED, read_pillow_image(image, upright=upright))
     except UnusableImage as error:
         return Skipped("", name, error.reason, str(error))
 
 
-def _checked(array: NDArray[Any]) -> NDArray[np.uint8]:
-    shaped = array.ndim == 2 or (array.ndim == 3 and array.shape[2] == 3)
-    if array.dtype != np.uint8 or not shaped or not array.size:
+def _check_array(array: NDArray[Any]) -> NDArray[np.uint8]:
+    """Return the array if it can be an image. Raises TypeError otherwise."""
+    has_image_shape = array.ndim == 2 or (array.ndim == 3 and array.shape[2] == 3)
+    if array.dtype != np.uint8 or not has_image_shape or not array.size:
         raise TypeError(
-            f"an array of {array.dtype} {array.shape} was given; images are uint8, H W 3 or H W, "
-            "with values from 0 to 255"
+            f"an array of {array.dtype} {array.shape} was given, but images are uint8, (height, "
+            "width, 3) or (height, width), with values from 0 to 255"
         )
     return array
 
 
-def _failure(image: Image, outcome: PreparationResult) -> Prediction:
-    return Prediction(name_of(image), error=f"{outcome.reason}: {outcome.detail}")
+def _describe_failure(image: Image, outcome: PreparationResult) -> Prediction:
+    return Prediction(name_image(image), error=f"{outcome.reason}: {outcome.detail}")
 
 
-def _error(image: Image, outcome: PreparationResult) -> Exception:
-    """What is raised for an image that was asked for alone, or for more than labels."""
+def _make_error(image: Image, outcome: PreparationResult) -> Exception:
+    """Make the exception for an unreadable image whose result cannot carry an error."""
     if outcome.reason != "unreadable":
         return UnusableImage(outcome.reason, outcome.detail)
     kind = OSError if os.path.lexists(image) else FileNotFoundError
     return kind(f"{image}: {outcome.detail}")
-
-
-def _ahead(batches: Iterator[Batch]) -> Iterator[Batch]:
-    """The batches, each made while the one before it is used."""
-    with ThreadPoolExecutor(1, thread_name_prefix="images") as thread:
-        coming = thread.submit(next, batches, None)
-        while (batch := coming.result()) is not None:
-            coming = thread.submit(next, batches, None)
-            yield batch

@@ -7,7 +7,6 @@ import pytest
 import torch
 
 from alexnet.claims import probes
-from alexnet.evaluation.counts import ranks_of
 from alexnet.recipes.recipe import Recipe
 
 
@@ -50,12 +49,3 @@ def test_blocks_of_4_by_4_pixels_are_averaged_and_the_rest_is_cut_off():
     images[1, :4, 4:8] = 200
     assert probes.average_blocks(images).shape == (2, 12)
     assert probes.average_blocks(images)[1].reshape(2, 2, 3)[0, 1].tolist() == [200.0] * 3
-
-
-def test_ranks_of_labels_equal_those_of_evaluation_also_for_ties():
-    random = np.random.default_rng(0)
-    probabilities = random.integers(0, 4, (50, 6)).astype(np.float32)  # with many ties
-    labels = random.integers(0, 6, 50)
-    predictions = SimpleNamespace(labels=labels, classes=range(6), probabilities=probabilities)
-    expected = ranks_of(torch.from_numpy(probabilities), torch.from_numpy(labels))
-    assert probes.rank_labels(predictions).tolist() == expected.tolist()

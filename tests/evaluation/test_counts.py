@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from alexnet.evaluation.counts import Counts, probabilities, ranks_of
+from alexnet.evaluation.counts import Counts, predict_probabilities, rank_labels
 
 
 def test_ten_views_average_probabilities_and_not_logits():
@@ -13,31 +13,40 @@ def test_ten_views_average_probabilities_and_not_logits():
         def forward(self, x):
             return torch.tensor([[3.0, 0, 0], [0, 2.0, 0]])
 
-    averaged = probabilities(Two(), torch.zeros(2, 3, 1, 1), 2)
+    averaged = predict_probabilities(Two(), torch.zeros(2, 3, 1, 1), 2)
     assert averaged[0].tolist() == pytest.approx([0.507975, 0.416132, 0.075893], abs=1e-6)
     counts = Counts(3)
     counts.add(averaged, torch.tensor([0]))
     assert counts.loss == pytest.approx(0.677323, abs=1e-6)
 
 
-def test_a_rank_is_how_many_classes_come_first():
+def test_a_rank_is_the_number_of_more_probable_classes():
     p = torch.tensor([[0.1, 0.6, 0.3]] * 3)
-    assert ranks_of(p, torch.tensor([1, 2, 0])).tolist() == [0, 1, 2]
+    assert rank_labels(p, torch.tensor([1, 2, 0])).tolist() == [0, 1, 2]
 
 
 def test_of_equal_probabilities_the_lower_index_comes_first():
-    assert ranks_of(torch.full((4, 4), 0.25), torch.arange(4)).tolist() == [0, 1, 2, 3]
+    assert rank_labels(torch.full((4, 4), 0.25), torch.arange(4)).tolist() == [0, 1, 2, 3]
 
 
-def test_what_is_not_a_number_is_never_right():
+def test_ranks_are_positions_in_a_stable_sort():
+    rng = np.random.default_rng(0)
+    likely = rng.integers(0, 4, (50, 6)).astype(np.float32)  # with many ties
+    labels = rng.integers(0, 6, 50)
+    order = np.argsort(-likely, axis=1, kind="stable")
+    wanted = np.argmax(order == labels[:, None], axis=1)
+    assert rank_labels(torch.from_numpy(likely), torch.from_numpy(labels)).tolist() == list(wanted)
+
+
+def test_nan_ranks_last():
     p = torch.full((2, 8), float("nan"))
-    assert (ranks_of(p, torch.tensor([0, 7])) >= 5).all()
+    assert (rank_labels(p, torch.tensor([0, 7])) >= 5).all()
 
 
 def test_counts_are_integers_and_add_up_over_batches():
-    chance = np.random.default_rng(0)
-    p = torch.from_numpy(chance.dirichlet(np.ones(7), 100))
-    labels = torch.from_numpy(chance.integers(0, 7, 100))
+    rng = np.random.default_rng(0)
+    p = torch.from_numpy(rng.dirichlet(np.ones(7), 100))
+    labels = torch.from_numpy(rng.integers(0, 7, 100))
     whole, parts = Counts(7), Counts(7)
     whole.add(p, labels)
     for at in (slice(0, 33), slice(33, 34), slice(34, 100)):
@@ -50,7 +59,7 @@ def test_counts_are_integers_and_add_up_over_batches():
     assert whole.per_class[:, 0].tolist() == np.bincount(labels, minlength=7).tolist()
 
 
-def test_counting_reads_nothing_from_the_device():
+def test_counting_does_not_wait_for_the_device():
     device = torch.device("meta")  # which has no numbers to read
     counts = Counts(7, device)
     for images in (4, 3):
@@ -61,7 +70,7 @@ def test_counting_reads_nothing_from_the_device():
         counts.read()
 
 
-def test_counts_are_read_whole():
+def test_read_returns_the_same_counts():
     counts = Counts(3)
     counts.add(torch.tensor([[0.5, 0.25, 0.25]] * 2), torch.tensor([0, 2]))
     found = counts.read()

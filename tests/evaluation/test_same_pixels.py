@@ -1,4 +1,4 @@
-"""Packing, evaluating and predicting see the same pixels and say the same, to the last bit."""
+"""Packing, evaluation and prediction use the same pixels, and agree to the last bit."""
 
 import json
 import subprocess
@@ -14,9 +14,9 @@ from tests.conftest import TRAINED as RECIPE
 
 import alexnet
 from alexnet import checkpoint as checkpoints
-from alexnet.batches import augment
-from alexnet.evaluation import ensemble
-from alexnet.evaluation.counts import VIEWS_AT_ONCE
+from alexnet.batches.preprocessing import Preprocessing
+from alexnet.evaluation.counts import VIEWS_PER_BATCH
+from alexnet.evaluation.ensemble import predict_split
 from alexnet.sources.entry import Source
 from alexnet.training.train import train
 
@@ -24,7 +24,7 @@ SIZE = 32
 
 
 def write_kinds(folder, label):
-    """A file of every kind that decoding treats in a way of its own."""
+    """Write a file of every kind that decoding treats differently."""
     folder.mkdir(parents=True)
 
     def save(name, side, mode="RGB", cut=1.0, orientation=None, **options):
@@ -73,25 +73,25 @@ def files(trained):
     """The validation images that the pack has, in its order."""
     _, pack, folder = trained
     files = [folder / name for name in pack.splits["val"].names]
-    assert len(files) > VIEWS_AT_ONCE  # more than one batch
+    assert len(files) > VIEWS_PER_BATCH  # more than one batch
     return files
 
 
 @pytest.mark.parametrize("views", [1, 10])
-def test_predict_says_of_files_what_evaluate_says_of_their_pack(trained, files, views):
+def test_predict_on_files_equals_evaluate_on_their_pack(trained, files, views):
     run, pack, _ = trained
-    found = ensemble.predict(run, pack.path, views=views, device="cpu").probabilities
+    found = predict_split(run, pack.path, views=views, device="cpu").probabilities
     with alexnet.load(run, device="cpu") as classifier:
         assert np.array_equal(classifier.probabilities(files, views=views).numpy(), found)
 
 
-def test_unreadable_images_do_not_move_the_others(trained, files):
+def test_unreadable_images_do_not_change_the_others(trained, files):
     run, pack, folder = trained
     everything = sorted((folder / "val").rglob("*.*"))
     assert len(everything) == len(files) + 3
-    wanted = ensemble.predict(run, pack.path, device="cpu").probabilities.max(1).tolist()
+    wanted = predict_split(run, pack.path, device="cpu").probabilities.max(1).tolist()
     with alexnet.load(run, device="cpu") as classifier:
-        order = {file: place for place, file in enumerate(files)}
+        order = {file: index for index, file in enumerate(files)}
         given = sorted(everything, key=lambda file: order.get(file, 40))
         found = list(classifier.stream(given))
     assert [x.probabilities[0] for x in found if x.error is None] == wanted
@@ -99,7 +99,7 @@ def test_unreadable_images_do_not_move_the_others(trained, files):
     assert sum(x.error is not None and "truncated" in x.error for x in found) == 3
 
 
-def test_the_commands_say_the_same(trained, files, tmp_path):
+def test_the_commands_print_the_same_probabilities(trained, files, tmp_path):
     run, pack, _ = trained
     words = [sys.executable, "-m", "alexnet"]
     dump = [*words, "evaluate", run, pack.path, "--dump", tmp_path / "x.npz", "--device", "cpu"]
@@ -115,16 +115,16 @@ def test_the_commands_say_the_same(trained, files, tmp_path):
 def test_records_of_files_are_those_of_the_pack(trained, files):
     run, pack, _ = trained
     with alexnet.load(run, device="cpu") as classifier:
-        records = np.concatenate(list(classifier._records(files)))
+        records = np.concatenate(list(classifier._iterate_records(files)))
     wanted = pack.splits["val"].gather(range(len(files)))
     assert np.array_equal(records, wanted)
 
 
 def test_neighbors_change_nothing_in_a_batch_of_the_same_size(trained, files):
     with alexnet.load(trained[0], device="cpu") as classifier:
-        ours = classifier.probabilities([files[0], *files[1:9]])
-        theirs = classifier.probabilities([files[0], *files[11:19]])
-    assert torch.equal(ours[0], theirs[0])
+        one = classifier.probabilities([files[0], *files[1:9]])
+        other = classifier.probabilities([files[0], *files[11:19]])
+    assert torch.equal(one[0], other[0])
 
 
 def test_orientation_is_applied_and_remembered(trained, tmp_path):
@@ -133,11 +133,11 @@ def test_orientation_is_applied_and_remembered(trained, tmp_path):
     assert checkpoints.load(checkpoints.find(run)).preprocessing.upright is True
     lying = alexnet.pack(folder, tmp_path / "pack", size=SIZE, upright=False, processes=1)
     assert lying.facts["upright"] is False
-    assert augment.Preprocessing.of(lying, RECIPE).upright is False
+    assert Preprocessing.of(lying, RECIPE).upright is False
 
 
 @pytest.mark.parametrize(("kind", "upright"), [("folder", True), ("ilsvrc2012", False)])
-def test_the_archives_of_the_challenge_are_read_as_the_paper_did(tmp_path, kind, upright):
+def test_images_of_the_challenge_are_not_rotated_by_default(tmp_path, kind, upright):
     from alexnet.packing.pack import pack
     from alexnet.sources.entry import Entry
 
@@ -149,7 +149,7 @@ def test_the_archives_of_the_challenge_are_read_as_the_paper_did(tmp_path, kind,
     assert pack(source, tmp_path / "other", upright=True, processes=1).facts["upright"] is True
 
 
-def test_earlier_packs_and_checkpoints_keep_to_what_they_were_made_with(trained, tmp_path):
+def test_packs_and_checkpoints_of_earlier_versions_do_not_rotate_images(trained, tmp_path):
     run, _, folder = trained
     packed = alexnet.pack(folder, tmp_path / "pack", size=SIZE, upright=False, processes=1)
     again = alexnet.pack(folder, tmp_path / "pack", size=SIZE, processes=1)  # not refused
@@ -157,9 +157,9 @@ def test_earlier_packs_and_checkpoints_keep_to_what_they_were_made_with(trained,
     facts = dict(packed.facts)
     del facts["upright"]
     (tmp_path / "pack" / "pack.json").write_text(json.dumps(facts))
-    assert augment.Preprocessing.of(alexnet.open_pack(tmp_path / "pack"), RECIPE).upright is False
+    assert Preprocessing.of(alexnet.open_pack(tmp_path / "pack"), RECIPE).upright is False
     checkpoint = checkpoints.load(checkpoints.find(run))
     settings = checkpoint.preprocessing.settings()
     del settings["upright"]
-    how = augment.Preprocessing.restore(settings, checkpoint.preprocessing.tensors())
-    assert how.upright is False
+    preprocessing = Preprocessing.restore(settings, checkpoint.preprocessing.tensors())
+    assert preprocessing.upright is False

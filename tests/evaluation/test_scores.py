@@ -1,4 +1,4 @@
-"""Measuring a run, on its own pack and on another."""
+"""Scores of a run, on its own pack and on another."""
 
 import json
 import os
@@ -7,27 +7,27 @@ import shutil
 import pytest
 from tests.conftest import pictures
 
-from alexnet.evaluation.scores import default_path, measure, write
+from alexnet.evaluation.scores import choose_scores_path, evaluate_run, write_scores
 from alexnet.packing.pack import pack
 
 
 def test_scores_are_those_of_the_last_validation(run, tiny_pack):
     lines = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
     best = min((x for x in lines if x["event"] == "epoch"), key=lambda x: x["val_top1"])
-    scores = measure(run, device="cpu")
+    scores = evaluate_run(run, device="cpu")
     assert (scores.counts.seen, scores.counts.wrong1) == (60, best["wrong1"])
     assert scores.pack_checksum == tiny_pack.checksum
 
 
-def test_ten_views_see_each_image_once(run):
-    scores = measure(run, views=10, device="cpu", batch_size=7)
+def test_ten_views_count_each_image_once(run):
+    scores = evaluate_run(run, views=10, device="cpu", batch_size=7)
     assert scores.counts.seen == 60
     assert scores.counts.top1 < 0.4
 
 
 def test_scores_are_written_and_say_what_was_measured(run, tmp_path):
-    scores = measure(run, split="train", device="cpu")
-    write(scores, tmp_path / "scores.json")
+    scores = evaluate_run(run, split="train", device="cpu")
+    write_scores(scores, tmp_path / "scores.json")
     found = json.loads((tmp_path / "scores.json").read_text())
     assert (found["seen"], found["split"], found["views"]) == (150, "train", 1)
     assert sum(row["seen"] for row in found["per_class"].values()) == 150
@@ -38,8 +38,8 @@ def test_scores_are_written_and_say_what_was_measured(run, tmp_path):
 def test_classes_are_matched_by_name_and_not_by_order(run, tmp_path):
     other = pictures(train=1, val=20, classes=("spots", "rings", "stripes"))
     shuffled = pack(other, tmp_path / "other.pack", processes=1)
-    turned = measure(run, shuffled.path, device="cpu").counts
-    straight = measure(run, device="cpu").counts
+    turned = evaluate_run(run, shuffled.path, device="cpu").counts
+    straight = evaluate_run(run, device="cpu").counts
     assert turned.wrong1 >= straight.seen - straight.wrong1 - 5
 
 
@@ -47,41 +47,43 @@ def test_unknown_classes_are_refused_or_left_out(run, tmp_path):
     other = pictures(train=1, val=20, classes=("rings", "stripes", "zigzag"))
     strange = pack(other, tmp_path / "other.pack", processes=1)
     with pytest.raises(ValueError, match=r"zigzag.*--ignore-unknown"):
-        measure(run, strange.path, device="cpu")
-    scores = measure(run, strange.path, device="cpu", ignore_unknown=True)
+        evaluate_run(run, strange.path, device="cpu")
+    scores = evaluate_run(run, strange.path, device="cpu", ignore_unknown=True)
     assert (scores.counts.seen, scores.left_out) == (40, 20)
 
 
 def test_a_pack_of_another_size_is_refused(run, tmp_path):
     larger = pack(pictures(train=1, val=1, side=40), tmp_path / "larger.pack", processes=1)
     with pytest.raises(ValueError, match="Pack them again with --size 32"):
-        measure(run, larger.path, device="cpu")
+        evaluate_run(run, larger.path, device="cpu")
 
 
-def test_a_missing_split_names_those_there_are(run):
+def test_the_error_for_a_missing_split_names_the_splits(run):
     with pytest.raises(ValueError, match="no test images; it has train, val"):
-        measure(run, split="test", device="cpu")
+        evaluate_run(run, split="test", device="cpu")
 
 
 def test_every_measurement_has_a_file_of_its_own(run, tiny_pack, tmp_path):
     def name(**options):
-        return default_path(measure(run, device="cpu", **options)).name
+        return choose_scores_path(evaluate_run(run, device="cpu", **options)).name
 
     again = pack(pictures(train=1, val=1), tmp_path / "my pack", processes=1)
     names = [name(), name(views=10), name(split="train"), name(pack=again.path)]
     other = f"scores-my_pack-{again.checksum[:8]}-val.json"
     assert names == ["scores.json", "scores-val-10-views.json", "scores-train.json", other]
-    last = default_path(measure(run / "last.safetensors", device="cpu"))
+    last = choose_scores_path(evaluate_run(run / "last.safetensors", device="cpu"))
     assert last == run / "scores-last.json"
 
 
-def test_a_run_of_before_with_a_relative_path_still_finds_its_pack(run, tiny_pack, tmp_path):
+def test_a_run_of_an_earlier_version_with_a_relative_path_still_finds_its_pack(
+    run, tiny_pack, tmp_path
+):
     copy = tmp_path / "run"
     shutil.copytree(run, copy)
     pack = {"path": os.path.relpath(tiny_pack.path), "checksum": tiny_pack.checksum}
     (copy / "environment.json").write_text(json.dumps({"pack": pack}))
-    assert measure(copy, device="cpu").pack_checksum == tiny_pack.checksum
+    assert evaluate_run(copy, device="cpu").pack_checksum == tiny_pack.checksum
     for broken in ("", "[]", '{"pack": 7}', '{"pack": {"path": ["x"]}}'):
         (copy / "environment.json").write_text(broken)
         with pytest.raises(FileNotFoundError, match=r"does not say what .* was trained on"):
-            measure(copy, device="cpu")
+            evaluate_run(copy, device="cpu")

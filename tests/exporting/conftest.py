@@ -1,4 +1,4 @@
-"""No tests of exported files where the libraries that read and write them are missing."""
+"""Skips the tests of exported files if the libraries that read and write them are missing."""
 
 import pytest
 
@@ -7,11 +7,11 @@ LIBRARIES = "onnx", "onnxruntime", "openvino", "nncf"
 
 @pytest.fixture(scope="session", autouse=True)
 def libraries():
-    """Skip where the `export` extra is not installed."""
-    from alexnet.exporting.libraries import library
+    """Skip if the `export` extra is not installed."""
+    from alexnet.exporting.libraries import import_library
 
     for name in LIBRARIES:
         try:
-            library(name)
+            import_library(name)
         except RuntimeError as error:
             pytest.skip(str(error))

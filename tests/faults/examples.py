@@ -276,7 +276,7 @@ def unfinished_pack() -> Files:
 
 def trained(epochs: int = 1) -> Files:
     """A pack, a run of one epoch on it, and its predictions."""
-    from alexnet.evaluation.ensemble import predict
+    from alexnet.evaluation.ensemble import predict_split
     from alexnet.packing.pack import pack
     from alexnet.recipes.named import RECIPES
     from alexnet.training.train import train
@@ -286,7 +286,7 @@ def trained(epochs: int = 1) -> Files:
         made = pack(pictures(8, 4, 32), folder / "x.pack", processes=1)
         recipe = replace(RECIPES["cifar"], epochs=epochs, batch_size=12, crop=28)
         train(made, folder / "run", recipe, device="cpu")
-        predict(folder / "run", made.path).write(folder / "x.npz")
+        predict_split(folder / "run", made.path).write(folder / "x.npz")
         found = read_folder(folder)
     environment = "run/environment.json"
     found[environment] = found[environment].replace(name.encode(), HERE)
@@ -295,7 +295,7 @@ def trained(epochs: int = 1) -> Files:
 
 def portable() -> Files:
     """The run as an ONNX file and as an OpenVINO IR; nothing where the libraries are missing."""
-    from alexnet.exporting.write import export
+    from alexnet.exporting.export import export
 
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

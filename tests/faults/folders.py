@@ -55,7 +55,7 @@ def read(folder: Path, name: str) -> None:
     """The folder that was described, as images to pack and as images to predict."""
     from tests.faults.readers import drain, each
 
-    from alexnet.commands.predict import ImageFiles
+    from alexnet.commands.predict import ImageFinder
     from alexnet.sources import open_source
 
     things = json.loads((folder / name).read_bytes())
@@ -65,7 +65,7 @@ def read(folder: Path, name: str) -> None:
     try:
         for kind, path, target in things:
             _put(place, kind, path.encode("latin-1"), target)
-        each(lambda: drain(open_source(place)), lambda: list(ImageFiles().files([place])))
+        each(lambda: drain(open_source(place)), lambda: list(ImageFinder().find([place])))
     finally:
         shutil.rmtree(place, ignore_errors=True)
 

@@ -136,7 +136,7 @@ def read_file(folder: Path, name: str) -> None:
 
 def read_pack(folder: Path, name: str) -> None:
     """A pack, as commands use it."""
-    from alexnet.batches.augment import Preprocessing
+    from alexnet.batches.preprocessing import Preprocessing
     from alexnet.packs.pack import open_pack
     from alexnet.packs.summary import info
     from alexnet.packs.verification import verify
@@ -199,7 +199,7 @@ def read_checkpoint(folder: Path, name: str) -> None:
 
 def read_run(folder: Path, name: str) -> None:
     """The texts in a run's folder."""
-    from alexnet.evaluation.scores import opened
+    from alexnet.evaluation.measured_pack import open_run_and_pack
     from alexnet.training.log import RunLog, Screen
 
     run = folder / "run"
@@ -207,7 +207,7 @@ def read_run(folder: Path, name: str) -> None:
     content = environment.read_bytes()
     environment.write_bytes(content.replace(examples.HERE, str(folder).encode()))
 
-    each(lambda: opened(run, None, "val"), lambda: RunLog(run, Screen()).rewind(1, 0))
+    each(lambda: open_run_and_pack(run, None, "val"), lambda: RunLog(run, Screen()).rewind(1, 0))
 
 
 def read_results(folder: Path, name: str) -> None:
@@ -222,25 +222,26 @@ def read_results(folder: Path, name: str) -> None:
 
 def read_dump(folder: Path, name: str) -> None:
     """Predictions: counted, averaged, searched and written as a submission."""
-    from alexnet.evaluation.ensemble import average, read, search
-    from alexnet.evaluation.submission import write
+    from alexnet.evaluation.ensemble import average_predictions, search_weights
+    from alexnet.evaluation.predictions import load_predictions
+    from alexnet.evaluation.submission import write_submission
 
-    good, found = read(folder / "good.npz"), read(folder / "x.npz")
+    good, found = load_predictions(folder / "good.npz"), load_predictions(folder / "x.npz")
     each(
         lambda: found.scores().text(per_class=True),
         lambda: json.dumps(found.scores().to_dict()),
-        lambda: average([good, found]).scores(),
-        lambda: search([good, found]),
-        lambda: write(found, folder / "submission.txt"),
+        lambda: average_predictions([good, found]).scores(),
+        lambda: search_weights([good, found]),
+        lambda: write_submission(found, folder / "submission.txt"),
     )
 
 
 def read_card(folder: Path, name: str) -> None:
     """What an exported file says of itself."""
-    from alexnet.exporting.metadata import Card
+    from alexnet.exporting.metadata import ExportMetadata
 
     text = (folder / name).read_text("utf-8", "replace")
-    card = Card.from_text(text, folder / name)
+    card = ExportMetadata.from_text(text, folder / name)
     card.to_text()
 
 
@@ -290,13 +291,17 @@ def recipe_files() -> list[Files]:
 def card_files() -> list[Files]:
     """The card of a run."""
     from alexnet import checkpoint
-    from alexnet.exporting.metadata import Card
+    from alexnet.exporting.metadata import ExportMetadata
 
     with examples.tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "last.safetensors")
         path.write_bytes(examples.trained()["run/last.safetensors"])
         return [
-            {"card.json": Card.of(checkpoint.load(path), "float32", "records").to_text().encode()}
+            {
+                "card.json": ExportMetadata.of(checkpoint.load(path), "float32", "records")
+                .to_text()
+                .encode()
+            }
         ]
 
 

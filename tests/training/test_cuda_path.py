@@ -18,8 +18,8 @@ from torch.overrides import TorchFunctionMode
 
 from alexnet import checkpoint, nets
 from alexnet import device as devices
-from alexnet.batches.augment import Preprocessing
-from alexnet.batches.batches import Batches
+from alexnet.batches.epochs import Batches
+from alexnet.batches.preprocessing import Preprocessing
 from alexnet.evaluation.counts import Counts, evaluate
 from alexnet.kernels.cropping import operator as crops
 from alexnet.nets.layers import Strided, find_dropouts, set_key

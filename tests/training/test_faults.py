@@ -150,7 +150,7 @@ def test_a_signal_during_the_last_save_is_not_lost(tiny_pack, one, tmp_path):
 
 @pytest.mark.skipif(sys.platform == "darwin", reason="its file systems refuse such names")
 def test_a_run_and_a_pack_may_be_in_folders_whose_names_are_not_text(tiny_pack, one, tmp_path):
-    from alexnet.evaluation.scores import default_path, measure, write
+    from alexnet.evaluation.scores import choose_scores_path, evaluate_run, write_scores
     from alexnet.packs.pack import open_pack
 
     strange = tmp_path / os.fsdecode(b"\xff\xfe caf\xe9")
@@ -160,8 +160,8 @@ def test_a_run_and_a_pack_may_be_in_folders_whose_names_are_not_text(tiny_pack, 
     train(pack, run, one, device="cpu", log_seconds=0, screen=listener)
     usual = "epoch 1/1", "agree with their checksums"
     assert [text for text in listener.messages if not any(part in text for part in usual)] == []
-    scores = measure(run, device="cpu")
-    write(scores, default_path(scores))
+    scores = evaluate_run(run, device="cpu")
+    write_scores(scores, choose_scores_path(scores))
     assert json.loads((run / "scores.json").read_text("ascii"))["seen"] == 60
 
 

@@ -1,233 +1,125 @@
-"""From packed pixels to what a network sees: chance in one place, arithmetic in another.
+"""Data augmentation (section 4.1): the random choices first, then the arithmetic that applies them.
 
-Every draw of an epoch comes from one counter-based generator keyed by (seed, epoch), so that what
-happens to the image at a position depends on nothing else: not on workers, devices or resuming.
+`draw_augmentation` makes every random choice of an epoch at once; `augment` applies given choices
+and is deterministic. The numbers come from a counter-based generator (Philox) with the key (seed,
+epoch). So the augmentation of the image at a position of an epoch depends on nothing else: not on
+the number of workers, not on the device, and not on whether the training was resumed.
+
+`loaders` and `views` call this module. It must not import them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
-from typing import Annotated, Any
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from alexnet.images.records import Format
-from alexnet.images.resizing import Fit
-from alexnet.kernels import crop as cut
-from alexnet.packs.pack import Pack
-from alexnet.recipes.recipe import LARGEST_SCALE, MeanAt, Recipe
-from alexnet.validate import Range, check
+from alexnet.batches.preprocessing import Preprocessing
+from alexnet.kernels import crop
+from alexnet.recipes.recipe import Recipe
 
-VIEWS = 1, 5, 10
-LARGEST_SIDE = 1 << 14
-"""Pixels a side of a packed image, at most."""
+# What the numbers of a generator are for. A new purpose gets a new number: a number that changed
+# its meaning would change every training.
+ORDER, AUGMENTATION = 0, 1
 
 
 @dataclass(frozen=True, eq=False)
-class Preprocessing:
-    """How packed images become inputs. Travels with the weights, in every checkpoint."""
-
-    side: int
-    """Side of a packed image in pixels."""
-    crop: int
-    """Side of what the network sees."""
-    fit: Fit
-    """How an image of another shape was brought to `side`: crop, pad or squash."""
-    pixels: Format
-    """rgb or yuv420: how the training pack stored them."""
-    pixel_scale: float
-    mean: Tensor = field(repr=False)
-    """side side 3 float32, subtracted pixel by pixel."""
-    components: Tensor = field(repr=False)
-    """3 3 float32: principal components of the training pixels' colors, as columns."""
-    deviations: Tensor = field(repr=False)
-    """3 float32: standard deviations along them, in gray levels."""
-    mean_at: MeanAt = "pixel"
-    """Whether every pixel loses its own mean, or every crop the mean of the center."""
-    upright: bool = False
-    """Whether images are turned as their EXIF orientation says. Earlier packs never were."""
-
-    @classmethod
-    def of(cls, pack: Pack, recipe: Recipe) -> Preprocessing:
-        """What `recipe` does with the images of `pack`.
-
-        Raises ValueError if the crop is larger than the packed images.
-        """
-        if recipe.crop > pack.size:
-            raise ValueError(
-                f"the recipe cuts {recipe.crop}×{recipe.crop} pixels out of images, but those of "
-                f"{pack.path} are {pack.size}×{pack.size}. Say --crop {pack.size * 7 // 8}, or "
-                f"pack with --size {recipe.crop * 8 // 7}"
-            )
-        mean = torch.from_numpy(np.array(pack.mean, np.float32))
-        return cls(
-            side=pack.size,
-            crop=recipe.crop,
-            fit=pack.facts["fit"],
-            pixels=pack.pixels,
-            pixel_scale=recipe.pixel_scale,
-            mean=mean if recipe.subtract_mean else torch.zeros_like(mean),
-            components=torch.from_numpy(pack.components.astype(np.float32)),
-            deviations=torch.from_numpy(pack.deviations.astype(np.float32)),
-            mean_at=recipe.mean_at,
-            upright=pack.facts.get("upright", False),
-        )
-
-    @property
-    def room(self) -> int:
-        """The largest offset of a crop: 32 for 224 of 256 pixels, so 33 places each way."""
-        return self.side - self.crop
-
-    def to(self, device: torch.device) -> Preprocessing:
-        """The same with its tensors on `device`."""
-        moved: dict[str, Any] = {k: v.to(device) for k, v in self.tensors().items()}
-        return replace(self, **moved)
-
-    @classmethod
-    def restore(
-        cls, settings: dict[str, Any], tensors: dict[str, Tensor], place: str = "preprocessing"
-    ) -> Preprocessing:
-        """Rebuild it from the results of `settings()` and `tensors()`, which may come from a file.
-
-        Raises ValueError, naming `place`, for values that cannot be.
-        """
-        kept: _Settings = check(settings, _Settings, place)
-        shapes = {"mean": (kept.side, kept.side, 3), "components": (3, 3), "deviations": (3,)}
-        found = {name: (tuple(x.shape), x.dtype) for name, x in tensors.items()}
-        wanted = {name: (shape, torch.float32) for name, shape in shapes.items()}
-        if found != wanted:
-            raise ValueError(f"{place} holds the tensors {found}, not {wanted}")
-        if not all(bool(x.isfinite().all()) for x in tensors.values()):
-            raise ValueError(f"{place} holds numbers that are not finite")
-        fields: dict[str, Any] = {**vars(kept), **tensors}
-        return cls(**fields)
-
-    def settings(self) -> dict[str, Any]:
-        """The fields that are not tensors."""
-        return {k: v for k, v in vars(self).items() if not isinstance(v, Tensor)}
-
-    def tensors(self) -> dict[str, Tensor]:
-        """The fields that are."""
-        return {k: v for k, v in vars(self).items() if isinstance(v, Tensor)}
-
-
-@dataclass(frozen=True)
-class _Settings:
-    """The fields of a Preprocessing that are not tensors, with their limits."""
-
-    side: Annotated[int, Range(1, LARGEST_SIDE)]
-    crop: Annotated[int, Range(1, LARGEST_SIDE)]
-    fit: Fit
-    pixels: Format
-    pixel_scale: Annotated[float, Range(0, LARGEST_SCALE)]
-    mean_at: MeanAt = "pixel"
-    upright: bool = False
-
-    def __post_init__(self) -> None:
-        if self.crop > self.side:
-            raise ValueError(f"crops of {self.crop} pixels a side out of images of {self.side}")
-
-
-@dataclass(frozen=True, eq=False)
-class Draw:
-    """What chance decided for N images."""
+class AugmentationParams:
+    """Position of the crop, mirroring and color shift for each of N images."""
 
     tops: Tensor
-    """N int64: rows above the crop."""
+    """Rows above the crop: int64 (N,)."""
     lefts: Tensor
-    """N int64: columns left of it."""
+    """Columns to the left of the crop: int64 (N,)."""
     flips: Tensor
-    """N bool: mirrored or not."""
+    """Whether the crop is mirrored left to right: bool (N,)."""
     shifts: Tensor
-    """N 3 float32: what is added to red, green and blue, in gray levels."""
+    """What is added to red, green and blue, in gray levels: float32 (N, 3)."""
 
-    def __getitem__(self, at: slice) -> Draw:
-        return Draw(self.tops[at], self.lefts[at], self.flips[at], self.shifts[at])
+    def __getitem__(self, images: slice) -> AugmentationParams:
+        """Return the parameters of some of the images."""
+        return AugmentationParams(
+            self.tops[images], self.lefts[images], self.flips[images], self.shifts[images]
+        )
 
-    def to(self, device: torch.device) -> Draw:
-        """The same on `device`."""
-        return Draw(*(x.to(device) for x in (self.tops, self.lefts, self.flips, self.shifts)))
+    def to(self, device: torch.device) -> AugmentationParams:
+        """Return a copy on `device`."""
+        tensors = self.tops, self.lefts, self.flips, self.shifts
+        return AugmentationParams(*(x.to(device) for x in tensors))
 
 
-def generator(seed: int, epoch: int, purpose: int) -> np.random.Generator:
-    """The generator of one epoch for one purpose, the same on every machine."""
+def make_generator(seed: int, epoch: int, purpose: int) -> np.random.Generator:
+    """Make the generator of one epoch for one purpose. Its numbers are the same on every machine.
+
+    `purpose` is below 256, because the key holds it in the low 8 bits, below the epoch.
+    """
     return np.random.Generator(np.random.Philox(key=[seed, (epoch << 8) | purpose]))
 
 
-def order(seed: int, epoch: int, images: int) -> NDArray[np.int64]:
-    """The images in the order of this epoch: a permutation, N."""
-    return generator(seed, epoch, 0).permutation(images)
+def draw_order(seed: int, epoch: int, n_images: int) -> NDArray[np.int64]:
+    """Draw the order of the images in an epoch: a permutation of their indices, int64 (N,)."""
+    return make_generator(seed, epoch, ORDER).permutation(n_images)
 
 
-def draws(recipe: Recipe, epoch: int, images: int, preprocessing: Preprocessing) -> Draw:
-    """What happens to the image at every position of this epoch, before anyone looks at it."""
-    chance = generator(recipe.seed, epoch, 1)
-    alike = np.arange(images) // recipe.chunk * recipe.chunk  # the first of each image's chunk
-    places = chance.integers(0, preprocessing.room + 1, (2, images))[:, alike]
-    mirrored = (chance.random(images) < 0.5)[alike]
+def draw_augmentation(
+    recipe: Recipe, epoch: int, n_images: int, preprocessing: Preprocessing
+) -> AugmentationParams:
+    """Draw the crop offsets, flip and color shift of the image at every position of an epoch.
+
+    With `recipe.chunk` above 1, consecutive positions share offsets and flip, as in the 2012 code::
+
+        position   0 1 2 3 | 4 5 6 7 | …      chunk 4
+        drawn by   0 0 0 0 | 4 4 4 4 | …      the first position of each chunk
+
+    All numbers are drawn even if the recipe does not use them, so that switching off one kind of
+    augmentation does not change the others.
+    """
+    rng = make_generator(recipe.seed, epoch, AUGMENTATION)
+    chunk_starts = np.arange(n_images) // recipe.chunk * recipe.chunk
+    offsets = rng.integers(0, preprocessing.max_offset + 1, (2, n_images))[:, chunk_starts]
+    flips = (rng.random(n_images) < 0.5)[chunk_starts]
     noise = np.float32(recipe.noise_in(epoch))
-    steps = chance.standard_normal((images, 3), np.float32) * noise
+    steps = rng.standard_normal((n_images, 3), np.float32) * noise
     if not recipe.random_crop:
-        places = np.full_like(places, preprocessing.room // 2)
-    tops, lefts = torch.from_numpy(places)
-    flips = torch.from_numpy(mirrored & recipe.flip)
-    return Draw(tops, lefts, flips, color_shifts(torch.from_numpy(steps), preprocessing))
+        offsets = np.full_like(offsets, preprocessing.center_offset)
+    tops, lefts = torch.from_numpy(offsets)
+    return AugmentationParams(
+        tops,
+        lefts,
+        torch.from_numpy(flips & recipe.flip),
+        compute_color_noise(torch.from_numpy(steps), preprocessing),
+    )
 
 
-def color_shifts(steps: Tensor, preprocessing: Preprocessing) -> Tensor:
-    """Steps along the components (N 3, in their standard deviations) → shifts of R, G, B (N 3).
+def compute_color_noise(steps: Tensor, preprocessing: Preprocessing) -> Tensor:
+    """Compute the color noise of section 4.1: what is added to every RGB pixel of an image.
 
-    The 2012 code's formula: components · (deviations ∘ steps). The paper prints eigenvalues, which
-    are the squares of the deviations (section 4.1).
+    The paper adds to each pixel ``[p1, p2, p3] · [α1·λ1, α2·λ2, α3·λ3]ᵀ``: pᵢ are the principal
+    components of the RGB values of all training pixels, λᵢ the eigenvalues of their covariance,
+    and αᵢ is drawn from a Gaussian with mean 0 and standard deviation 0.1, once per image and
+    epoch. This function computes, as the 2012 code does, ::
+
+        shift = components · (deviations ∘ steps)        pᵢ · √λᵢ · αᵢ, summed over i
+
+    with the standard deviations √λᵢ in place of the eigenvalues λᵢ that the paper prints: with the
+    eigenvalues, in gray levels squared, the noise would be far larger than the pixels.
+
+    Args:
+        steps: the αᵢ, float32 (N, 3).
+        preprocessing: has the components and their standard deviations.
+
+    Returns the shifts of red, green and blue in gray levels: float32 (N, 3), on the CPU.
     """
     return (steps * preprocessing.deviations.cpu()) @ preprocessing.components.cpu().T
 
 
-def same_view(images: int, top: int, left: int, flip: bool = False) -> Draw:
-    """One view of N images, with no chance in it."""
-    return Draw(
-        torch.full((images,), top),
-        torch.full((images,), left),
-        torch.full((images,), flip),
-        torch.zeros(images, 3),
-    )
-
-
-def center_view(images: int, room: int) -> Draw:
-    """The central crop of N images."""
-    return same_view(images, room // 2, room // 2)
-
-
-def ten_views(images: int, room: int) -> Iterator[Draw]:
-    """The ten views of section 4.1 in the order of the 2012 code.
-
-    Top left, top right, center, bottom left, bottom right; then the same five mirrored.
-    """
-    middle = room // 2
-    for flip in (False, True):
-        for top, left in (0, 0), (0, room), (middle, middle), (room, 0), (room, room):
-            yield same_view(images, top, left, flip)
-
-
-def chosen_views(n_views: int, images: int, room: int) -> list[Draw]:
-    """1 view: the center; 10: those of section 4.1; 5: the same unmirrored, for text and digits.
-
-    Raises ValueError for another number.
-    """
-    if n_views == 1:
-        return [center_view(images, room)]
-    if n_views not in VIEWS:
-        raise ValueError(f"{n_views} views: there are 1 (center), 5 and 10 (section 4.1)")
-    return list(ten_views(images, room))[:n_views]
-
-
 def augment(
     records: Any,
-    draw: Draw,
+    params: AugmentationParams,
     preprocessing: Preprocessing,
     *,
     color_noise: float = 0.0,
@@ -235,29 +127,38 @@ def augment(
     out: Tensor | None = None,
     dtype: torch.dtype = torch.float32,
 ) -> Tensor:
-    """Cut, mirror, subtract the mean, shift the colors: uint8 N side side 3 → float N 3 crop crop.
+    """Crop, mirror, subtract the mean, shift the colors and scale: records → network input.
 
-    With `color_noise` c the result is divided by 1 + c, as the 2012 code divides it while training
-    (and does not while testing). No chance is involved: `draw` holds what was decided.
+    Args:
+        records: uint8 (M, *record_shape), on the device of `preprocessing.mean`.
+        params: what to do with each of the N images of the batch; nothing here is random.
+        preprocessing: the crop size, the mean and the scale.
+        color_noise: c divides the result by 1 + c. The 2012 code does this in training, and not in
+            testing.
+        indices: which record each of the N images is, int64 (N,); by default the first N.
+        out: memory for the result.
+        dtype: type of the result.
+
+    Returns (N, 3, crop, crop), channels_last.
     """
-    middle = (
+    mean_offsets = (
         None
         if preprocessing.mean_at == "pixel"
-        else torch.full_like(draw.tops, preprocessing.room // 2)
+        else torch.full_like(params.tops, preprocessing.center_offset)
     )
-    return cut(
+    return crop(
         records,
-        torch.arange(len(draw.tops)) if indices is None else indices,
+        torch.arange(len(params.tops)) if indices is None else indices,
         size=preprocessing.crop,
         side=preprocessing.side,
-        tops=draw.tops,
-        lefts=draw.lefts,
-        flips=draw.flips,
-        shifts=draw.shifts,
+        tops=params.tops,
+        lefts=params.lefts,
+        flips=params.flips,
+        shifts=params.shifts,
         scale=preprocessing.pixel_scale / (1 + color_noise),
         mean=preprocessing.mean,
-        mean_tops=middle,
-        mean_lefts=middle,
+        mean_tops=mean_offsets,
+        mean_lefts=mean_offsets,
         pixels=preprocessing.pixels,
         out=out,
         dtype=dtype,

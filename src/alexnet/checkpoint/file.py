@@ -25,7 +25,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from alexnet.batches.augment import Preprocessing
+from alexnet.batches.preprocessing import Preprocessing
 from alexnet.checkpoint.checks import (
     advise_on_damage,
     check_shapes,

@@ -11,7 +11,7 @@ from typing import Annotated
 import torch
 from torch import Tensor, nn
 
-from alexnet.batches.augment import Preprocessing
+from alexnet.batches.preprocessing import Preprocessing
 from alexnet.nets.variations import network_of
 from alexnet.packs.pack import Pack
 from alexnet.recipes.recipe import Recipe

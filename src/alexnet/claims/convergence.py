@@ -96,12 +96,14 @@ def measure_training_error(
     lines = file.read_bytes().splitlines() if file.exists() else []
     if len(lines) >= epoch:
         return _read_error(lines[epoch - 1], f"line {epoch} of {file}")
-    from alexnet.evaluation.scores import measure
+    from alexnet.evaluation.scores import evaluate_run
 
     train_to_end(run, pack, recipe, settings)
     if (position := load_last_checkpoint(run).position.epoch) != epoch:
         raise ValueError(f"{run} is at epoch {position}, not {epoch}: remove it and start again")
-    scores = measure(run / "last.safetensors", pack.path, split="train", device=settings.device)
+    scores = evaluate_run(
+        run / "last.safetensors", pack.path, split="train", device=settings.device
+    )
     counts = {"seen": scores.counts.seen, "wrong1": scores.counts.wrong1}
     append(file, (json.dumps(counts) + "\n").encode("ascii"))
     return scores.counts.top1

@@ -33,7 +33,7 @@ from alexnet.claims.trainings import (
 from alexnet.validate import Range, check, read_json
 
 if TYPE_CHECKING:
-    from alexnet.evaluation.ensemble import Predictions
+    from alexnet.evaluation.predictions import SplitPredictions
 
 RoleCounts = dict[str, dict[str, Any]]
 """What was counted for one seed, by role: the "runs" of a `SeedResult`."""
@@ -100,7 +100,7 @@ def count_errors(replicate: Replicate, run: Path, evaluation: str) -> dict[str, 
     The counts are read from scores-*.json in the run if they are newer than its checkpoint.
     """
     from alexnet.checkpoint import find
-    from alexnet.evaluation.scores import measure, write
+    from alexnet.evaluation.scores import evaluate_run, write_scores
 
     pack, settings = replicate.pack, replicate.settings
     split = "train" if evaluation == "train" else replicate.split
@@ -108,10 +108,12 @@ def count_errors(replicate: Replicate, run: Path, evaluation: str) -> dict[str, 
     saved = run / f"scores-{split}-{pack.checksum[:8]}-{evaluation}.json"
     if not saved.exists() or saved.stat().st_mtime < network.stat().st_mtime:
         n_views = 1 if evaluation == "train" else int(evaluation)
-        scores = measure(network, pack.path, split=split, views=n_views, device=settings.device)
+        scores = evaluate_run(
+            network, pack.path, split=split, views=n_views, device=settings.device
+        )
         if settings.run is not None:  # the user's own run is not written to
             return {"split": split, **select_counts(scores.to_dict(), str(network))}
-        write(scores, saved)
+        write_scores(scores, saved)
     return {"split": split, **select_counts(read_json(saved), str(saved))}
 
 
@@ -128,23 +130,26 @@ def select_counts(scores: Any, origin: str) -> dict[str, int]:
 
 def count_ensemble_errors(replicate: Replicate, runs: list[Path]) -> dict[str, dict[str, Any]]:
     """Count the errors of the averaged probabilities of several networks, by number of views."""
-    from alexnet.evaluation.ensemble import average
+    from alexnet.evaluation.ensemble import average_predictions
 
     counts = {}
     for views in replicate.claim.evaluations:
-        averaged = average([predict_split(replicate, run, int(views)) for run in runs])
+        averaged = average_predictions([predict_all(replicate, run, int(views)) for run in runs])
         scores = averaged.scores().to_dict()
-        counts[views] = {"split": replicate.split, **select_counts(scores, "the average")}
+        counts[views] = {
+            "split": replicate.split,
+            **select_counts(scores, "the average"),
+        }
     return counts
 
 
-def predict_split(replicate: Replicate, run: Path, n_views: int) -> Predictions:
+def predict_all(replicate: Replicate, run: Path, n_views: int) -> SplitPredictions:
     """Return the probabilities of a run's last network for every image of the claim's split."""
     from alexnet.checkpoint import find
-    from alexnet.evaluation.ensemble import predict
+    from alexnet.evaluation.ensemble import predict_split
 
     network, device = find(run, ("last", "best")), replicate.settings.device
-    return predict(
+    return predict_split(
         network, replicate.pack.path, split=replicate.split, views=n_views, device=device
     )
 
@@ -155,9 +160,7 @@ def measure_views(replicate: Replicate) -> RoleCounts:
     "changed" is, for top-1 and top-5: [wrong with one view only, wrong with ten views only].
     """
     run = replicate.find_run(WHOLE)
-    ranks = {
-        n_views: probes.rank_labels(predict_split(replicate, run, n_views)) for n_views in (1, 10)
-    }
+    ranks = {n_views: predict_all(replicate, run, n_views).ranks() for n_views in (1, 10)}
     wrong = {n_views: {top: rank >= top for top in (1, 5)} for n_views, rank in ranks.items()}
     scores = {
         str(n_views): {

@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 
 if TYPE_CHECKING:
     from alexnet.checkpoint import Checkpoint
-    from alexnet.evaluation.ensemble import Predictions
     from alexnet.packs.pack import Pack, Split
 
 NEIGHBORS = 5
@@ -65,19 +64,6 @@ def compute_colorfulness(kernels: NDArray[np.float64]) -> list[float]:
     gray = kernels.sum(1) ** 2 / 3
     share = gray.sum((1, 2)) / (kernels**2).sum((1, 2, 3))
     return [float(x) for x in 1 - share]
-
-
-def rank_labels(predictions: Predictions) -> NDArray[np.int64]:
-    """Return, for each image, how many classes are ranked before the right one.
-
-    The NumPy counterpart of `evaluation.counts.ranks_of`: of equal probabilities the class with the
-    lower index comes first, and NaN comes before everything.
-    """
-    labels, classes = predictions.labels[:, None], np.arange(len(predictions.classes))
-    probabilities = predictions.probabilities
-    right = np.take_along_axis(probabilities, labels, axis=1)
-    before = ~(probabilities <= right) | ((probabilities == right) & (classes < labels))
-    return np.asarray(before.sum(1), np.int64)
 
 
 def count_neighbors(run: Path, pack: Pack, device: str) -> dict[str, int]:

@@ -126,9 +126,9 @@ class Claims:
         if self.run_folder is None:
             return None
         from alexnet.checkpoint import find
-        from alexnet.evaluation.scores import trained_on
+        from alexnet.evaluation.measured_pack import find_pack_of
 
-        return open_pack(trained_on(find(self.run_folder)))
+        return open_pack(find_pack_of(find(self.run_folder)))
 
     def show(self, rows: list[ClaimRow]) -> None:
         """Print rows as JSON, or as a table followed by the rules of the verdicts in it."""
@@ -165,7 +165,7 @@ def draw_curves(claim: Claim, measurement: Measurement, results: Path) -> Path:
     Returns the path of the figure.
     """
     from alexnet.claims.convergence import INITIAL_ERROR, TARGET_ERROR
-    from alexnet.show.curves import training_errors
+    from alexnet.show.figures import plot_training_errors
 
     path = results.with_suffix(".png")
     first = measurement.seed_results[0]["runs"]
@@ -175,7 +175,7 @@ def draw_curves(claim: Claim, measurement: Measurement, results: Path) -> Path:
         ]
         for role in claim.trainings
     }
-    training_errors(
+    plot_training_errors(
         curves, path, finish=TARGET_ERROR, start=INITIAL_ERROR, title=measurement.label()
     )
     return path

@@ -63,7 +63,7 @@ def print_command(command: str) -> None:
 def draw_predictions(classifier: Classifier, pack: Pack, path: Path) -> None:
     """Draw the validation images with the least certain predictions, and their true labels."""
     from alexnet.predict import Prediction
-    from alexnet.show.figures import predictions
+    from alexnet.show.figures import plot_predictions
 
     split = pack.splits["val"]
     records = split.gather(range(len(split)))
@@ -72,4 +72,4 @@ def draw_predictions(classifier: Classifier, pack: Pack, path: Path) -> None:
     by_certainty = sorted(range(len(predicted)), key=lambda i: predicted[i].probabilities[0])
     least_certain = by_certainty[:N_SHOWN]
     shown: list[tuple[object, Prediction]] = [(records[i], predicted[i]) for i in least_certain]
-    predictions(shown, path, truths=[pack.classes[split.labels[i]] for i in least_certain])
+    plot_predictions(shown, path, truths=[pack.classes[split.labels[i]] for i in least_certain])

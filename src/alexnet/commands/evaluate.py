@@ -1,4 +1,7 @@
-"""`alexnet evaluate`: the errors of a trained network, or of several together."""
+"""`alexnet evaluate`: the errors of a trained network, or of the average of several.
+
+The command parses its arguments here and prints scores; `alexnet.evaluation` does the rest.
+"""
 
 from __future__ import annotations
 
@@ -11,133 +14,143 @@ from typing import TYPE_CHECKING, Any, Literal
 from tyro.conf import Positional
 
 if TYPE_CHECKING:
-    from alexnet.evaluation.ensemble import Predictions
+    from alexnet.evaluation.predictions import SplitPredictions
     from alexnet.evaluation.scores import Scores
 
 
 @dataclass(frozen=True)
 class Evaluate:
-    """Measure top-1 and top-5 error over every image of a split; of several runs, averaged."""
+    """Measure top-1 and top-5 error over every image of a split; the probabilities of several runs
+    are averaged first (an ensemble)."""
 
     runs: Positional[tuple[Path, ...]] = ()
-    """Folders of runs (of each its best checkpoint, else its last) or checkpoint files, and then
-    a pack, by default the one that the first run was trained on, or whatever `alexnet pack` reads,
-    which is packed first as the network wants it."""
+    """Run folders (the best checkpoint of each, else the last) or checkpoint files, optionally
+    followed by a pack, or by anything that `alexnet pack` reads, which is packed first. Default:
+    the pack that the first run was trained on."""
     split: str = "val"
-    """Which images. Where there are no splits, as in a folder of classes, it is all of them."""
+    """Which images to measure on: val, train or test. Images without splits, such as one folder per
+    class, are all measured."""
     views: Literal[1, 5, 10] = 1
-    """1: the center; 10: corners and center and their mirror images, averaged (section 4.1); 5: the
-    same without mirror images, for what has a right way round."""
+    """1: the center crop; 10: the four corners and the center and their mirror images, averaged
+    (section 4.1); 5: the same without mirror images, for images such as digits and text."""
     dumps: tuple[Path, ...] = ()
-    """Files of --dump to average with the runs, or alone."""
+    """Files that --dump wrote, to average with the runs or by themselves."""
     weights: tuple[float, ...] = ()
-    """Of the runs, then of the files; by default all weigh the same."""
+    """Weights of the runs, then of the files of --dumps. By default all weigh the same."""
     search: bool = False
-    """Find weights with fewer errors on these images. Measure them on others: --weights."""
+    """Search for the ensemble weights with the fewest errors on these images. The result is
+    optimistic: evaluate the weights on other images, with --weights."""
     dump: Path | None = None
-    """Write the probabilities to this .npz file."""
+    """Write the probabilities to this .npz file, which --dumps reads."""
     submission: Path | None = None
-    """Write the text of a submission to the challenge: five numbers of classes a line."""
+    """Write a submission to the ILSVRC challenge: a text file with five class numbers per image."""
     devkit: Path | None = None
-    """The folder with ILSVRC's development kit, which has the numbers that --submission wants. By
+    """The folder with the ILSVRC development kit, whose class numbers --submission needs. By
     default the one that the images were packed from."""
     per_class: bool = False
-    """Print the errors of every class."""
+    """Print the errors of every class, too."""
     ignore_unknown: bool = False
     """Leave out images of classes that the network was not trained on."""
     device: str = "auto"
     """auto, cpu, cuda, or cuda:1 for the second GPU."""
     out: Path | None = None
-    """Where the scores are written. By default in the folder of a single run: scores.json for the
-    center view of val of its own pack, else a file named after what was measured, as
+    """Where to write the scores. By default into the run's folder if there is one run: scores.json
+    for the center view of val of its own pack, else a file named after what was measured, such as
     scores-val-10-views.json."""
     json: bool = False
     """Print the scores as JSON instead of a table."""
 
     def run(self) -> int:
-        """Measure, write what was asked for, print the scores."""
-        runs, pack = self.runs_and_pack()
+        """Measure, write the requested files and print the scores; return the exit status."""
+        runs, pack = self.split_arguments()
         alone = len(runs) == 1 and not self.dumps
         if alone and not (self.dump or self.submission):
-            from alexnet.evaluation.scores import measure
+            from alexnet.evaluation.scores import evaluate_run
 
-            images = self.pack_for(runs[0], pack)
-            return self.report(measure(runs[0], images, **self.how()), runs[0])
-        together = self.together(runs, pack)
+            images = self.choose_pack(runs[0], pack)
+            return self.report(evaluate_run(runs[0], images, **self.measure_options()), runs[0])
+        predictions = self.average(runs, pack)
         if self.dump:
-            together.write(self.dump)
+            predictions.write(self.dump)
         if self.submission:
-            from alexnet.evaluation.submission import write
+            from alexnet.evaluation.submission import write_submission
 
-            print(write(together, self.submission, self.devkit), file=sys.stderr)
-        if not together.labeled and (self.dump or self.submission):
-            return 0  # what can be had of images without labels is written
-        return self.report(together.scores(), runs[0] if alone else None)
+            print(write_submission(predictions, self.submission, self.devkit), file=sys.stderr)
+        if not predictions.labeled and (self.dump or self.submission):
+            return 0  # images without labels have no errors; their predictions are written
+        return self.report(predictions.scores(), runs[0] if alone else None)
 
-    def runs_and_pack(self) -> tuple[tuple[Path, ...], Path | None]:
-        """The positional arguments: runs, and what is to be measured if it is named.
+    def split_arguments(self) -> tuple[tuple[Path, ...], Path | None]:
+        """Split the positional arguments into runs and the pack or the images, if named.
 
-        Raises ValueError if there is nothing to measure, FileNotFoundError for what is not there.
+        Raises ValueError if nothing is named, FileNotFoundError if the images do not exist.
         """
-        from alexnet.evaluation.images import is_run
+        from alexnet.evaluation.measured_pack import is_run
         from alexnet.sources.digits import NAME
 
         runs, images = self.runs, None
         if runs and ((runs[-1] / "pack.json").is_file() or (runs[1:] and not is_run(runs[-1]))):
             runs, images = runs[:-1], runs[-1]
         if not runs and not self.dumps:
-            raise ValueError("nothing to measure: name a run, or files of predictions, --dumps")
+            raise ValueError(
+                "nothing to measure: name a run, or files of predictions with --dumps FILE"
+            )
         if images and not images.exists() and str(images) != NAME:
-            raise FileNotFoundError(f"there is nothing at {images}: no run, no pack and no images")
+            raise FileNotFoundError(f"{images} does not exist: name a run, a pack, or images")
         return runs, images
 
-    def pack_for(self, run: Path, images: Path | None) -> Path | None:
-        """The pack of the images for a run, made if need be; None for that of its training."""
+    def choose_pack(self, run: Path, images: Path | None) -> Path | None:
+        """Return the pack to measure a run on; None for the pack that it was trained on.
+
+        Images that are not a pack are packed first, with a progress bar.
+        """
         if images is None or (images / "pack.json").is_file():
             return images
         from alexnet.commands.pack import make_beside
-        from alexnet.evaluation.images import load_trained, pack_for, trained_on
+        from alexnet.evaluation.measured_pack import ensure_pack, load_run, open_training_pack
 
-        path, trained = load_trained(run)
-        if own := trained_on(path.parent, images):
+        path, trained = load_run(run)
+        if own := open_training_pack(path.parent, images):
             print(f"{run} was trained on {images}: measured as in {own.path}", file=sys.stderr)
             return own.path
-        return pack_for(images, path, trained, self.split, make_beside).path
+        return ensure_pack(images, path, trained, self.split, make_beside).path
 
-    def how(self) -> dict[str, Any]:
-        """The options that say how a run is measured."""
+    def measure_options(self) -> dict[str, Any]:
+        """Return the options that `evaluate_run` and `predict_split` share, by name."""
         names = "split", "views", "device", "ignore_unknown"
         return {name: getattr(self, name) for name in names}
 
-    def together(self, runs: tuple[Path, ...], pack: Path | None) -> Predictions:
-        """The weighted mean of all predictions."""
-        from alexnet.evaluation.ensemble import average, predict, read, search
+    def average(self, runs: tuple[Path, ...], pack: Path | None) -> SplitPredictions:
+        """Return the weighted average of the runs' predictions and of those in files."""
+        from alexnet.evaluation.ensemble import average_predictions, predict_split, search_weights
+        from alexnet.evaluation.predictions import load_predictions
 
-        some: list[Predictions] = []
+        predictions: list[SplitPredictions] = []
         for run in runs:
-            images = self.pack_for(run, pack) or (some[0].pack if some else None)
-            some.append(predict(run, images, **self.how()))
-        some += map(read, self.dumps)
+            first = predictions[0].pack if predictions else None
+            images = self.choose_pack(run, pack) or first
+            predictions.append(predict_split(run, images, **self.measure_options()))
+        predictions += map(load_predictions, self.dumps)
         weights = self.weights
         if self.search:
-            weights = search(some)
+            weights = search_weights(predictions)
             print(
-                f"Weights found on these images, whose errors flatter them: --weights "
+                f"Weights fitted to these images, so the errors below are optimistic: --weights "
                 f"{' '.join(f'{w:g}' for w in weights)}",
                 file=sys.stderr,
             )
-        return average(some, weights)
+        return average_predictions(predictions, weights)
 
     def report(self, scores: Scores, run: Path | None) -> int:
-        """Print the scores, then write them; 1 if they could not be written where --out says."""
-        from alexnet.evaluation.scores import default_path, write
+        """Print the scores, then write them; return 1 if they could not be written to --out."""
+        from alexnet.evaluation.scores import choose_scores_path, write_scores
 
         print(json.dumps(scores.to_dict(), indent=2) if self.json else scores.text(self.per_class))
         sys.stdout.flush()
-        out = self.out or (default_path(scores) if run else None)
+        out = self.out or (choose_scores_path(scores) if run else None)
         try:
             if out:
-                write(scores, out)
+                write_scores(scores, out)
         except OSError as error:
             print(f"These scores are not in {out}: {error.strerror}", file=sys.stderr)
             return int(self.out is not None)

@@ -1,4 +1,7 @@
-"""`alexnet export`: a trained network as a file that other programs run."""
+"""`alexnet export`: a trained network as a file that other programs run.
+
+The command parses its arguments here and prints the comparison; `alexnet.exporting` does the rest.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ from typing import TYPE_CHECKING
 from tyro.conf import Positional
 
 if TYPE_CHECKING:
-    from alexnet.exporting.write import Exported
+    from alexnet.exporting.comparison import Exported
 
 
 @dataclass(frozen=True)
@@ -21,22 +24,24 @@ class Export:
     out: Positional[Path]
     """The file to write: .onnx for ONNX, .xml for OpenVINO (which puts the weights into a .bin)."""
     pack: Path | None = None
-    """Images to check with, and to choose int8's ranges by. By default the pack of the training or,
-    where that is not found, the few images that the run keeps (not for int8)."""
+    """Images to compare the file with the network on, and to calibrate --int8 with. By default the
+    pack of the training or, if it is no longer there, the few images that the run keeps (not for
+    --int8)."""
     int8: bool = False
-    """Weights and activations of eight bits: a quarter of the size, faster on a CPU."""
+    """Quantize weights and activations to int8: a quarter of the size, faster on a CPU."""
     network_only: bool = False
-    """Leave out what prepares images: the file takes float32 N 3 crop crop, minus the mean and
-    scaled, and gives logits. By default it takes uint8 N side side 3, RGB, and gives
-    probabilities."""
+    """Leave preprocessing and softmax out of the file: it then takes float32 (N, 3, crop, crop),
+    with the mean subtracted and scaled, and gives logits. By default it takes uint8
+    (N, side, side, 3), RGB, and gives probabilities."""
     samples: int = 300
-    """With --int8: how many training images choose the ranges."""
+    """With --int8: how many training images calibrate the quantization ranges."""
     allow: float = 0.5
-    """With --int8: how many points of top-1 error it may cost. No file is kept that costs more."""
+    """With --int8: how many points of top-1 error it may cost. A file that costs more is not
+    kept."""
 
     def run(self) -> int:
-        """Write, compare, and print what was found."""
-        from alexnet.exporting.write import export
+        """Write the file, compare it with the network and print the comparison."""
+        from alexnet.exporting.export import export
         from alexnet.screen import Bar
 
         with Bar() as bar:
@@ -50,27 +55,27 @@ class Export:
                 allow=self.allow,
                 say=bar.say,
             )
-        print(summary(exported))
+        print(summarize(exported))
         return 0
 
 
-def summary(found: Exported) -> str:
-    """What was written and how it compares."""
-    lines = [f"{found.path}: {found.precision}, {found.size / 1e6:,.1f} MB"]
-    if found.network is None or found.file is None:
+def summarize(exported: Exported) -> str:
+    """Return what was written and how it compares with the network, as text for people."""
+    lines = [f"{exported.path}: {exported.precision}, {exported.size / 1e6:,.1f} MB"]
+    if exported.network is None or exported.file is None:
         lines.append(
-            f"  its logits are the network's but for {found.difference:.1g} of the largest, "
-            f"on {found.images} images ({found.source})"
+            f"  its logits differ from the network's by at most {exported.difference:.1g} of the "
+            f"largest logit, on {exported.images} images ({exported.source})"
         )
     else:
-        ours, its = found.network, found.file
+        network, file = exported.network, exported.file
         lines += [
-            f"  on {found.images:,} images ({found.source})   top-1 error  top-5 error",
-            f"  the network as trained, float32 {ours.top1:11.2%}  {ours.top5:11.2%}",
-            f"  the file, int8                  {its.top1:11.2%}  {its.top5:11.2%}",
-            f"  difference in points            {100 * (its.top1 - ours.top1):+11.2f}"
-            f"  {100 * (its.top5 - ours.top5):+11.2f}",
+            f"  on {exported.images:,} images ({exported.source})   top-1 error  top-5 error",
+            f"  the network as trained, float32 {network.top1:11.2%}  {network.top5:11.2%}",
+            f"  the file, int8                  {file.top1:11.2%}  {file.top5:11.2%}",
+            f"  difference in points            {100 * (file.top1 - network.top1):+11.2f}"
+            f"  {100 * (file.top5 - network.top5):+11.2f}",
         ]
-    if found.whole_difference is not None:
-        lines.append("  it takes uint8 N side side 3, RGB, and gives probabilities")
-    return "\n".join([*lines, f"Use it: alexnet predict {found.path} IMAGE…"])
+    if exported.whole_difference is not None:
+        lines.append("  it takes uint8 (N, side, side, 3), RGB, and gives probabilities")
+    return "\n".join([*lines, f"Use it: alexnet predict {exported.path} IMAGE…"])

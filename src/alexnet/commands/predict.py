@@ -1,4 +1,14 @@
-"""`alexnet predict`: what is in images."""
+"""`alexnet predict`: the most probable labels of images.
+
+With `--format json` the command prints one JSON object per line and image, in the order of the
+images; the most probable label comes first, and probabilities are from 0 to 1::
+
+    {"image": "cat.jpg", "labels": [{"label": "tabby", "probability": 0.71}, …]}
+    {"image": "bad.jpg", "error": "truncated: the file ends early"}
+
+`alexnet.predict.Prediction.to_dict` makes these objects. With `--format csv` the columns are image,
+rank (from 1), label, probability and error.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +16,7 @@ import csv
 import json
 import os
 import sys
+from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,139 +31,149 @@ if TYPE_CHECKING:
 
 FIGURE_IMAGES = 24
 LEFT_OUT = "hidden", "not_an_image", "symlink_loop"
-"""Reasons for which a file in a folder is passed over without an error: it was not meant."""
+"""Reasons for which a file in a folder is left out without an error: the user did not mean it."""
 
 
 @dataclass(frozen=True)
 class Predict:
-    """Name what is in images: five labels and their probabilities."""
+    """Print the most probable labels of images, with their probabilities."""
 
     run_folder: Positional[Path]
-    """A run's folder (its best checkpoint, else its last) or a checkpoint file."""
+    """A run's folder (its best checkpoint, else its last), a checkpoint file, or a file that
+    `alexnet export` made."""
     images: Positional[tuple[Path, ...]]
-    """Image files, and folders of them: hidden files, lists and links in circles are left out,
-    pipes, devices and what cannot be read are errors."""
+    """Image files, and folders of image files. In folders, hidden files, files that are no images
+    and symlink loops are left out; pipes, devices and unreadable files are errors."""
     top: int = 5
-    """How many labels."""
+    """The number of labels to print per image."""
     views: Literal[1, 5, 10] = 1
-    """1: the center; 10: the ten views of section 4.1; 5: those that are not mirrored."""
+    """1: the center crop; 10: the ten views of section 4.1; 5: those that are not mirrored."""
     format: Literal["table", "csv", "json"] = "table"
-    """How the labels are printed; json is one object a line. In the others, characters of names
-    that could control a terminal are escaped, as \\x1b."""
+    """How to print the labels. json prints one object per line: {"image": …, "labels": [{"label":
+    …, "probability": …}, …]}, or {"image": …, "error": …} if the image could not be read. In a
+    table, control characters in names are escaped, as in \\x1b."""
     figure: Path | None = None
-    """Also draw the first images with their labels into this PNG file."""
+    """Also draw the first 24 images with their labels into this PNG file."""
     device: str = "auto"
     """auto, cpu, cuda, or cuda:1 for the second GPU."""
     max_pixels: int = 178_956_970
-    """Images of more pixels than this are not read, nor those that take more than 12 times as many
-    bytes to decode."""
+    """Images with more pixels are not read, and neither are images whose decoding needs more than
+    12 times as many bytes of memory."""
 
     def run(self) -> int:
-        """Print a line or a block an image; 1 if an image could not be read."""
+        """Print the labels of every image; return 1 if an image could not be read."""
         if not self.images:
             raise ValueError("no images were named: alexnet predict RUN IMAGE…")
         from alexnet.predict import load
 
         classifier = load(self.run_folder, self.device, max_pixels=self.max_pixels)
-        found = ImageFiles()
-        stream = classifier.stream(found.files(self.images), top=self.top, views=self.views)
-        bad = seen = 0
+        finder = ImageFinder()
+        stream = classifier.stream(finder.find(self.images), top=self.top, views=self.views)
+        n_errors = n_images = 0
         drawn: list[Prediction] = []
-        for prediction in printed(found.with_errors(stream), self.format):
-            seen += 1
-            bad += prediction.error is not None
+        for prediction in print_each(finder.insert_errors(stream), self.format):
+            n_images += 1
+            n_errors += prediction.error is not None
             if prediction.error is None and len(drawn) < FIGURE_IMAGES:
                 drawn.append(prediction)
         if self.figure is not None:
-            from alexnet.show.figures import predictions
+            from alexnet.show.figures import plot_predictions
 
-            predictions([(x.name, x) for x in drawn], self.figure)
-        if bad:
-            print(f"alexnet: {bad} of the images could not be read", file=sys.stderr)
-        if not seen:
-            raise ValueError(f"there are no files to look at in {', '.join(map(str, self.images))}")
-        return int(bad > 0)
+            plot_predictions([(x.name, x) for x in drawn], self.figure)
+        if n_errors:
+            print(f"alexnet: {n_errors} of the images could not be read", file=sys.stderr)
+        if not n_images:
+            raise ValueError(f"there are no image files in {', '.join(map(str, self.images))}")
+        return int(n_errors > 0)
 
 
-class ImageFiles:
-    """The files that are named and those in named folders, found as `alexnet pack` finds them."""
+class ImageFinder:
+    """Finds the named files and the files in named folders, as `alexnet pack` finds them.
+
+    A classifier takes files only, so the errors that are met while walking folders are kept here,
+    with the number of files before them, and put back into the stream of predictions.
+    """
 
     def __init__(self) -> None:
-        self._handed_out = 0
-        self._errors: list[tuple[int, Prediction]] = []
-        """What cannot be read, and how many files were handed out before it."""
+        self._n_files = 0
+        """Files that `find` has yielded."""
+        self._errors: deque[tuple[int, Prediction]] = deque()
+        """What cannot be read, and how many files were yielded before it."""
 
-    def files(self, paths: Iterable[Path]) -> Iterator[Path]:
-        """Every file to look into, sorted within its folder. What is left out is named on stderr.
+    def find(self, paths: Iterable[Path]) -> Iterator[Path]:
+        """Yield every file, sorted within its folder. Files that are left out are named on stderr.
 
-        Pipes, devices, locked folders and broken links are kept as errors instead.
+        Pipes, devices, unreadable folders and broken links are kept for `insert_errors` instead.
         """
         for path in paths:
             if os.path.isdir(path):
-                yield from self._inside(path)
+                yield from self._walk(path)
             else:
-                self._handed_out += 1
+                self._n_files += 1
                 yield path
 
-    def _inside(self, folder: Path) -> Iterator[Path]:
+    def _walk(self, folder: Path) -> Iterator[Path]:
         from alexnet.sources.directory import Directory
         from alexnet.sources.entry import Skipped
 
         try:
             tree = Directory(folder)
         except OSError as error:
-            self._error(folder, error.strerror or str(error))
+            self._keep_error(folder, error.strerror or str(error))
             return
         for item in tree.walk("", ""):
             path = folder / item.name
             if not isinstance(item, Skipped):
-                self._handed_out += 1
+                self._n_files += 1
                 yield path
             elif item.reason in LEFT_OUT:
                 print(f"alexnet: left out: {path} ({item.detail})", file=sys.stderr)
             else:
-                self._error(path, f"{item.reason}: {item.detail}")
+                self._keep_error(path, f"{item.reason}: {item.detail}")
 
-    def _error(self, path: Path, error: str) -> None:
+    def _keep_error(self, path: Path, error: str) -> None:
         from alexnet.predict import Prediction
 
-        self._errors.append((self._handed_out, Prediction(str(path), error=error)))
+        self._errors.append((self._n_files, Prediction(str(path), error=error)))
 
-    def with_errors(self, predictions: Iterable[Prediction]) -> Iterator[Prediction]:
-        """Predictions of the files, with the errors where these were found among them."""
+    def insert_errors(self, predictions: Iterable[Prediction]) -> Iterator[Prediction]:
+        """Yield the predictions of the files, with the kept errors where they were met."""
         for number, prediction in enumerate(predictions):
-            yield from self._errors_before(number)
+            yield from self._take_errors(number)
             yield prediction
-        yield from self._errors_before(self._handed_out)
+        yield from self._take_errors(self._n_files)
 
-    def _errors_before(self, number: int) -> Iterator[Prediction]:
+    def _take_errors(self, number: int) -> Iterator[Prediction]:
+        """Yield, once, the errors that were met before file `number`."""
         while self._errors and self._errors[0][0] <= number:
-            yield self._errors.pop(0)[1]
+            yield self._errors.popleft()[1]
 
 
-def printed(stream: Iterable[Prediction], style: str) -> Iterator[Prediction]:
-    """Print each prediction as it comes, and hand it on."""
+def print_each(predictions: Iterable[Prediction], style: str) -> Iterator[Prediction]:
+    """Print each prediction as table, csv or json, and yield it."""
     table = csv.writer(sys.stdout, lineterminator="\n")
     if style == "csv":
         table.writerow(["image", "rank", "label", "probability", "error"])
-    for prediction in stream:
+    for prediction in predictions:
         if style == "json":
             print(json.dumps(prediction.to_dict()))
         elif style == "csv":
-            table.writerows(_rows(prediction))
+            table.writerows(_format_csv(prediction))
         else:
-            print(_block(prediction))
+            print(_format_table(prediction))
         yield prediction
 
 
-def _rows(prediction: Prediction) -> list[list[object]]:
+def _format_csv(prediction: Prediction) -> list[list[object]]:
+    """Return a row per label, or one row with the error."""
     if prediction.error is not None:
         return [[prediction.name, "", "", "", prediction.error]]
     pairs = zip(prediction.labels, prediction.probabilities, strict=True)
     return [[prediction.name, i, label, f"{p:.6f}", ""] for i, (label, p) in enumerate(pairs, 1)]
 
 
-def _block(prediction: Prediction) -> str:
+def _format_table(prediction: Prediction) -> str:
+    """Return the image's name and, indented, a line per label or the error."""
     name = escape_unprintable(prediction.name)
     if prediction.error is not None:
         return f"{name}\n  error: {escape_unprintable(prediction.error)}"

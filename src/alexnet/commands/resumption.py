@@ -59,13 +59,13 @@ def find_newest_run(images: str) -> Path:
 
 def was_trained_on(run: Path, images: str) -> bool:
     """Return whether `images` is the pack of a run, or what its pack was made of."""
-    from alexnet.evaluation.images import trained_on
+    from alexnet.evaluation.measured_pack import open_training_pack
     from alexnet.runs import read_pack_description
 
     pack = read_pack_description(run).get("path", "")
     if pack and os.path.realpath(pack) == os.path.realpath(images):
         return True
-    return trained_on(run, images, may_be_relative=True) is not None
+    return open_training_pack(run, images, may_be_relative=True) is not None
 
 
 def read_recipe(resumed: Path) -> Recipe | None:

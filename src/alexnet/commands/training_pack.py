@@ -54,10 +54,10 @@ class TrainingPack:
 
     def _find_pack_of_resumed(self) -> Pack | None:
         """Return the pack that the resumed run was trained on, if it was made of these images."""
-        from alexnet.evaluation.images import trained_on
+        from alexnet.evaluation.measured_pack import open_training_pack
 
         folder = find_folder(self.resumed)
-        return trained_on(folder, self.images, may_be_relative=True) if folder else None
+        return open_training_pack(folder, self.images, may_be_relative=True) if folder else None
 
     def _choose_options(self, source: Source) -> tuple[dict[str, Any], str]:
         """Return the options of `alexnet pack` that suit the network, and the reason in words.
@@ -66,13 +66,13 @@ class TrainingPack:
         how pixels are stored.
         """
         from alexnet import checkpoint
-        from alexnet.evaluation.images import packing_like
+        from alexnet.evaluation.measured_pack import derive_pack_options
         from alexnet.packing.pack import PHOTOGRAPH
         from alexnet.runs import find_checkpoint_to_resume
 
         # An earlier network wants images as it was trained on, and else the recipe decides.
         if start := self.choice.init or (self.resumed and find_checkpoint_to_resume(self.resumed)):
-            options = packing_like(checkpoint.load(checkpoint.find(start)))
+            options = derive_pack_options(checkpoint.load(checkpoint.find(start)))
             return options, f"(fit: {options['fit']}), as the network of {start} was trained"
         native, crop = source.native_size, self.choice.find_crop()
         if native and (crop is None or crop <= native):

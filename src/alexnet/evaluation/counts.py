@@ -1,4 +1,8 @@
-"""Top-1 and top-5 error over exactly the images there are."""
+"""Counting top-1 and top-5 errors over every image of a split.
+
+Errors are counted as integers and divided once, at the end. `evaluate` checks that the number of
+counted images is exactly the number of images that had to be counted.
+"""
 
 from __future__ import annotations
 
@@ -11,30 +15,30 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from alexnet.batches.augment import Preprocessing
-from alexnet.batches.batches import views
 from alexnet.batches.loaders import Batch
+from alexnet.batches.preprocessing import Preprocessing
+from alexnet.batches.views import iterate_views
 from alexnet.device import Machine
 from alexnet.packs.pack import Split
 
 CPU = torch.device("cpu")
-VIEWS_AT_ONCE = 128
-"""Views that the network is shown together, in evaluating and in predicting: where the number
-differs, so do the last bits of what it says."""
+VIEWS_PER_BATCH = 128
+"""Views that the network is given at a time, in evaluation and in prediction. Another number
+changes the last bits of the probabilities, because sums are then formed in another order."""
 
 
 @dataclass
 class Counts:
-    """What an evaluation has counted, on the device that it runs on.
+    """Counted images, top-1 errors, top-5 errors and the summed loss, on the device.
 
-    Adding waits for nothing there; reading a number waits for the device. Errors stay integers
-    until somebody prints them.
+    `add` does not wait for the device; reading a number does. Use `read` once, at the end.
     """
 
     classes: int
+    """The number of classes."""
     device: torch.device = CPU
     per_class: Tensor = field(init=False)
-    """classes 3 int64: seen, wrong at 1, wrong at 5."""
+    """For each class, the images, the top-1 errors and the top-5 errors: int64 (classes, 3)."""
     log_loss: Tensor = field(init=False)
     """The sum of the negative log-probabilities of the right classes, float64, in nats."""
 
@@ -43,64 +47,65 @@ class Counts:
         self.log_loss = torch.zeros((), dtype=torch.float64, device=self.device)
 
     def add(self, probabilities: Tensor, labels: Tensor) -> None:
-        """Count N images: probabilities N classes, labels N, both on the device."""
-        ranks = ranks_of(probabilities, labels)
-        chosen = probabilities.gather(1, labels[:, None])[:, 0]
-        tally = torch.stack([torch.ones_like(ranks), (ranks >= 1).long(), (ranks >= 5).long()], 1)
-        self.per_class.index_add_(0, labels, tally)
-        self.log_loss -= chosen.double().clamp_min(1e-45).log().sum()
+        """Count N images: probabilities (N, classes) and labels (N,), both on the device."""
+        ranks = rank_labels(probabilities, labels)
+        right = probabilities.gather(1, labels[:, None])[:, 0]
+        rows = torch.stack([torch.ones_like(ranks), (ranks >= 1).long(), (ranks >= 5).long()], 1)
+        self.per_class.index_add_(0, labels, rows)
+        self.log_loss -= right.double().clamp_min(1e-45).log().sum()
 
     def read(self) -> Counts:
-        """The same counts on the CPU, once the device has finished."""
+        """Wait for the device and return the same counts on the CPU."""
         counts = Counts(self.classes)
         counts.per_class, counts.log_loss = self.per_class.cpu(), self.log_loss.cpu()
         return counts
 
     @property
     def seen(self) -> int:
-        """Images."""
-        return self._total(0)
+        """The number of images."""
+        return self._sum_column(0)
 
     @property
     def wrong1(self) -> int:
-        """Images whose first label is wrong."""
-        return self._total(1)
+        """The number of images whose most probable class is not their label."""
+        return self._sum_column(1)
 
     @property
     def wrong5(self) -> int:
-        """Images whose label is not among the first five."""
-        return self._total(2)
+        """The number of images whose label is not among the five most probable classes."""
+        return self._sum_column(2)
 
-    def _total(self, column: int) -> int:
+    def _sum_column(self, column: int) -> int:
         return int(self.per_class[:, column].sum())
 
     @property
     def top1(self) -> float:
-        """Share of the images whose first label is wrong."""
-        return self._per_image(self.wrong1)
+        """The top-1 error: `wrong1` divided by the number of images."""
+        return self._divide_by_images(self.wrong1)
 
     @property
     def top5(self) -> float:
-        """Share of the images whose label is not among the first five."""
-        return self._per_image(self.wrong5)
+        """The top-5 error: `wrong5` divided by the number of images."""
+        return self._divide_by_images(self.wrong5)
 
     @property
     def loss(self) -> float:
-        """Mean negative log-probability of the right class, in nats."""
-        return self._per_image(self.log_loss.item())
+        """The mean negative log-probability of the right class, in nats."""
+        return self._divide_by_images(self.log_loss.item())
 
-    def _per_image(self, total: float) -> float:
-        """Divide by the images seen. Raises ValueError if there were none: no error is 0 then."""
+    def _divide_by_images(self, total: float) -> float:
+        """Raises ValueError if there are no images, because their error is not 0 but undefined."""
         if not self.seen:
-            raise ValueError("there is no error to tell: not one image was measured")
+            raise ValueError("there is no error to report: no image was evaluated")
         return total / self.seen
 
 
-def ranks_of(probabilities: Tensor, labels: Tensor) -> Tensor:
-    """How many classes come before the right one: N classes, N → N.
+def rank_labels(probabilities: Tensor, labels: Tensor) -> Tensor:
+    """Rank the label of each image: the number of classes that are more probable than it.
 
-    Of two equally probable classes the one with the lower index comes first; a probability that is
-    not a number is never right.
+    Probabilities (N, classes) and labels (N,) → ranks (N,), int64. Rank 0 is a right top-1
+    prediction, and ranks below 5 are right top-5 predictions. Of two equally probable classes the
+    one with the lower index comes first. A probability that is NaN ranks last.
     """
     right = probabilities.gather(1, labels[:, None])
     index = torch.arange(probabilities.shape[1], device=labels.device)
@@ -109,19 +114,22 @@ def ranks_of(probabilities: Tensor, labels: Tensor) -> Tensor:
 
 
 @torch.inference_mode()
-def probabilities(network: nn.Module, images: Tensor, n_views: int = 1) -> Tensor:
-    """Softmax averaged over the views of an image: N·many 3 crop crop → N classes (section 4.1)."""
-    soft = F.softmax(network(images).float(), dim=1)
-    return soft.unflatten(0, (-1, n_views)).mean(1)
+def predict_probabilities(network: nn.Module, views: Tensor, n_views: int = 1) -> Tensor:
+    """Average the softmax outputs of the network over the views of each image (section 4.1).
+
+    Views (N · n_views, 3, crop, crop), those of an image consecutive → probabilities (N, classes).
+    """
+    softmax = F.softmax(network(views).float(), dim=1)
+    return softmax.unflatten(0, (-1, n_views)).mean(1)
 
 
-def answers(
+def predict_batches(
     network: nn.Module, batches: Iterable[Batch], machine: Machine, n_views: int = 1
 ) -> Iterator[tuple[Tensor, Batch]]:
-    """Of each batch of views, the probabilities N classes, and the batch."""
+    """Yield the probabilities (N, classes) of the N images of each batch, and the batch."""
     for batch in batches:
         with machine.cast():
-            likely = probabilities(network, batch.images, n_views)
+            likely = predict_probabilities(network, batch.images, n_views)
         yield likely, batch
 
 
@@ -133,26 +141,43 @@ def evaluate(
     machine: Machine,
     *,
     n_views: int = 1,
-    batch_size: int = VIEWS_AT_ONCE,
+    batch_size: int = VIEWS_PER_BATCH,
     relabel: NDArray[np.int64] | None = None,
 ) -> Counts:
-    """Measure a network on every image of a split, with 1 or 10 views of each.
+    """Count the top-1 and top-5 errors of a network on every image of a split.
 
-    `relabel` gives the network's label of each of the split's labels; images that get −1 are left
-    out. Raises RuntimeError if the images counted are not exactly those that had to be.
+    The top-1 error is `Counts.top1`, the top-5 error `Counts.top5`; the counts are on the CPU.
+
+    Args:
+        network: on the device of `machine`.
+        split: the images. Images with a label of −1 are left out.
+        preprocessing: on the device of `machine`.
+        classes: the number of classes of the network.
+        machine: the device and the precision.
+        n_views: 1, 5 or 10 views per image, over which probabilities are averaged.
+        batch_size: the number of views per batch.
+        relabel: `relabel[i]` is the network's index for class i of the pack, or −1 to leave out
+            the images of that class.
+
+    Raises RuntimeError if the number of counted images is not the number that had to be counted.
     """
     labels = split.labels if relabel is None else relabel[split.labels]
     indices, counts = np.flatnonzero(labels >= 0), Counts(classes, machine.device)
     was_training = network.training
     network.eval()
-    size = max(1, batch_size // n_views)
-    batches = views(
-        split, labels, indices, preprocessing, machine.device, n_views=n_views, batch_size=size
+    batches = iterate_views(
+        split,
+        labels,
+        indices,
+        preprocessing,
+        machine.device,
+        n_views=n_views,
+        batch_size=max(1, batch_size // n_views),
     )
-    for likely, batch in answers(network, batches, machine, n_views):
+    for likely, batch in predict_batches(network, batches, machine, n_views):
         counts.add(likely, batch.labels)
     network.train(was_training)
     counts = counts.read()
     if counts.seen != len(indices):
-        raise RuntimeError(f"{counts.seen} images were counted where there are {len(indices)}")
+        raise RuntimeError(f"{counts.seen} images were counted, but there are {len(indices)}")
     return counts

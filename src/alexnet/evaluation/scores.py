@@ -1,11 +1,13 @@
-"""The scores of a run: which network was measured on which images, and what was counted."""
+"""The scores of a run: the errors that were counted, of which network and on which images.
+
+`evaluate_run` is public as `alexnet.evaluate`. Scores are kept in the run's folder as JSON
+(`write_scores`, `choose_scores_path`), in the form that `Scores.to_dict` returns.
+"""
 
 from __future__ import annotations
 
 import hashlib
-import os
 import re
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,48 +19,58 @@ from alexnet import checkpoint as checkpoints
 from alexnet import device as devices
 from alexnet import runs
 from alexnet.checkpoint import Checkpoint
-from alexnet.evaluation.counts import VIEWS_AT_ONCE, Counts, evaluate
-from alexnet.evaluation.images import pack_for
+from alexnet.evaluation.counts import VIEWS_PER_BATCH, Counts, evaluate
+from alexnet.evaluation.measured_pack import open_run_and_pack
 from alexnet.files import replace_json
-from alexnet.packs.pack import Pack, open_pack
+from alexnet.packs.pack import Pack
 
 
 @dataclass(frozen=True)
-class Member:
-    """A trained network that was measured, alone or among others."""
+class WeightedCheckpoint:
+    """A checkpoint file whose network was measured, and the network's weight in the average."""
 
     checkpoint: str
+    """The path of the file."""
     sha256: str
+    """The hash of its content, which identifies the network."""
     weight: float = 1.0
+    """The network's share of the averaged probabilities; 1 for a network by itself."""
 
     @classmethod
-    def of(cls, path: Path) -> Member:
-        """The network of a checkpoint file."""
+    def of(cls, path: Path) -> WeightedCheckpoint:
+        """Make it from a checkpoint file, which is hashed."""
         with path.open("rb") as file:
             return cls(str(path), hashlib.file_digest(file, "sha256").hexdigest())
 
 
 @dataclass(frozen=True)
 class Scores:
-    """SCORES of a network, or of several averaged, on the images of a split."""
+    """The errors of a network, or of the average of several, on the images of a split."""
 
-    members: tuple[Member, ...]
+    members: tuple[WeightedCheckpoint, ...]
+    """The networks that were averaged; often one."""
     pack: Path
     pack_checksum: str
     split: str
     views: int
+    """Views per image whose probabilities were averaged: 1, 5 or 10."""
     classes: tuple[str, ...]
+    """The classes of the network, in the order of its outputs."""
     counts: Counts = field(repr=False)
     left_out: int = 0
-    """Images of classes that the network does not know."""
+    """Images that were left out because the network does not know their class."""
 
     @property
     def folder(self) -> Path:
-        """The folder of the run, of the first where there are several."""
+        """The folder of the run; of the first run if there are several."""
         return Path(self.members[0].checkpoint).parent
 
     def to_dict(self) -> dict[str, Any]:
-        """As `scores.json` holds it."""
+        """Return the content of `scores.json`.
+
+        Errors and the loss are means per image; "seen", "wrong1" and "wrong5" are the counts. Of
+        one network there is a "checkpoint", of several there are "checkpoints" with weights.
+        """
         counts = self.counts
         rows = zip(self.classes, counts.per_class.tolist(), strict=True)
         return {
@@ -71,7 +83,7 @@ class Scores:
             "left_out": self.left_out,
             "split": self.split,
             "views": self.views,
-            **self._networks(),
+            **self._describe_networks(),
             "pack": {"path": str(self.pack), "checksum": self.pack_checksum},
             "per_class": {
                 name: {"seen": seen, "wrong1": wrong1, "wrong5": wrong5}
@@ -79,7 +91,7 @@ class Scores:
             },
         }
 
-    def _networks(self) -> dict[str, Any]:
+    def _describe_networks(self) -> dict[str, Any]:
         rows = [
             {"path": x.checkpoint, "sha256": x.sha256, "weight": x.weight} for x in self.members
         ]
@@ -89,15 +101,15 @@ class Scores:
         return {"checkpoint": rows[0]}
 
     def text(self, per_class: bool = False) -> str:
-        """A table for people."""
+        """Return the errors as a table for people; with `per_class`, with a line per class."""
         c = self.counts
         averaged = "center view" if self.views == 1 else f"{self.views} views averaged"
         lines = [f"{x.checkpoint}, weight {x.weight:.3g}" for x in self.members]
-        who = f"{len(lines)} networks averaged,"
+        networks = f"{len(lines)} networks averaged,"
         if len(self.members) == 1:
-            who, lines = self.members[0].checkpoint, []
+            networks, lines = self.members[0].checkpoint, []
         lines += [
-            f"{who} on {c.seen:,} images ({self.split} of {self.pack}), {averaged}",
+            f"{networks} on {c.seen:,} images ({self.split} of {self.pack}), {averaged}",
             f"  top-1 error {c.top1:7.2%}   {c.wrong1:,} of {c.seen:,} wrong",
             f"  top-5 error {c.top5:7.2%}   {c.wrong5:,} of {c.seen:,} wrong",
             f"  loss {c.loss:.4f} nats",
@@ -114,7 +126,7 @@ class Scores:
         return "\n".join(lines)
 
 
-def measure(
+def evaluate_run(
     run: str | Path,
     pack: str | Path | None = None,
     *,
@@ -122,73 +134,67 @@ def measure(
     views: int = 1,
     device: str = "auto",
     ignore_unknown: bool = False,
-    batch_size: int = VIEWS_AT_ONCE,
+    batch_size: int = VIEWS_PER_BATCH,
 ) -> Scores:
-    """Measure the network of a run on a split of a pack (by default the one it was trained on).
+    """Measure the top-1 and top-5 error of a run's network on every image of a split.
 
-    Images that are not a pack are packed first as the network wants them, beside the run. Classes
-    are matched by name. Raises FileNotFoundError for a missing run or pack, ValueError for a
-    missing split or, unless `ignore_unknown`, for images of classes the network does not know.
+    Args:
+        run: a run's folder (its `best` checkpoint, else its `last`) or a checkpoint file.
+        pack: a pack, or images, which are packed first, next to the run, as the network needs
+            them. By default the pack that the run was trained on.
+        split: which images of the pack.
+        views: 1 (center crop), 10 (section 4.1), or 5 (the ten without mirror images).
+        device: auto, cpu, cuda, or cuda:1 for the second GPU.
+        ignore_unknown: leave out images of classes that the network does not know.
+        batch_size: views per batch.
+
+    Classes of the pack and of the network are matched by name. Raises FileNotFoundError if the run
+    or the pack is missing; ValueError if the split is missing, if images have no labels, or if
+    there are images of unknown classes and `ignore_unknown` is False.
     """
-    path, trained, images = opened(run, pack, split)
-    preprocessing, machine = trained.adapt_preprocessing(images), devices.set_up_machine(device)
+    path, trained, opened = open_run_and_pack(run, pack, split)
+    preprocessing, machine = trained.adapt_preprocessing(opened), devices.set_up_machine(device)
     counts = evaluate(
         devices.move_to_device(trained.build_network(), machine),
-        images.splits[split],
+        opened.splits[split],
         preprocessing.to(machine.device),
         len(trained.classes),
         machine,
         n_views=views,
         batch_size=batch_size,
-        relabel=relabeling(trained, images, split, ignore_unknown),
+        relabel=match_classes(trained, opened, split, ignore_unknown),
     )
     return Scores(
-        members=(Member.of(path),),
-        pack=images.path,
-        pack_checksum=images.checksum,
+        members=(WeightedCheckpoint.of(path),),
+        pack=opened.path,
+        pack_checksum=opened.checksum,
         split=split,
         views=views,
         classes=trained.classes,
         counts=counts,
-        left_out=len(images.splits[split]) - counts.seen,
+        left_out=len(opened.splits[split]) - counts.seen,
     )
 
 
-def opened(run: str | Path, pack: str | Path | None, split: str) -> tuple[Path, Checkpoint, Pack]:
-    """A run's checkpoint file, what is in it, and the pack: by default that of its training.
-
-    What is not a pack is packed first, beside the run (see `images.pack_for`).
-
-    Raises FileNotFoundError where one is missing, ValueError for a split that is not there.
-    """
-    path = checkpoints.find(run)
-    trained = checkpoints.load(path)
-    images = pack_for(pack, path, trained, split) if pack else open_pack(trained_on(path))
-    if split not in images.splits or not len(images.splits[split]):
-        there = [name for name, one in images.splits.items() if len(one)]
-        raise ValueError(f"{images.path} has no {split} images; it has {', '.join(there)}")
-    return path, trained, images
-
-
-def relabeling(
+def match_classes(
     trained: Checkpoint, pack: Pack, split: str, ignore_unknown: bool, unlabeled: bool = False
 ) -> NDArray[np.int64]:
-    """The network's label of each of the pack's classes; −1 where it has none.
+    """Return the network's index of each class of the pack, or −1: int64 (classes of the pack,).
 
-    Classes are the same if their names are, or else their WordNet ids.
-    Raises ValueError for images of such classes, unless `ignore_unknown`, and for images without
-    a label, unless `unlabeled`.
+    Classes are the same if their names are equal, or else if their WordNet ids are. Raises
+    ValueError if the split has images of classes that the network does not know, unless
+    `ignore_unknown`, and if it has images without a label, unless `unlabeled`.
     """
     index = {wordnet_id: i for i, wordnet_id in enumerate(trained.wordnet_ids or ())}
     index |= {name: i for i, name in enumerate(trained.classes)}
     ids = pack.wordnet_ids or pack.classes
-    found = [index.get(name, index.get(i, -1)) for name, i in zip(pack.classes, ids, strict=True)]
-    relabel = np.array(found, np.int64)
+    indices = [index.get(name, index.get(i, -1)) for name, i in zip(pack.classes, ids, strict=True)]
+    relabel = np.array(indices, np.int64)
     labels = pack.splits[split].labels
-    if (none := int((labels < 0).sum())) and not unlabeled:
+    if (n_unlabeled := int((labels < 0).sum())) and not unlabeled:
         raise ValueError(
-            f"{none:,} {split} images of {pack.path} have no label to compare with. Write what the "
-            "network says of them: --submission FILE, or --dump FILE.npz"
+            f"{n_unlabeled:,} {split} images of {pack.path} have no label to compare with. Write "
+            "the network's predictions instead: --submission FILE, or --dump FILE.npz"
         )
     unknown = [pack.classes[i] for i in np.unique(labels[labels >= 0]) if relabel[i] < 0]
     if unknown and not ignore_unknown:
@@ -200,18 +206,18 @@ def relabeling(
     return relabel
 
 
-def write(scores: Scores, path: Path) -> None:
-    """Write `scores.json`, whole or not at all."""
+def write_scores(scores: Scores, path: Path) -> None:
+    """Write scores as JSON, atomically."""
     replace_json(path, scores.to_dict())
 
 
-def default_path(scores: Scores) -> Path:
-    """Where the scores of one network are kept: in the folder of its run, one file a measurement.
+def choose_scores_path(scores: Scores) -> Path:
+    """Return where the scores of one network are kept: a file per measurement in the run's folder.
 
     `scores.json` is the center view of the `val` images of the pack that the run was trained on.
-    Any other says what was measured: `scores-train.json`, `scores-val-10-views.json`,
-    `scores-<pack>-<checksum>-val.json`; and `-last` where it was not the checkpoint that a run is
-    otherwise measured by.
+    Other names say what was measured: `scores-train.json`, `scores-val-10-views.json`,
+    `scores-<pack>-<checksum>-val.json`; with `-last` if the checkpoint is not the one that a run
+    is measured with by default.
     """
     checkpoint, words = Path(scores.members[0].checkpoint), []
     if runs.read_pack_description(checkpoint.parent).get("checksum") != scores.pack_checksum:
@@ -224,31 +230,3 @@ def default_path(scores: Scores) -> Path:
     if checkpoint.name != checkpoints.find(scores.folder).name:
         words.append(checkpoint.stem)
     return scores.folder / f"{'-'.join(['scores', *words])}.json"
-
-
-def trained_on(checkpoint: Path) -> Path:
-    """The pack that a checkpoint was trained on: where it was, else where it is from the run.
-
-    Raises FileNotFoundError where it is not there any more, or was never described.
-    """
-    described, folder = runs.read_pack_description(checkpoint.parent), checkpoint.parent
-    places = [Path(described["path"])] if "path" in described else []
-    if "relative" in described:
-        places.append(folder.resolve() / described["relative"])
-    there = [place for place in places if (place / "pack.json").is_file()]
-    for place in there:
-        with suppress(OSError, ValueError):
-            if open_pack(place).checksum == described.get("checksum"):
-                return place
-    if there:
-        return there[0]
-    name = f"alexnet evaluate {checkpoint} PACK"
-    if places:
-        where = " nor at ".join(dict.fromkeys(str(Path(os.path.normpath(x))) for x in places))
-        raise FileNotFoundError(
-            f"the pack that {checkpoint} was trained on is not at {where}. Name it: {name}"
-        )
-    raise FileNotFoundError(
-        f"{folder / 'environment.json'} does not say what {checkpoint} was trained on. Name a "
-        f"pack: {name}"
-    )

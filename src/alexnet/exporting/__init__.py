@@ -1,1 +1,21 @@
-"""Trained networks as files that other programs run: ONNX and OpenVINO IR."""
+"""Trained networks as files that other programs run: ONNX (.onnx) and OpenVINO IR (.xml and .bin).
+
+An exported file has one of two kinds of input::
+
+    records   uint8 (N, side, side, 3), RGB
+              ──> crop, mean, scale ──> network ──> softmax ──> probabilities (N, classes)
+    images    float32 (N, 3, crop, crop), prepared by the program that uses the file
+              ──> network ──> logits (N, classes)
+
+The steps of an export, with the module of each:
+
+* `translation`: torch.export lists the network's operators, and each becomes ONNX operators
+  (`operators`) in a graph under construction (`onnx_graph`).
+* `preprocessing_graph`: preprocessing and softmax are added around the network.
+* `writing`: the file is written; for int8 it is quantized first.
+* `comparison`: the file is run (`runtimes`) and compared with the network.
+* `export`: all of this, keeping the file only if it agrees with the network.
+
+`metadata` is what a file says of its classes and its preprocessing, and `libraries` imports the
+optional packages. `alexnet export` and `predict.load` call this folder; it must not import them.
+"""

@@ -1,4 +1,4 @@
-"""The libraries of the `export` extra, imported when first needed."""
+"""The packages of the `export` extra (onnx, onnxruntime, openvino, nncf), imported when needed."""
 
 from __future__ import annotations
 
@@ -7,12 +7,17 @@ from importlib import import_module
 from typing import Any
 
 FORMATS = {".onnx": "onnx", ".xml": "openvino"}
-"""What a portable file is, by the ending of its name. OpenVINO puts the weights into a .bin."""
+"""The format of an exported file, by the extension of its name. OpenVINO keeps the weights of an
+.xml file in a .bin file next to it."""
 
 
-def library(name: str) -> Any:
-    """The module called `name`. Raises RuntimeError, saying what to install, if it is missing."""
-    # OpenVINO and NNCF report each import and conversion to their makers if they find this one.
+def import_library(name: str) -> Any:
+    """Import a module of the `export` extra.
+
+    Raises RuntimeError, with the command that installs it, if it is missing.
+    """
+    # OpenVINO and NNCF send usage telemetry if they can import this module. With None here, the
+    # import fails and nothing is sent.
     sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
     try:
         return import_module(name)
@@ -20,5 +25,5 @@ def library(name: str) -> Any:
         if error.name != name.split(".")[0]:
             raise
         raise RuntimeError(
-            f"{name} is not installed, and portable files need it: pip install 'alexnet[export]'"
+            f"{name} is not installed, and exported files need it: pip install 'alexnet[export]'"
         ) from error

@@ -1,7 +1,11 @@
-"""What a portable file says of itself, so that it can be used by itself.
+"""Metadata in an exported file: its classes and its preprocessing, so that it needs no run.
 
-JSON under the key `alexnet`: the metadata of an ONNX file, the runtime information of an OpenVINO
-one. The mean image is in it as base64 of little-endian float32.
+They are JSON text under the key `alexnet`, in the metadata properties of an ONNX file or the
+runtime information of an OpenVINO IR. The part for this package is `preprocessing`, with the mean
+image as base64 of little-endian float32. The entries `input`, `output` and `resize` say the same in
+English, for whoever writes a program that uses the file.
+
+`writing` writes them, and `runtimes` reads them.
 """
 
 from __future__ import annotations
@@ -15,50 +19,60 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from alexnet.batches.augment import Preprocessing
+from alexnet.batches.preprocessing import Preprocessing
 from alexnet.checkpoint import Checkpoint
 from alexnet.validate import Range, check, parse_json
 
 KEY, FORMAT = "alexnet", 2
-READ = 1, 2
-"""Formats that are understood. Files of the first take images and do not say so."""
+READABLE = 1, 2
+"""The formats that can be read. Files of format 1 take images and have no entry `takes`."""
 Precision = Literal["float32", "int8"]
-Takes = Literal["records", "images"]
-"""What is put into a file: uint8 records, for probabilities; or prepared images, for logits."""
+InputKind = Literal["records", "images"]
+"""What the input of a file is. records: uint8 images, for which it gives probabilities. images:
+float32 images after preprocessing, for which it gives logits."""
 
 
 @dataclass(frozen=True)
-class Card:
-    """Which network this is, what it tells apart, and how its images are prepared."""
+class ExportMetadata:
+    """The network, its classes, its preprocessing and the kind of input of an exported file."""
 
     network: str
+    """The name of the network, such as alexnet."""
     classes: tuple[str, ...]
+    """The classes, in the order of the network's outputs."""
     wordnet_ids: tuple[str, ...] | None
     preprocessing: Preprocessing
     precision: Precision = "float32"
-    takes: Takes = "images"
+    input_kind: InputKind = "images"
+    """The entry `takes` in the file."""
 
     @classmethod
-    def of(cls, trained: Checkpoint, precision: Precision, takes: Takes) -> Card:
-        """The card of a trained network."""
-        names = trained.classes, trained.wordnet_ids
-        return cls(trained.recipe.network, *names, trained.preprocessing, precision, takes)
+    def of(cls, trained: Checkpoint, precision: Precision, input_kind: InputKind) -> ExportMetadata:
+        """Make the metadata of a trained network."""
+        return cls(
+            network=trained.recipe.network,
+            classes=trained.classes,
+            wordnet_ids=trained.wordnet_ids,
+            preprocessing=trained.preprocessing,
+            precision=precision,
+            input_kind=input_kind,
+        )
 
     def to_text(self) -> str:
-        """As the file holds it."""
+        """Return the JSON text that is stored in the file."""
         preprocessing = self.preprocessing
-        tensors = {name: _array_text(x) for name, x in preprocessing.tensors().items()}
+        tensors = {name: _encode_array(x) for name, x in preprocessing.tensors().items()}
         fields = {
             "format": FORMAT,
             "network": self.network,
             "precision": self.precision,
             "classes": self.classes,
             "wordnet_ids": self.wordnet_ids,
-            "takes": self.takes,
-            "input": (INPUT[self.takes] + COLORS[preprocessing.pixels]).format(
+            "takes": self.input_kind,
+            "input": (INPUT[self.input_kind] + COLORS[preprocessing.pixels]).format(
                 **preprocessing.settings()
             ),
-            "output": OUTPUT[self.takes],
+            "output": OUTPUT[self.input_kind],
             "order": "RGB",
             "resize": (TURNING[preprocessing.upright] + FITTING[preprocessing.fit] + FILTER).format(
                 **preprocessing.settings()
@@ -70,24 +84,33 @@ class Card:
         return json.dumps(fields)
 
     @classmethod
-    def from_text(cls, text: str | None, path: object) -> Card:
-        """Read what `to_text` wrote. Raises ValueError, naming `path`, for anything else."""
+    def from_text(cls, text: str | None, path: object) -> ExportMetadata:
+        """Read the result of `to_text`. Raises ValueError, naming `path`, for any other text."""
         try:
-            place = "its metadata"
-            facts = check(parse_json(text or "null", place), dict[str, Any], place)
-            if facts.get("format") not in READ:
-                raise ValueError(f"format {facts.get('format')}, wanted {READ[0]} to {FORMAT}")
+            origin = "its metadata"
+            facts = check(parse_json(text or "null", origin), dict[str, Any], origin)
+            if facts.get("format") not in READABLE:
+                raise ValueError(f"format {facts.get('format')}, wanted {READABLE[0]} to {FORMAT}")
             kept = {name: facts[name] for name in STORED if name in facts}
-            found: _Stored = check(kept, _Stored, place)
-            preprocessing = _preprocessing(found.preprocessing)
-            return cls(**{**vars(found), "preprocessing": preprocessing})
+            stored: _Stored = check(kept, _Stored, origin)
+            return cls(
+                network=stored.network,
+                classes=stored.classes,
+                wordnet_ids=stored.wordnet_ids,
+                preprocessing=_restore_preprocessing(stored.preprocessing),
+                precision=stored.precision,
+                input_kind=stored.takes,
+            )
         except ValueError as error:
             raise ValueError(
                 f"{path} does not say what its classes are and how its images are prepared "
-                f"({error}): it was not made by `alexnet export`, or by a newer version of it"
+                f"({error}): it was not made by `alexnet export`, or by a newer version"
             ) from error
 
 
+# What the file says in English of its input, its output and the way images are resized; {side} and
+# {crop} are replaced by numbers. These texts are part of the file format: they are what authors of
+# other programs read.
 INPUT = {
     "records": (
         "uint8 N {side} {side} 3: rows from the top, pixels from the left, red green blue. Each is "
@@ -139,14 +162,14 @@ FILTER = (
 
 @dataclass(frozen=True)
 class _Stored:
-    """What a card is made of again; the rest of it is for other programs."""
+    """The entries that this package reads. The others are for people and for other programs."""
 
     network: str
     classes: tuple[str, ...]
     wordnet_ids: tuple[str, ...] | None
     preprocessing: dict[str, Any]
     precision: Precision
-    takes: Takes = "images"
+    takes: InputKind = "images"
 
 
 STORED = tuple(field.name for field in fields(_Stored))
@@ -154,22 +177,27 @@ STORED = tuple(field.name for field in fields(_Stored))
 
 @dataclass(frozen=True)
 class _Array:
+    """A float32 array in JSON: its shape, and its values as base64."""
+
     shape: tuple[Annotated[int, Range(0, 1 << 20)], ...]
     float32: str
 
 
-def _preprocessing(facts: dict[str, Any]) -> Preprocessing:
+def _restore_preprocessing(facts: dict[str, Any]) -> Preprocessing:
+    """Rebuild the entry `preprocessing`, in which arrays are JSON objects."""
     arrays = {name: value for name, value in facts.items() if isinstance(value, dict)}
-    tensors = {name: _tensor(check(array, _Array, name)) for name, array in arrays.items()}
+    tensors = {name: _decode_array(check(array, _Array, name)) for name, array in arrays.items()}
     settings = {name: value for name, value in facts.items() if name not in arrays}
     return Preprocessing.restore(settings, tensors)
 
 
-def _array_text(x: Tensor) -> dict[str, Any]:
+def _encode_array(x: Tensor) -> dict[str, Any]:
+    """Make the JSON object of a float32 array: its shape and its values as base64."""
     raw = x.cpu().numpy().astype("<f4").tobytes()
     return {"shape": list(x.shape), "float32": base64.b64encode(raw).decode()}
 
 
-def _tensor(array: _Array) -> Tensor:
+def _decode_array(array: _Array) -> Tensor:
+    """Make the array of a JSON object. Raises ValueError if the values do not fill the shape."""
     raw = np.frombuffer(base64.b64decode(array.float32), "<f4").astype(np.float32)
     return torch.from_numpy(raw.reshape(array.shape))

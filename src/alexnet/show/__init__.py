@@ -1,1 +1,1 @@
-
+"""Figures drawn into PNG files with matplotlib, from results and predictions."""

@@ -19,8 +19,9 @@ import torch
 from torch import nn
 
 from alexnet import device as devices
-from alexnet.batches.augment import Preprocessing, order
-from alexnet.batches.batches import Batches
+from alexnet.batches.augment import draw_order
+from alexnet.batches.epochs import Batches
+from alexnet.batches.preprocessing import Preprocessing
 from alexnet.checkpoint import Checkpoint, Position
 from alexnet.device import Machine
 from alexnet.evaluation.counts import Counts, evaluate
@@ -308,7 +309,7 @@ class Training:
     def _explain_divergence(self, reading: StepLoss) -> str:
         """The message of Diverged: where the loss was not finite, on which images, what to do."""
         epoch, size, split = self.position.epoch, self.recipe.batch_size, self.batches.split
-        batch = order(self.recipe.seed, epoch, len(split))[reading.step * size :][:size]
+        batch = draw_order(self.recipe.seed, epoch, len(split))[reading.step * size :][:size]
         names = ", ".join(split.name(i) for i in batch[:3])
         last = self.run / "last.safetensors"
         good = f"the last good checkpoint is {last}" if last.exists() else "none was saved before"

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from alexnet.batches.augment import Preprocessing
+from alexnet.batches.preprocessing import Preprocessing
 from alexnet.checkpoint import Checkpoint
 from alexnet.nets.variations import network_of
 from alexnet.packs.pack import Pack
