@@ -105,6 +105,27 @@ def test_the_draft_of_a_killed_process_is_used_again(old):
     assert os.listdir(old.parent) == ["file"]
 
 
+def test_a_file_may_be_replaced_by_a_link_to_another_one_or_to_itself(old):
+    def link(draft):
+        draft.unlink()
+        os.link(old.parent / "other", draft)
+
+    (old.parent / "other").write_bytes(b"new")
+    for _ in range(2):
+        replace_file(old, link)
+        assert old.samefile(old.parent / "other")
+        assert sorted(os.listdir(old.parent)) == ["file", "other"]
+
+
+def test_a_draft_that_a_kill_has_left_as_a_link_is_not_written_through(old):
+    (old.parent / "other").write_bytes(b"other")
+    os.link(old.parent / "other", old.parent / ".file.partial")
+    replace_bytes(old, b"new")
+    assert (old.parent / "other").read_bytes() == b"other"
+    assert old.read_bytes() == b"new"
+    assert sorted(os.listdir(old.parent)) == ["file", "other"]
+
+
 def test_a_full_disk_leaves_the_old_file(old):
     with files_of_at_most(100), pytest.raises(OSError, match="File too large"):
         replace_bytes(old, b"new" * 100)

@@ -25,7 +25,7 @@ import itertools
 import json
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +60,7 @@ def replace_file(path: Path, write: Callable[[Path], object]) -> None:
         write(draft)
         _flush(draft)
         os.replace(draft, path)
+        _remove_second_name(draft, path)
     except BaseException:
         draft.unlink(missing_ok=True)
         raise
@@ -139,10 +140,24 @@ def _open_draft(path: Path) -> tuple[Path, int]:
         suffix = f".{number}" if number > 1 else ""
         draft = path.with_name(f".{path.name}{suffix}.partial")
         try:
-            return draft, _open_and_lock(draft, required=False)
+            while os.fstat(file := _open_and_lock(draft, required=False)).st_nlink > 1:
+                draft.unlink()  # left by a kill, a link to a file that must not be written to
+                os.close(file)
+            return draft, file
         except BlockingIOError:
             continue
     raise AssertionError("there are more names than processes")
+
+
+def _remove_second_name(draft: Path, path: Path) -> None:
+    """Remove the draft if it is still there after it was renamed to `path`.
+
+    Renaming one name of a file to another name of the same file does nothing (POSIX). That is the
+    case if `write` has made the draft a hard link to the file that is at `path` already.
+    """
+    with suppress(FileNotFoundError):
+        if draft.samefile(path):
+            draft.unlink()
 
 
 def _open_and_lock(path: Path, required: bool = True) -> int:

@@ -23,9 +23,9 @@ SHOW_CURSOR = b"\x1b[?25h\n"
 def end_at_signals() -> None:
     """Have SIGINT, SIGTERM and SIGHUP end the process at once with exit status 128 + signal.
 
-    Python's own reaction to SIGINT is an exception at whatever place is being executed: within an
-    import, which leaves a broken module behind, or within a C++ library, which aborts. Every file
-    that this program writes survives a kill, so ending at once loses nothing.
+    Python's own reaction to SIGINT is an exception in the middle of whatever runs: an import, which
+    then leaves a broken module behind, or a C++ library, which aborts. Every file that this program
+    writes survives a kill, so ending at once loses nothing.
     """
     for number in SIGNALS:
         if signal.getsignal(number) is not signal.SIG_IGN:
