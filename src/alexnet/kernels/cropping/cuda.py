@@ -9,7 +9,7 @@ Moves 3 size² bytes of the record (1.5 of a YUV one), the mean (which stays in 
 import triton
 import triton.language as tl
 
-from alexnet.kernels.pooling.cuda import launch
+from alexnet.kernels.runtime.triton_launch import launch
 
 BLOCK = 1024
 

@@ -9,7 +9,7 @@ draws anew whenever they are written.
 import triton
 import triton.language as tl
 
-from alexnet.kernels.pooling.cuda import launch
+from alexnet.kernels.runtime.triton_launch import launch
 
 GROUPS = 512
 """Counters of a program, of four units each."""
