@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from alexnet.kernels import formulas_only
+from alexnet.kernels import references_only
 from alexnet.kernels.dropout.operator import (
     keep_mask,
     keep_mask_formula,
@@ -56,7 +56,7 @@ def test_the_words_are_the_published_ones(counter, key, words):
 @pytest.mark.parametrize("draw", DRAWS)
 def test_the_cpu_keeps_what_the_formula_keeps(draw, shape, p, layer):
     found = keep_mask(drawing(*draw), *shape, layer=layer, p=p)
-    with formulas_only():
+    with references_only():
         wanted = keep_mask(drawing(*draw), *shape, layer=layer, p=p)
     assert found.dtype == wanted.dtype == torch.bool
     assert found.shape == wanted.shape == shape
@@ -74,7 +74,7 @@ def test_the_share_kept_is_that_asked_for(p):
 
 @needs_numba
 def test_a_word_of_exactly_the_limit_is_kept():
-    with formulas_only():
+    with references_only():
         word = int(philox(tuple(torch.tensor([c]) for c in (0, 6, 0, 0)), torch.tensor(1))[0])
     for least, kept in (word, True), (word + 1, False):
         assert kept_units(drawing(1), 1, 1, 6, least).item() == kept

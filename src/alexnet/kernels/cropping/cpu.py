@@ -8,8 +8,8 @@ mirrored row is copied once more, pixel by pixel.
 
 import numpy as np
 
-from alexnet.kernels.runtime.cpu_intrinsics import narrowed
-from alexnet.kernels.runtime.cpu_threads import compiled, part
+from alexnet.kernels.runtime.cpu_intrinsics import cast_like
+from alexnet.kernels.runtime.cpu_threads import compiled, inlined
 
 
 @compiled
@@ -49,33 +49,33 @@ def from_yuv(first, last, records, chosen, places, flips, shifts, mean, out, sca
             _write(pixels, middle, shift, scale, line, out[image, y].reshape(-1), flips[image])
 
 
-@part
+@inlined
 def _repeat(colors, line):
     for i in range(line.size):
         line[i] = colors[i % 3]
 
 
-@part
+@inlined
 def _write(pixels, mean, shift, scale, line, target, flip):
     """A row of the crop, mirrored if `flip`."""
     if flip:
         _shifted(pixels, mean, shift, scale, line)
         end = line.size
         for i in range(0, end, 3):
-            target[i] = narrowed(line[end - i - 3], target)
-            target[i + 1] = narrowed(line[end - i - 2], target)
-            target[i + 2] = narrowed(line[end - i - 1], target)
+            target[i] = cast_like(line[end - i - 3], target)
+            target[i + 1] = cast_like(line[end - i - 2], target)
+            target[i + 2] = cast_like(line[end - i - 1], target)
     else:
         _shifted(pixels, mean, shift, scale, target)
 
 
-@part
+@inlined
 def _shifted(pixels, mean, shift, scale, out):
     for i in range(out.size):
-        out[i] = narrowed((np.float32(pixels[i]) - mean[i] + shift[i]) * scale, out)
+        out[i] = cast_like((np.float32(pixels[i]) - mean[i] + shift[i]) * scale, out)
 
 
-@part
+@inlined
 def _colors(lights, us, vs, odd, pixels):
     """JPEG's colors of a row, neither rounded nor clipped. odd: 1 if it starts inside a block."""
     for x in range(pixels.size // 3):

@@ -120,7 +120,7 @@ def _on_cpu(records: Any, cut: Cut, scale: float, out: Tensor, pixels: str) -> N
     floats = out if written else torch.empty_like(out, dtype=torch.float32)
     memory = records if isinstance(records, np.ndarray) else records.numpy()
     arrays = memory, *(tensor.numpy() for tensor in cut), as_array(floats)
-    cpu_threads.over_images(kernel, len(out), *arrays, np.float32(scale))
+    cpu_threads.run_on_batch(kernel, len(out), *arrays, np.float32(scale))
     if floats is not out:
         out.copy_(floats)
 

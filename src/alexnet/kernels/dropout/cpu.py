@@ -5,7 +5,7 @@
 import numpy as np
 
 from alexnet.kernels.dropout.operator import MULTIPLIERS, ROUNDS, WEYL
-from alexnet.kernels.runtime.cpu_threads import compiled, part
+from alexnet.kernels.runtime.cpu_threads import compiled, inlined
 
 FIRST, SECOND = (np.uint64(multiplier) for multiplier in MULTIPLIERS)
 FIRST_STEP, SECOND_STEP = (np.uint64(step) for step in WEYL)
@@ -23,7 +23,7 @@ def kept_units(first, last, draw, out, layer, least):
             out[i, unit] = words[unit % 4, unit // 4] >= least
 
 
-@part
+@inlined
 def _draw(key, row, layer, words):
     """The four words of every group of units of a row: 4 D/4."""
     for group in range(words.shape[1]):

@@ -76,7 +76,7 @@ def kept_units(draw: Tensor, rows: int, units: int, layer: int, least: int) -> T
 
     out = draw.new_empty(rows, units, dtype=torch.bool)
     arrays = draw.numpy(), out.numpy()
-    cpu_threads.over_images(cpu_dropout.kept_units, rows, *arrays, layer, least)
+    cpu_threads.run_on_batch(cpu_dropout.kept_units, rows, *arrays, layer, least)
     return out
 
 
