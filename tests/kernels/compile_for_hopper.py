@@ -17,19 +17,19 @@ from alexnet.kernels.dropout import cuda as cuda_dropout
 from alexnet.kernels.normalization import cuda as cuda_norm
 from alexnet.kernels.pooling import cuda as cuda_pool
 
-FLOATS = "x", "out", "gradient", "kept"
-SIZES = "images", "maps", "height", "width", "high", "wide", "units"
+FLOATS = "x", "out", "grad_out", "grad_x", "kept"
+SIZES = "images", "channels", "height", "width", "out_height", "out_width", "units"
 TYPES = {
     **dict.fromkeys(FLOATS, "*bf16"),
     **dict.fromkeys(SIZES, "i32"),
     **dict.fromkeys(("alpha", "k", "scale"), "fp32"),
     **dict.fromkeys(("chosen", "places", "draw"), "*i64"),
     **dict.fromkeys(("shifts", "mean"), "*fp32"),
-    **dict.fromkeys(("records", "positions"), "*u8"),
+    **dict.fromkeys(("records", "argmax"), "*u8"),
     **dict.fromkeys(("flips", "mask"), "*i1"),
 }
 NORM = {"BETA": 0.75, "N": 5, "RELU": "first", "TOWER": 48, "OCTETS": 12, "THREADS": 128}
-POOL = {"POOL": 3, "STRIDE": 2, "RELU_FIRST": True, "PIXELS": 8, "MAPS": 128}
+POOL = {"POOL": 3, "STRIDE": 2, "RELU_FIRST": True, "PIXELS": 8, "CHANNELS": 128}
 CROP = {"SIZE": 224, "SIDE": 256, "RGB": False, "BLOCK": cuda_crop.BLOCK}
 DROPOUT = {"LAYER": 6, "LEAST": 2**31, "GROUPS": cuda_dropout.GROUPS}
 KERNELS = (
@@ -49,7 +49,7 @@ def stack(kernel: triton.JITFunction) -> int:
     aligned = {
         (place,): [["tt.divisibility", 16]]
         for place, name in enumerate(names)
-        if name == "maps" or TYPES.get(name, "").startswith("*")
+        if name == "channels" or TYPES.get(name, "").startswith("*")
     }
     types = {name: "constexpr" if name in constants else TYPES[name] for name in names}
     made = triton.compile(ASTSource(kernel, types, values, aligned), GPUTarget("cuda", 90, 32))
