@@ -20,15 +20,19 @@ With the gradient g of the normalized b = a · base ** -beta, the gradient of a 
 where Σ adds up the channels whose window holds this one: the window mirrored, if n is even.
 
 Called by `operator` through `cpu_threads.run_on_batch`; each kernel processes the images
-`first … stop - 1`. `parameters` is a NormPoolParameters whose alpha and k have the dtype of the
-arithmetic: a Python float would turn float32 arithmetic into float64.
+`first … stop - 1`.
 """
 
 # mypy: disable-error-code="no-untyped-def"
 
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
 import numpy as np
 
 from alexnet.kernels.normalization.cpu_powers import compute_powers
+from alexnet.kernels.normalization.reference import NormPoolParameters
 from alexnet.kernels.pooling.cpu_windows import gather_gradient, max_pool_row, rectify_row
 from alexnet.kernels.runtime.cpu_intrinsics import bf16_to_float32, cast_like
 from alexnet.kernels.runtime.cpu_threads import compiled, inlined
@@ -41,13 +45,39 @@ LINE_MULTIPLE = 32
 remainder."""
 
 
+class KernelParameters(NamedTuple):
+    """NormPoolParameters as the kernels take them.
+
+    alpha and k have the dtype of the arithmetic: a Python float would turn float32 arithmetic into
+    float64. `relu` is two booleans: Numba needs 10 µs to pass a tuple that contains a str, and 1 µs
+    for one of numbers.
+    """
+
+    n: int
+    alpha: Any
+    beta: float
+    k: Any
+    towers: int
+    pool: int
+    stride: int
+    relu_first: bool
+    relu_last: bool
+
+    @classmethod
+    def of(cls, parameters: NormPoolParameters, dtype: np.dtype) -> KernelParameters:
+        """Convert the parameters for arithmetic in `dtype`."""
+        n, alpha, beta, k, towers, pool, stride, relu = parameters
+        scalars = n, dtype.type(alpha), beta, dtype.type(k)
+        return cls(*scalars, towers, pool, stride, relu == "first", relu == "last")
+
+
 @compiled
 def forward(first, stop, x, out, argmax, parameters):
     """Fill the maxima `out` and their argmax indices, both (N, H', W', C).
 
     x may be bf16 (as uint16); out is float32 then, or else of the dtype of x.
     """
-    n, alpha, beta, k, towers, pool, stride, relu = parameters
+    n, alpha, beta, k, towers, pool, stride, relu_first, relu_last = parameters
     height, width, channels = x.shape[1:]
     pixels = _count_pixels_of_line(width, channels, towers, n)
     lines = _allocate_lines(4, pixels * towers, channels // towers, n, out)
@@ -60,20 +90,20 @@ def forward(first, stop, x, out, argmax, parameters):
             for y in range(max(done, top), bottom):
                 for left in range(0, width, pixels):
                     columns = slice(left, min(left + pixels, width))
-                    _copy_to_line(x[image, y, columns], line, towers, n, relu == "first")
+                    _copy_to_line(x[image, y, columns], line, towers, n, relu_first)
                     _compute_bases(line, base, n, alpha, k)
                     compute_powers(base, power, inverse, beta)
                     _store_normalized(line, power, ring[y % pool, columns], towers, n)
             done = bottom
             max_pool_row(ring, (top, bottom), out[image, i], argmax[image, i], pool, stride)
-            if relu != "none":
+            if relu_first or relu_last:
                 rectify_row(out[image, i], argmax[image, i], pool * pool)
 
 
 @compiled
 def backward(first, stop, grad_out, x, argmax, grad_x, parameters):
     """Fill grad_x (N, H, W, C) from the gradient of the maxima. x and grad_x may both be bf16."""
-    n, alpha, beta, k, towers, pool, stride, relu = parameters
+    n, alpha, beta, k, towers, pool, stride, relu_first, _ = parameters
     height, width, channels = x.shape[1:]
     pixels = _count_pixels_of_line(width, channels, towers, n)
     lines = _allocate_lines(6, pixels * towers, channels // towers, n, grad_out)
@@ -90,13 +120,13 @@ def backward(first, stop, grad_out, x, argmax, grad_x, parameters):
                     gather_gradient(pixel, grad_out[image], argmax[image], y, column, pool, stride)
                 gradient[:] = 0  # also between the towers, where the last line may have left NaNs
                 _copy_to_line(unpooled[: columns.stop - left], gradient, towers, n, False)
-                _copy_to_line(x[image, y, columns], line, towers, n, relu == "first")
+                _copy_to_line(x[image, y, columns], line, towers, n, relu_first)
                 _compute_bases(line, base, n, alpha, k)
                 compute_powers(base, power, inverse, beta)
                 _backward_pointwise(line, power, inverse, gradient, cross_terms)
                 _add_cross_terms(cross_terms, line, gradient, n, factor)
                 target = grad_x[image, y, columns]
-                _copy_from_line(gradient, line, target, towers, n, relu == "first")
+                _copy_from_line(gradient, line, target, towers, n, relu_first)
 
 
 @inlined

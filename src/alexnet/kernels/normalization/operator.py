@@ -135,7 +135,8 @@ def relu_norm_max(
     out, argmax = allocate_pooled(x, pool, stride, floats)
     arrays = as_array(x), as_array(out), as_array(argmax)
     parameters = NormPoolParameters(n, alpha, beta, k, towers, pool, stride, relu)
-    cpu_threads.run_on_batch(cpu_norm.forward, len(x), *arrays, _cast(parameters, arrays[1].dtype))
+    typed = cpu_norm.KernelParameters.of(parameters, arrays[1].dtype)
+    cpu_threads.run_on_batch(cpu_norm.forward, len(x), *arrays, typed)
     return out.to(dtype), argmax
 
 
@@ -161,14 +162,9 @@ def relu_norm_max_backward(
     out = allocate_like(x, *x.shape[2:])
     arrays = as_array(gradient), as_array(x), as_array(argmax), as_array(out)
     parameters = NormPoolParameters(n, alpha, beta, k, towers, pool, stride, relu)
-    cpu_threads.run_on_batch(cpu_norm.backward, len(x), *arrays, _cast(parameters, arrays[0].dtype))
+    typed = cpu_norm.KernelParameters.of(parameters, arrays[0].dtype)
+    cpu_threads.run_on_batch(cpu_norm.backward, len(x), *arrays, typed)
     return out.to(dtype)
-
-
-def _cast(parameters: NormPoolParameters, dtype) -> NormPoolParameters:
-    """Give alpha and k the dtype of the arithmetic: a Python float would make it float64."""
-    alpha, k = dtype.type(parameters.alpha), dtype.type(parameters.k)
-    return parameters._replace(alpha=alpha, k=k)
 
 
 def _as_readable(x: Tensor) -> Tensor:
