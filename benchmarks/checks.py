@@ -148,16 +148,16 @@ def check_steps(device: str, batch: int) -> Iterator[Check]:
 def check_loaders(device: str, batch: int) -> Iterator[Check]:
     """Compare the batches of every loader with those that the CPU prepares."""
     pack, recipe = made_pack(4 * batch + 3), Recipe(batch_size=batch)
-    split, how = pack.splits["train"], Preprocessing.of(pack, recipe)
-    plain = Batches(split, how, recipe, devices.Machine(torch.device("cpu")))
-    assert isinstance(plain.home, OnHost)
+    split, preprocessing = pack.splits["train"], Preprocessing.of(pack, recipe)
+    plain = Batches(split, preprocessing, recipe, devices.Machine(torch.device("cpu")))
+    assert isinstance(plain.loader, OnHost)
     for resident in "yes", "no":
         where = devices.machine(device, "float32", resident)  # type: ignore[arg-type]
-        mine = Batches(split, how.to(where.device), recipe, where)
+        batches = Batches(split, preprocessing.to(where.device), recipe, where)
         worst = 0.0
-        for a, b in zip(mine.epoch(1), plain.epoch(1), strict=True):
+        for a, b in zip(batches.epoch(1), plain.epoch(1), strict=True):
             worst = max(worst, compare(a.images.cpu(), b.images), compare(a.labels.cpu(), b.labels))
-        yield f"batches from {type(mine.home).__name__}", worst, TOLERANCES[torch.float32]
+        yield f"batches from {type(batches.loader).__name__}", worst, TOLERANCES[torch.float32]
 
 
 class StoppingScreen(Screen):
