@@ -195,7 +195,7 @@ def make_within_channel(images: int, dtype: torch.dtype) -> Case:
     inputs = [to_channels_last(torch.randn(images, 64, 12, 12).to(DEVICE, dtype)) for _ in range(2)]
     work = partial(run_both, partial(within_channel_norm, n=9, alpha=0.001), *inputs)
     ways = {KERNEL: work, REFERENCE: partial(run_reference, work)}
-    return Case("norm in a channel  64×12×12", images, 5 * 64 * 144 * dtype.itemsize, ways)
+    return Case("within-channel norm 64×12×12", images, 5 * 64 * 144 * dtype.itemsize, ways)
 
 
 def make_crops(pixels: str, images: int, dtype: torch.dtype) -> Case:

@@ -99,7 +99,7 @@ def convolve_dense(x: Tensor, weight: Tensor, bias: Tensor, padding: int) -> Ten
 
 
 @dataclass
-class Measurement:
+class Timing:
     """What was measured of one layer, computed in one way."""
 
     layer: str
@@ -161,16 +161,12 @@ class Data:
         return len(self.gradient)
 
 
-def measure(
-    layer: Layer, batch: int, rounds: int, device: str, dtype: torch.dtype
-) -> list[Measurement]:
+def measure(layer: Layer, batch: int, rounds: int, device: str, dtype: torch.dtype) -> list[Timing]:
     """Measure all ways of a layer, which take turns."""
     ways, data = layer.ways, Data.of(layer, batch, device, dtype)
     results = [compute_gradients(way, data.inputs, data.gradient) for way in ways.values()]
     rows = [
-        Measurement(
-            layer.name, name, batch, layer.multiply_adds, difference=compare(result, results[0])
-        )
+        Timing(layer.name, name, batch, layer.multiply_adds, difference=compare(result, results[0]))
         for name, result in zip(ways, results, strict=True)
     ]
     for one_pass, seconds in (data.run_forward, "forward"), (data.run_both, "both"):
@@ -213,7 +209,7 @@ def main() -> None:
     print(f"{name}, {args.batch} images, microseconds per image")
     titles = "forward", "backward", "both", "TFLOP/s", "differs"
     print(f"{'':<23}" + "".join(f"{title:>10}" for title in titles))
-    rows: list[Measurement] = []
+    rows: list[Timing] = []
     facts = {"batch": args.batch, "dtype": name}
     for number, layer in enumerate(LAYERS, 1):
         measured = measure(layer, args.batch, args.rounds, args.device, getattr(torch, name))

@@ -1,6 +1,7 @@
-"""Compile the Triton kernels for an H100 or H200, which needs none, and print the stack of each.
+"""Compile the Triton kernels for an H100 or H200, which needs no GPU, and print their stack sizes.
 
-A stack is where registers go that do not fit: such a kernel is many times slower.
+Numbers that do not fit the registers of a thread are kept on its stack, in memory: a kernel with a
+stack is many times slower. `test_cuda_kernels` runs this as a script.
 """
 
 import re
@@ -41,26 +42,26 @@ KERNELS = (
 )
 
 
-def stack(kernel: triton.JITFunction) -> int:
-    """The bytes of stack that the compiled kernel has."""
+def measure_stack(kernel: triton.JITFunction) -> int:
+    """Compile a kernel and return the bytes of its stack."""
     constants = {**NORM, **POOL, **CROP, **DROPOUT}
     names = kernel.arg_names
     values = {(names.index(name),): constants[name] for name in names if name in constants}
     aligned = {
-        (place,): [["tt.divisibility", 16]]
-        for place, name in enumerate(names)
+        (index,): [["tt.divisibility", 16]]
+        for index, name in enumerate(names)
         if name == "channels" or TYPES.get(name, "").startswith("*")
     }
     types = {name: "constexpr" if name in constants else TYPES[name] for name in names}
-    made = triton.compile(ASTSource(kernel, types, values, aligned), GPUTarget("cuda", 90, 32))
+    compiled = triton.compile(ASTSource(kernel, types, values, aligned), GPUTarget("cuda", 90, 32))
     with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
-        file.write(made.asm["cubin"])
+        file.write(compiled.asm["cubin"])
         file.flush()
         command = [triton.knobs.nvidia.cuobjdump.path, "-res-usage", file.name]
-        found = subprocess.run(command, capture_output=True, text=True, check=True)
-    return int(re.search(r"STACK:(\d+)", found.stdout + found.stderr)[1])
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+    return int(re.search(r"STACK:(\d+)", done.stdout + done.stderr)[1])
 
 
 if __name__ == "__main__":
     for kernel in KERNELS:
-        sys.stdout.write(f"{kernel.__name__} {stack(kernel)}\n")
+        sys.stdout.write(f"{kernel.__name__} {measure_stack(kernel)}\n")

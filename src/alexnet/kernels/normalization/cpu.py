@@ -1,12 +1,15 @@
 """ReLU, response normalization and max pooling on the CPU, in one pass over memory.
 
-Arrays are images (N, H, W, C). The interior of `forward` normalizes a few pixels at a time, as many
-as fit the L1 cache. They are copied to a line with n // 2 zeros around the channels of every tower,
+Arrays are images (N, H, W, C). A few pixels are normalized at a time, as many as fit the L1 cache.
+They are copied to a line with n // 2 zeros around the channels of every tower,
 so that a window's sum is n shifted loads, without a special case at borders:
 
-    n = 5, 2 towers of 4 channels       0 0 a a a a 0 0 b b b b 0 0 a a a a 0 0 b b b b 0 0
-                                            └ pixel 0 ────────┘     └ pixel 1 ────────┘
-    base[i] = k + alpha * Σ of squares      └───┴───┘  of the 5 numbers around i
+    n = 5, towers a and b of 4 channels     0 0 a a a a 0 0 b b b b 0 0 a a a a 0 0 b b b b 0 0
+                                                └─── pixel 0 ─────┘     └─── pixel 1 ─────┘
+    the window of channel 1 of tower a        └───────┘
+
+    base = k + alpha * the sum of squares over the window
+    b = a * base ** -beta
 
 Only `pool` normalized rows are kept at a time, in a ring buffer in which row y is at index y %
 pool; each row of outputs is pooled from there, so normalized images are never written to memory.

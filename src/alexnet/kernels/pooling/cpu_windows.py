@@ -10,8 +10,8 @@ position:
               3 4 5
               6 7 8
 
-It takes one byte (`layout.allocate_pooled`), where PyTorch stores the index of the pixel in 8, and
-with it the backward pass needs neither the input nor the output.
+It takes one byte (`layout.allocate_pooled`), where PyTorch stores the index of the pixel in 8
+bytes, and with it the backward pass needs neither the input nor the output.
 
 The backward pass gathers: each pixel adds up the gradients of those windows whose maximum it is.
 So threads never write to the same pixel and the gradient need not be zeroed beforehand. A pixel is

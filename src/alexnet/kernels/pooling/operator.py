@@ -3,7 +3,7 @@
 Called by the networks. `relu_pool` checks its arguments and chooses who computes:
 
     no kernel for the device or dtype    the reference, in plain PyTorch
-    CPU, where PyTorch is faster         the same on channels_last memory
+    CPU, where PyTorch is faster         the reference too, on channels_last memory
     otherwise                            `run_kernel`: a custom operator of PyTorch, with autograd
 
 The custom operators call `cpu` (Numba) or `cuda` (Triton), which are imported at the first call:
