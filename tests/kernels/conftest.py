@@ -10,6 +10,7 @@ if not torch.cuda.is_available():
 
 NEED_NUMBA = (
     "backends",
+    "cpu_intrinsics",
     "cpu_threads",
     "cuda_kernels",
     "normalization",

@@ -6,7 +6,6 @@ import torch.nn.functional as F
 from tests.kernels.comparison import draw
 
 from alexnet.kernels import norm_pool, references_only, relu_pool, response_norm
-from alexnet.kernels.runtime.layout import count_windows
 
 ONE_TO_SIX = [1.0, 2, 3, 4, 5, 6]
 SIX_BY_SIX = torch.arange(36.0).reshape(1, 1, 6, 6)
@@ -118,11 +117,6 @@ def test_windows_are_clipped_and_averages_divide_by_the_pixels_inside():
     average = relu_pool(SIX_BY_SIX, kind="avg")[0, 0]
     expected = torch.tensor([[7, 9, 10.5], [19, 21, 22.5], [28, 30, 31.5]])
     torch.testing.assert_close(average, expected, check_stride=False)
-
-
-def test_sizes_round_up():
-    assert [count_windows(size, 3, 2) for size in (55, 27, 13, 32, 16, 8)] == [27, 13, 6, 16, 8, 4]
-    assert count_windows(5, 1, 3) == 2  # a third window would start outside
 
 
 def test_maximum_and_relu_commute_and_averages_do_not():
