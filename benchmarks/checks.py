@@ -31,8 +31,8 @@ from alexnet import device as devices
 from alexnet.batches.augment import Preprocessing
 from alexnet.batches.batches import Batches
 from alexnet.batches.loaders import OnHost
-from alexnet.kernels import crop, formulas_only, norm_pool, relu_pool, response_norm
-from alexnet.kernels.runtime.layout import channels_last
+from alexnet.kernels import crop, norm_pool, references_only, relu_pool, response_norm
+from alexnet.kernels.runtime.layout import to_channels_last
 from alexnet.nets.layers import set_key
 from alexnet.processor import bf16_units
 from alexnet.recipes.recipe import Recipe
@@ -76,10 +76,10 @@ def kernels(device: str, images: int) -> Iterator[Check]:
     for name, (operation, shape) in BLOCKS.items():
         for dtype, allowed in ALLOWED.items():
             torch.manual_seed(0)
-            x = channels_last(3 * torch.randn(images, *shape).to(device, dtype))
+            x = to_channels_last(3 * torch.randn(images, *shape).to(device, dtype))
             mine, exact = (y.detach().requires_grad_() for y in (x, x.double()))
             out = operation(mine)
-            with formulas_only():
+            with references_only():
                 wanted = operation(exact)
             gradient = torch.randn(wanted.shape).to(device, dtype)
             out.backward(gradient)
@@ -108,7 +108,7 @@ def crops(device: str, images: int) -> Iterator[Check]:
         for dtype, allowed in ALLOWED.items():
             chosen = torch.arange(images - 1, -1, -1).to(device)
             found = crop(records, chosen, dtype=dtype, **how)
-            with formulas_only():
+            with references_only():
                 wanted = crop(records, chosen, **how)
             yield f"crops, {pixels}, {str(dtype)[6:]}", off(found, wanted), allowed
 
@@ -121,7 +121,7 @@ def steps(device: str, batch: int) -> Iterator[Check]:
         where = devices.machine(device, precision)  # type: ignore[arg-type]
         recipe = Recipe(initialization="variance", batch_size=batch)
         network = devices.place(new_network(recipe, 100).train(), where)
-        images = channels_last(torch.randn(batch, 3, 224, 224).to(device, where.dtype))
+        images = to_channels_last(torch.randn(batch, 3, 224, 224).to(device, where.dtype))
         labels = torch.randint(0, 100, (batch,)).to(device)
         used = stepper(network, where, tuple(images.shape))
         found = []

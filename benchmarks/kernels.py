@@ -24,9 +24,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from alexnet.device import keep_memory
-from alexnet.kernels import crop, formulas_only, norm_pool, relu_pool
-from alexnet.kernels.normalization.within_channel import map_norm
-from alexnet.kernels.runtime.layout import channels_last, pooled_size
+from alexnet.kernels import crop, norm_pool, references_only, relu_pool
+from alexnet.kernels.runtime.layout import count_windows, to_channels_last
+from alexnet.kernels.within_channel.operator import within_channel_norm
 from alexnet.nets.layers import Convolution, Strided, by_depth, round_up
 from alexnet.nets.local import Local
 from interleave import machine, options, times_for, write_json
@@ -56,10 +56,10 @@ def block(
 ) -> Case:
     """Forward and backward of `operation`, its formula, and PyTorch's `eager` on N C H W."""
     images, maps, size, _ = shape
-    plain, small = torch.randn(shape).to(DEVICE, dtype), pooled_size(size, 3, 2)
+    plain, small = torch.randn(shape).to(DEVICE, dtype), count_windows(size, 3, 2)
     gradient = torch.randn(images, maps, small, small).to(DEVICE, dtype)
     inputs = [plain, gradient]
-    lasting = [channels_last(x) for x in inputs]
+    lasting = [to_channels_last(x) for x in inputs]
     ways = {
         KERNEL: partial(step, operation, *lasting),
         FORMULA: partial(by_formula, step, operation, *lasting),
@@ -77,7 +77,7 @@ def step(operation: Callable[[Tensor], Tensor], x: Tensor, gradient: Tensor) -> 
 
 
 def by_formula(work: Callable[..., Any], *arguments: Any, **options: Any) -> None:
-    with formulas_only():
+    with references_only():
         work(*arguments, **options)
 
 
@@ -99,7 +99,7 @@ def local(images: int, dtype: torch.dtype) -> Case:
     layer, shared = Local(64, 64, side=6), nn.Conv2d(64, 64, 3, padding=1)
     layer, shared = (way.to(DEVICE, dtype) for way in (layer, shared))
     shared = shared.to(memory_format=torch.channels_last)
-    lasting = [channels_last(torch.randn(images, 64, 6, 6).to(DEVICE, dtype)) for _ in range(2)]
+    lasting = [to_channels_last(torch.randn(images, 64, 6, 6).to(DEVICE, dtype)) for _ in range(2)]
     work = partial(train, layer, *lasting)
     ways = {
         KERNEL: work,
@@ -122,7 +122,7 @@ def first_layer(images: int, dtype: torch.dtype) -> Case:
     layer.prepare(dtype)
     weights = layer.weight, layer.bias
     x, gradient = torch.randn(images, 3, 224, 224), torch.randn(images, 96, 55, 55)
-    x, gradient = channels_last(x.to(DEVICE)), channels_last(gradient.to(DEVICE, dtype))
+    x, gradient = to_channels_last(x.to(DEVICE)), to_channels_last(gradient.to(DEVICE, dtype))
 
     def by(way: Callable[[], Tensor]) -> None:
         layer.zero_grad()
@@ -147,7 +147,7 @@ def convolutions(images: int) -> Iterator[Case]:
         ("conv4, trained 384×13×13", Convolution(384, 384, 3, padding=1, groups=2), 13),
     ):
         layer.to(memory_format=torch.channels_last)
-        x = channels_last(torch.randn(images, layer.in_channels, side, side))
+        x = to_channels_last(torch.randn(images, layer.in_channels, side, side))
         gradient = torch.randn_like(layer(x))
         work = partial(train, layer, x, gradient)
         ways = {KERNEL: work, "the library's": partial(by_formula, work)}
@@ -159,7 +159,7 @@ def rounding(layer: nn.Module, x: Tensor, gradient: Tensor) -> str:
     """How far outputs and gradients are from exact ones, as parts of their size: the worst."""
     exact = outcome(copy.deepcopy(layer).double(), x.double(), gradient.double())
     found = [outcome(layer, x, gradient)]
-    with formulas_only():
+    with references_only():
         found.append(outcome(layer, x, gradient))
     ours, theirs = (
         max(((a - b).norm() / b.norm()).item() for a, b in zip(one, exact, strict=True))
@@ -177,8 +177,10 @@ def outcome(layer: nn.Module, x: Tensor, gradient: Tensor) -> list[Tensor]:
 
 def within_maps(images: int, dtype: torch.dtype) -> Case:
     """The response norm of the 2012 code's CIFAR networks, over 9×9 pixels of one map."""
-    lasting = [channels_last(torch.randn(images, 64, 12, 12).to(DEVICE, dtype)) for _ in range(2)]
-    work = partial(step, partial(map_norm, n=9, alpha=0.001), *lasting)
+    lasting = [
+        to_channels_last(torch.randn(images, 64, 12, 12).to(DEVICE, dtype)) for _ in range(2)
+    ]
+    work = partial(step, partial(within_channel_norm, n=9, alpha=0.001), *lasting)
     ways = {KERNEL: work, FORMULA: partial(by_formula, work)}
     return Case("norm within maps   64×12×12", images, 5 * 64 * 144 * dtype.itemsize, ways)
 
@@ -198,7 +200,7 @@ def crops(pixels: str, images: int, dtype: torch.dtype) -> Case:
     chosen = torch.randperm(2 * images)[:images].to(DEVICE)
     out = torch.empty(images, 3, 224, 224, dtype=dtype, device=DEVICE)
     how = {**draw, "size": 224, "side": 256, "scale": 1.0, "pixels": pixels}
-    work = partial(crop, records, chosen, out=channels_last(out), **how)
+    work = partial(crop, records, chosen, out=to_channels_last(out), **how)
     ways = {KERNEL: work, FORMULA: partial(by_formula, work)}
     read = 224 * 224 * 3 // (1 if pixels == "rgb" else 2)
     return Case(f"crops, {pixels}", images, read + 224 * 224 * 3 * dtype.itemsize, ways)

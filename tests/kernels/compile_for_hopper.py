@@ -23,7 +23,7 @@ TYPES = {
     **dict.fromkeys(FLOATS, "*bf16"),
     **dict.fromkeys(SIZES, "i32"),
     **dict.fromkeys(("alpha", "k", "scale"), "fp32"),
-    **dict.fromkeys(("chosen", "places", "draw"), "*i64"),
+    **dict.fromkeys(("indices", "offsets", "key_and_row"), "*i64"),
     **dict.fromkeys(("shifts", "mean"), "*fp32"),
     **dict.fromkeys(("records", "positions"), "*u8"),
     **dict.fromkeys(("flips", "mask"), "*i1"),
@@ -31,13 +31,13 @@ TYPES = {
 NORM = {"BETA": 0.75, "N": 5, "RELU": "first", "TOWER": 48, "OCTETS": 12, "THREADS": 128}
 POOL = {"POOL": 3, "STRIDE": 2, "RELU_FIRST": True, "PIXELS": 8, "MAPS": 128}
 CROP = {"SIZE": 224, "SIDE": 256, "RGB": False, "BLOCK": cuda_crop.BLOCK}
-DROPOUT = {"LAYER": 6, "LEAST": 2**31, "GROUPS": cuda_dropout.GROUPS}
+DROPOUT = {"LAYER": 6, "THRESHOLD": 2**31, "GROUPS": cuda_dropout.GROUPS}
 KERNELS = (
     *(cuda_norm._forward, cuda_norm._backward),
     *(cuda_pool._max_forward, cuda_pool._max_backward),
     *(cuda_pool._avg_forward, cuda_pool._avg_backward),
     cuda_crop._crop,
-    cuda_dropout._kept_units,
+    cuda_dropout._fill_keep_mask,
 )
 
 

@@ -8,7 +8,7 @@ import torch
 if not torch.cuda.is_available():
     os.environ.setdefault("TRITON_INTERPRET", "1")  # before anything imports the CUDA kernels
 
-KERNELS = "backends", "cuda_kernels", "map_norm", "norm", "pooling", "winograd"
+KERNELS = "backends", "cuda_kernels", "normalization", "pooling", "winograd", "within_channel"
 """What is tested here against the CPU's kernels; without Numba there are none to test."""
 
-collect_ignore = [f"test_{name}.py" for name in KERNELS] if find_spec("numba") is None else []
+collect_ignore = [] if find_spec("numba") else [f"test_{name}.py" for name in KERNELS]

@@ -9,13 +9,13 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 import torch
-from tests.kernels.twins import maps
+from tests.kernels.comparison import draw
 
 from alexnet.kernels import crop, norm_pool, relu_pool
+from alexnet.kernels.pooling.cpu import max_forward
 from alexnet.kernels.pooling.operator import relu_max
 from alexnet.kernels.runtime import backends, cpu_threads
-from alexnet.kernels.runtime.cpu_threads import compiled, over_images
-from alexnet.kernels.winograd.cpu import write
+from alexnet.kernels.runtime.cpu_threads import compiled, run_on_batch
 
 
 @pytest.fixture
@@ -28,7 +28,7 @@ def two_threads():
 
 def step(_=None):
     """What a training step asks for: a forward and a backward pass."""
-    x = maps(8, 12, 9, 9, dtype=torch.float32).requires_grad_()
+    x = draw(8, 12, 9, 9, dtype=torch.float32).requires_grad_()
     y = norm_pool(x, towers=2)
     y.sum().backward()
     return torch.cat([y.flatten(), x.grad.flatten()])
@@ -52,12 +52,12 @@ def test_several_threads_may_call_at_once(two_threads):
 
 def child(queue):
     torch.set_num_threads(2)
-    queue.put(relu_max(maps(4, 3, 5, 5, dtype=torch.float32), 3, 2)[0].sum().item())
+    queue.put(relu_max(draw(4, 3, 5, 5, dtype=torch.float32), 3, 2)[0].sum().item())
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="a fork is the way of Linux")
 def test_a_fork_starts_threads_of_its_own(two_threads):
-    expected = relu_max(maps(4, 3, 5, 5, dtype=torch.float32), 3, 2)[0].sum().item()
+    expected = relu_max(draw(4, 3, 5, 5, dtype=torch.float32), 3, 2)[0].sum().item()
     context = multiprocessing.get_context("fork")
     queue = context.SimpleQueue()
     with warnings.catch_warnings():
@@ -72,7 +72,7 @@ def test_a_fork_starts_threads_of_its_own(two_threads):
 @pytest.mark.parametrize("images", [0, 1, 2, 7, 64])
 def test_every_image_belongs_to_one_slice(images, two_threads):
     seen = []
-    over_images(lambda first, last: seen.extend(range(first, last)), images)
+    run_on_batch(lambda first, last: seen.extend(range(first, last)), images)
     assert sorted(seen) == list(range(images))
 
 
@@ -81,19 +81,19 @@ def test_an_error_in_a_slice_is_raised(two_threads):
         raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
-        over_images(fail, 8)
+        run_on_batch(fail, 8)
 
 
 def test_a_signal_that_gets_lost_in_c_is_raised(two_threads, monkeypatch):
     # its handler raises before the first line of Python that could pass it on
     monkeypatch.setattr(cpu_threads, "_openmp", lambda: lambda callback, *_: None)
     with pytest.raises(KeyboardInterrupt):
-        over_images(lambda first, last: None, 8)
+        run_on_batch(lambda first, last: None, 8)
 
 
 def test_a_cached_kernel_depends_on_the_files_of_its_parts():
-    names = [name for name, _, _ in write._cache._cache_file._source_stamp]
-    assert {"cpu_winograd.py", "cpu_transforms.py", "cpu_threads.py"} <= set(names)
+    names = [name for name, _, _ in max_forward._cache._cache_file._source_stamp]
+    assert {"pooling/cpu.py", "normalization/cpu.py", "runtime/cpu_threads.py"} <= set(names)
 
 
 def test_kernels_compile_where_no_cache_can_be_written(monkeypatch):
@@ -103,9 +103,9 @@ def test_kernels_compile_where_no_cache_can_be_written(monkeypatch):
 
 @pytest.mark.parametrize("operation", [norm_pool, relu_pool])
 def test_without_numba_the_formula_runs_and_says_so_once(operation, monkeypatch):
-    monkeypatch.setattr(backends, "why_missing", lambda name: f"No module named '{name}'")
+    monkeypatch.setattr(backends, "find_import_error", lambda name: f"No module named '{name}'")
     monkeypatch.setattr(backends, "_said", set())
-    x = maps(1, 6, 5, 5)
+    x = draw(1, 6, 5, 5)
     with pytest.warns(RuntimeWarning, match="numba cannot be imported .No module"):
         slow = operation(x)
     assert torch.equal(slow, operation(x))

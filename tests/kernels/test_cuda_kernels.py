@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 import torch.nn.functional as F
-from tests.kernels.twins import maps
+from tests.kernels.comparison import draw
 
 from alexnet.kernels.cropping.reference import Crops, crop_reference
 from alexnet.kernels.dropout.reference import compute_keep_threshold, keep_mask_reference
@@ -19,7 +19,7 @@ from alexnet.kernels.pooling.operator import (
     relu_max,
     relu_max_backward,
 )
-from alexnet.kernels.runtime.layout import channels_last, new_maps, new_outputs
+from alexnet.kernels.runtime.layout import allocate_like, allocate_pooled, to_channels_last
 
 pytest.importorskip("triton", reason="Triton is not installed")
 
@@ -43,7 +43,7 @@ POOLS = [(12, (3, 2), (7, 8)), (20, (2, 2), (5, 5)), (5, (3, 1), (5, 4)), (150, 
 
 
 def images(*shape, dtype, seed=0):
-    return channels_last(maps(*shape, seed=seed, dtype=torch.float32).to(dtype).to(DEVICE))
+    return to_channels_last(draw(*shape, seed=seed, dtype=torch.float32).to(dtype).to(DEVICE))
 
 
 def expect(found, wanted):
@@ -60,10 +60,10 @@ def test_norms_are_those_of_the_cpu(n, towers, count, window, size, relu, dtype)
     x = images(2, count, *size, dtype=dtype)
     how = n, 0.05, 0.75, 2.0, towers, *window, relu
     expected, places = relu_norm_max(x.cpu(), *how)
-    out, positions = new_outputs(x, *window)
+    out, positions = allocate_pooled(x, *window)
     cuda_norm.forward(x, out, positions, *how)
     expect(out, expected)
-    gradient, result = images(*out.shape, dtype=dtype, seed=1), new_maps(x, *size)
+    gradient, result = images(*out.shape, dtype=dtype, seed=1), allocate_like(x, *size)
     cuda_norm.backward(gradient, x, places.to(DEVICE), result, *how)
     expect(result, relu_norm_max_backward(gradient.cpu(), x.cpu(), places, *how))
 
@@ -72,12 +72,12 @@ def test_norms_are_those_of_the_cpu(n, towers, count, window, size, relu, dtype)
 @pytest.mark.parametrize(("count", "window", "size"), POOLS)
 def test_maxima_are_those_of_the_cpu(count, window, size, dtype):
     x = images(2, count, *size, dtype=dtype)
-    out, positions = new_outputs(x, *window)
+    out, positions = allocate_pooled(x, *window)
     cuda_pool.max_forward(x, out, positions, *window)
     expected, places = relu_max(x.cpu(), *window)
     assert torch.equal(out.cpu(), expected)
     assert torch.equal(positions.cpu(), places)
-    gradient, result = images(*out.shape, dtype=dtype, seed=1), new_maps(x, *size)
+    gradient, result = images(*out.shape, dtype=dtype, seed=1), allocate_like(x, *size)
     cuda_pool.max_backward(gradient, positions, result, *window)
     expect(result, relu_max_backward(gradient.cpu(), places, *size, *window))
 
@@ -87,11 +87,11 @@ def test_maxima_are_those_of_the_cpu(count, window, size, dtype):
 @pytest.mark.parametrize(("count", "window", "size"), POOLS)
 def test_averages_are_those_of_the_cpu(count, window, size, relu_first, dtype):
     x = images(2, count, *size, dtype=dtype)
-    out = new_outputs(x, *window)[0]
+    out = allocate_pooled(x, *window)[0]
     cuda_pool.avg_forward(x, out, *window, relu_first)
     expected = relu_avg(x.cpu(), *window, relu_first)
     expect(out, expected)
-    gradient, result = images(*out.shape, dtype=dtype, seed=1), new_maps(x, *size)
+    gradient, result = images(*out.shape, dtype=dtype, seed=1), allocate_like(x, *size)
     kept = x.cpu() if relu_first else expected
     cuda_pool.avg_backward(gradient, kept.to(DEVICE), result, *window, relu_first)
     how = *size, *window, relu_first
@@ -111,7 +111,7 @@ def test_crops_are_those_of_the_formula(pixels, dtype):
         torch.randn(4, 3, generator=chance).to(DEVICE),
         torch.rand(16, 16, 3, generator=chance).to(DEVICE) * 255,
     )
-    out = channels_last(torch.full((4, 3, 11, 11), 7.0, dtype=dtype, device=DEVICE))
+    out = to_channels_last(torch.full((4, 3, 11, 11), 7.0, dtype=dtype, device=DEVICE))
     cuda_crop.crop(records, crops, 0.04, out, pixels)
     expect(out, crop_reference(records, crops, 0.04, 11, pixels).cpu())
 
@@ -131,7 +131,7 @@ def test_masks_of_dropout_are_those_of_the_formula(key, first_row, shape, p):
 def test_a_nan_comes_out_as_a_nan():
     x = images(1, 8, 5, 5, dtype=torch.float32)
     x[0, 4, 2, 2] = float("nan")
-    out, positions = new_outputs(x, 3, 2)
+    out, positions = allocate_pooled(x, 3, 2)
     cuda_norm.forward(x, out, positions, 5, 1e-4, 0.75, 2.0, 1, 3, 2, "first")
     assert out[0, 4].isnan().all()
     cuda_pool.max_forward(x, out, positions, 3, 2)
@@ -159,20 +159,20 @@ def test_a_nan_wins_where_pytorch_lets_it_win(dtype, places):
     wanted = (y - corner[:, None]) * 3 + x_ - corner
     blocked = F.max_pool2d(x.float(), 3, 2, ceil_mode=True).cpu() <= 0
     wanted[blocked] = 9
-    out, positions = new_outputs(x, 3, 2)
+    out, positions = allocate_pooled(x, 3, 2)
     cuda_pool.max_forward(x, out, positions, 3, 2)
     assert torch.equal(positions.long().cpu(), wanted)
     assert torch.equal(positions.cpu(), relu_max(x.cpu(), 3, 2)[1])
     if dtype == torch.float32:  # no ReLU, every map alike: the norm moves no maximum
         alike = x[:, :1].expand(-1, 8, -1, -1).abs()
         how = 1, 0.0, 0.75, 1.0, 1, 3, 2, "none"
-        cuda_norm.forward(channels_last(alike), out, positions, *how)
+        cuda_norm.forward(to_channels_last(alike), out, positions, *how)
         assert torch.equal(positions.cpu(), relu_norm_max(alike.cpu(), *how)[1])
 
 
 def test_no_images_need_no_kernel():
     x = images(0, 8, 5, 5, dtype=torch.float32)
-    out, positions = new_outputs(x, 3, 2)
+    out, positions = allocate_pooled(x, 3, 2)
     cuda_norm.forward(x, out, positions, 5, 1e-4, 0.75, 2.0, 1, 3, 2, "first")
     cuda_pool.max_forward(x, out, positions, 3, 2)
 

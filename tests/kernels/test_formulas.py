@@ -3,10 +3,10 @@
 import pytest
 import torch
 import torch.nn.functional as F
-from tests.kernels.twins import maps
+from tests.kernels.comparison import draw
 
-from alexnet.kernels import formulas_only, norm_pool, relu_pool, response_norm
-from alexnet.kernels.runtime.layout import pooled_size
+from alexnet.kernels import norm_pool, references_only, relu_pool, response_norm
+from alexnet.kernels.runtime.layout import count_windows
 
 ONE_TO_SIX = [1.0, 2, 3, 4, 5, 6]
 SIX_BY_SIX = torch.arange(36.0).reshape(1, 1, 6, 6)
@@ -22,7 +22,7 @@ def path(request):
     if request.param == "kernel":
         yield
     else:
-        with formulas_only():
+        with references_only():
             yield
 
 
@@ -87,7 +87,7 @@ def test_a_norm_before_relu_sees_negative_maps():
 
 
 def test_it_is_the_norm_of_pytorch_for_odd_windows():
-    x = maps(2, 7, 3, 4)
+    x = draw(2, 7, 3, 4)
     expected = F.local_response_norm(x, 5, alpha=0.1, beta=0.6, k=1.5)
     found = response_norm(x, n=5, alpha=0.1, beta=0.6, k=1.5, over_n=True)
     torch.testing.assert_close(found, expected, check_stride=False)
@@ -99,7 +99,7 @@ def test_the_layers_of_the_paper_have_its_sizes():
 
 
 def test_a_nan_comes_out_of_the_norm():
-    x = maps(1, 8, 5, 5, dtype=torch.float32)
+    x = draw(1, 8, 5, 5, dtype=torch.float32)
     x[0, 4, 2, 2] = float("nan")
     for order in ("relu-norm-pool", "norm-pool-relu"):
         assert norm_pool(x, order=order)[0, 4].isnan().all()
@@ -121,12 +121,12 @@ def test_windows_are_clipped_and_averages_divide_by_what_is_inside():
 
 
 def test_sizes_round_up():
-    assert [pooled_size(size, 3, 2) for size in (55, 27, 13, 32, 16, 8)] == [27, 13, 6, 16, 8, 4]
-    assert pooled_size(5, 1, 3) == 2  # a third window would begin outside
+    assert [count_windows(size, 3, 2) for size in (55, 27, 13, 32, 16, 8)] == [27, 13, 6, 16, 8, 4]
+    assert count_windows(5, 1, 3) == 2  # a third window would begin outside
 
 
 def test_maximum_and_relu_commute_and_averages_do_not():
-    x = maps(2, 3, 7, 6)
+    x = draw(2, 3, 7, 6)
     for kind in ("max", "avg"):
         first, last = (relu_pool(x, kind=kind, order=o) for o in ("relu-pool", "pool-relu"))
         assert torch.equal(first, last) == (kind == "max")
@@ -139,7 +139,7 @@ def test_the_gradient_of_a_tie_goes_to_the_first_pixel():
 
 
 def test_a_nan_comes_out_of_pooling():
-    x = maps(1, 2, 6, 6)
+    x = draw(1, 2, 6, 6)
     x[0, 0, 2, 2] = float("nan")
     for kind in ("max", "avg"):
         found = relu_pool(x, kind=kind).isnan()

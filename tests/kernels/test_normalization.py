@@ -5,9 +5,9 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.kernels.twins import assert_twins, maps
+from tests.kernels.comparison import assert_matches_reference, draw
 
-from alexnet.kernels import formulas_only, norm_pool, response_norm
+from alexnet.kernels import norm_pool, references_only, response_norm
 from alexnet.kernels.normalization.cpu import powers
 from alexnet.kernels.normalization.operator import relu_norm_max
 
@@ -47,14 +47,14 @@ sizes = st.tuples(st.integers(1, 3), st.sampled_from([6, 18]), st.integers(3, 9)
 @settings(max_examples=60, deadline=None)
 @given(sizes, hows)
 def test_the_kernel_gives_what_the_formula_gives(shape, how):
-    assert_twins(lambda x: norm_pool(x, **how), maps(*shape))
+    assert_matches_reference(lambda x: norm_pool(x, **how), draw(*shape))
 
 
 @settings(max_examples=20, deadline=None)
 @given(sizes, hows)
 def test_float32_values_stay_within_rounding(shape, how):
-    x = maps(*shape, dtype=torch.float32)
-    with formulas_only():
+    x = draw(*shape, dtype=torch.float32)
+    with references_only():
         expected = norm_pool(x.double(), **how).float()
     torch.testing.assert_close(
         norm_pool(x, **how), expected, check_stride=False, rtol=2e-6, atol=2e-6
@@ -63,22 +63,24 @@ def test_float32_values_stay_within_rounding(shape, how):
 
 @pytest.mark.parametrize("n", [1, 4, 5, 20])
 def test_the_norm_alone_gives_what_the_formula_gives(n):
-    assert_twins(lambda x: response_norm(x, n=n, alpha=0.1, towers=2), maps(2, 16, 5, 3))
+    assert_matches_reference(
+        lambda x: response_norm(x, n=n, alpha=0.1, towers=2), draw(2, 16, 5, 3)
+    )
 
 
 def test_large_windows_count_positions_beyond_a_byte():
-    assert_twins(lambda x: norm_pool(x, pool=17, stride=2), maps(1, 4, 19, 21))
+    assert_matches_reference(lambda x: norm_pool(x, pool=17, stride=2), draw(1, 4, 19, 21))
 
 
 def test_any_layout_of_memory_will_do():
-    strange = maps(2, 9, 8, 12).permute(0, 3, 1, 2)[:, ::2]
-    assert_twins(norm_pool, strange)
+    strange = draw(2, 9, 8, 12).permute(0, 3, 1, 2)[:, ::2]
+    assert_matches_reference(norm_pool, strange)
     assert norm_pool(strange).is_contiguous(memory_format=torch.channels_last)
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_half_precision_is_float32_rounded_once(dtype):
-    half = maps(2, 12, 7, 7, dtype=torch.float32).to(dtype).requires_grad_()
+    half = draw(2, 12, 7, 7, dtype=torch.float32).to(dtype).requires_grad_()
     whole = half.detach().float().requires_grad_()
     found, expected = norm_pool(half, alpha=0.1), norm_pool(whole, alpha=0.1)
     gradient = torch.randn_like(expected).to(dtype)
@@ -100,13 +102,13 @@ def test_bf16_keeps_what_is_not_finite():
 
 @pytest.mark.parametrize("order", ["relu-norm-pool", "norm-pool-relu"])
 def test_gradients_are_those_of_finite_differences(order):
-    x = maps(1, 6, 5, 4).requires_grad_()
+    x = draw(1, 6, 5, 4).requires_grad_()
     how = {"n": 4, "alpha": 0.2, "towers": 2, "order": order}
     assert torch.autograd.gradcheck(lambda x: norm_pool(x, **how), x)
 
 
 def test_a_nan_stays_in_its_image():
-    threads, x = torch.get_num_threads(), maps(2, 8, 7, 7, dtype=torch.float32)
+    threads, x = torch.get_num_threads(), draw(2, 8, 7, 7, dtype=torch.float32)
     x[0, 3, 2, 2] = torch.nan
     torch.set_num_threads(1)  # so that one call computes both images
     try:
@@ -118,7 +120,7 @@ def test_a_nan_stays_in_its_image():
 
 
 def test_pytorch_accepts_the_operator():
-    x = maps(2, 6, 7, 7, dtype=torch.float32).requires_grad_()
+    x = draw(2, 6, 7, 7, dtype=torch.float32).requires_grad_()
     torch.library.opcheck(relu_norm_max, (x, 5, 0.1, 0.75, 2.0, 2, 3, 2, "first"))
 
 

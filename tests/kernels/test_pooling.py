@@ -4,7 +4,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.kernels.twins import assert_twins, maps
+from tests.kernels.comparison import assert_matches_reference, draw
 
 from alexnet.kernels import relu_pool
 from alexnet.kernels.pooling.operator import relu_avg, relu_max, relu_pool_formula, relu_pool_kernel
@@ -25,7 +25,7 @@ def test_what_cannot_be_pooled_is_refused(how, message):
 
 
 def either(x, **how):
-    """The kernel, also where PyTorch's own pooling is chosen; within formulas_only, the formula."""
+    """The kernel, even where PyTorch is chosen; within references_only, the reference."""
     chosen = relu_pool_kernel if has_kernel(x.device, x.dtype) else relu_pool_formula
     return chosen(x, **how)
 
@@ -45,20 +45,20 @@ def either(x, **how):
 )
 def test_the_kernels_give_what_the_formula_gives(shape, how, dtype):
     tolerance = 1e-12 if dtype == torch.float64 else 1e-5
-    assert_twins(lambda x: either(x, **how), maps(*shape, dtype=dtype), tolerance)
-    assert_twins(lambda x: relu_pool(x, **how), maps(*shape, dtype=dtype), tolerance)
+    assert_matches_reference(lambda x: either(x, **how), draw(*shape, dtype=dtype), tolerance)
+    assert_matches_reference(lambda x: relu_pool(x, **how), draw(*shape, dtype=dtype), tolerance)
 
 
 @pytest.mark.parametrize("order", ["relu-pool", "pool-relu"])
 @pytest.mark.parametrize("kind", ["max", "avg"])
 def test_gradients_are_those_of_finite_differences(kind, order):
-    x = maps(1, 3, 5, 4).requires_grad_()
+    x = draw(1, 3, 5, 4).requires_grad_()
     how = {"pool": 3, "stride": 2, "kind": kind, "order": order}
     assert torch.autograd.gradcheck(lambda x: relu_pool_kernel(x, **how), x)
 
 
 def test_pytorch_accepts_the_operators():
-    x = maps(2, 3, 7, 7, dtype=torch.float32).requires_grad_()
+    x = draw(2, 3, 7, 7, dtype=torch.float32).requires_grad_()
     torch.library.opcheck(relu_max, (x, 3, 2))
     for relu_first in (True, False):
         torch.library.opcheck(relu_avg, (x, 3, 2, relu_first))

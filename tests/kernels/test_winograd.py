@@ -6,9 +6,9 @@ import torch
 import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.kernels.twins import maps
+from tests.kernels.comparison import draw
 
-from alexnet.kernels import convolve, formulas_only
+from alexnet.kernels import convolve, references_only
 from alexnet.kernels.winograd.cook_toom import transforms
 from alexnet.kernels.winograd.operator import is_faster, winograd, winograd_backward
 
@@ -47,7 +47,7 @@ def both(x, weight, bias, padding, groups):
     for dtype, work in ((torch.float32, winograd), (torch.float64, plain)):
         tensors = [t.to(dtype, copy=True).requires_grad_() for t in (x, weight, bias)]
         out = work(*tensors, padding, groups)
-        out.backward(maps(*out.shape, seed=1).to(dtype))
+        out.backward(draw(*out.shape, seed=1).to(dtype))
         found.append([out.detach(), *(t.grad for t in tensors)])
     return found
 
@@ -66,9 +66,9 @@ def plain(x, weight, bias, padding, groups):
 )
 def test_it_is_the_convolution(shape, kernel, padding, groups, lasting):
     images, inputs, outputs, side = shape
-    x = maps(images, 16 * groups * inputs, side, side + 3)
+    x = draw(images, 16 * groups * inputs, side, side + 3)
     outputs *= 16 * groups
-    weight, bias = maps(outputs, 16 * inputs, kernel, kernel, seed=2), maps(outputs, seed=3)
+    weight, bias = draw(outputs, 16 * inputs, kernel, kernel, seed=2), draw(outputs, seed=3)
     if lasting:
         x, weight = (t.contiguous(memory_format=torch.channels_last) for t in (x, weight))
     found, expected = both(x, weight, bias, padding, groups)
@@ -77,7 +77,7 @@ def test_it_is_the_convolution(shape, kernel, padding, groups, lasting):
 
 
 def test_large_batches_are_computed_in_parts(monkeypatch):
-    x, weight, bias = maps(7, 32, 9, 9), maps(16, 32, 3, 3, seed=2), maps(16, seed=3)
+    x, weight, bias = draw(7, 32, 9, 9), draw(16, 32, 3, 3, seed=2), draw(16, seed=3)
     whole = both(x, weight, bias, 1, 1)[0]
     monkeypatch.setattr(
         "alexnet.kernels.winograd.operator.BYTES_AT_ONCE", 150e3
@@ -87,8 +87,8 @@ def test_large_batches_are_computed_in_parts(monkeypatch):
 
 
 def test_the_gradient_of_an_image_nobody_asks_for_is_not_computed():
-    x, weight, bias = maps(2, 16, 9, 9).float(), maps(16, 16, 3, 3).float(), torch.zeros(16)
-    gradient = maps(2, 16, 9, 9, seed=1).float()
+    x, weight, bias = draw(2, 16, 9, 9).float(), draw(16, 16, 3, 3).float(), torch.zeros(16)
+    gradient = draw(2, 16, 9, 9, seed=1).float()
     of_x, of_weight, _ = winograd_backward(gradient, x, weight, 1, 1, False, True)
     assert of_x.numel() == 0
     weight.requires_grad_()
@@ -97,8 +97,8 @@ def test_the_gradient_of_an_image_nobody_asks_for_is_not_computed():
 
 
 def test_frozen_weights_cost_nothing():
-    x, weight = maps(2, 16, 9, 9).float().requires_grad_(), maps(16, 16, 3, 3).float()
-    gradient = maps(2, 16, 9, 9, seed=1).float()
+    x, weight = draw(2, 16, 9, 9).float().requires_grad_(), draw(16, 16, 3, 3).float()
+    gradient = draw(2, 16, 9, 9, seed=1).float()
     of_x, *others = winograd_backward(gradient, x, weight, 1, 1, True, False)
     assert [other.numel() for other in others] == [0, 0]
     winograd(x, weight, torch.zeros(16), 1, 1).backward(gradient)
@@ -106,7 +106,7 @@ def test_frozen_weights_cost_nothing():
 
 
 def test_the_way_back_may_be_taken_under_autocast():
-    x, weight = maps(2, 16, 9, 9).float(), maps(16, 16, 3, 3).float().requires_grad_()
+    x, weight = draw(2, 16, 9, 9).float(), draw(16, 16, 3, 3).float().requires_grad_()
     total = winograd(x, weight, torch.zeros(16), 1, 1).sum()
     with torch.autocast("cpu", torch.bfloat16):
         total.backward()
@@ -114,9 +114,9 @@ def test_the_way_back_may_be_taken_under_autocast():
 
 
 def test_gradients_are_laid_out_as_their_weights():
-    x = maps(2, 16, 9, 9).float()
+    x = draw(2, 16, 9, 9).float()
     for form in (torch.contiguous_format, torch.channels_last):
-        weight = maps(16, 16, 3, 3).float().contiguous(memory_format=form).requires_grad_()
+        weight = draw(16, 16, 3, 3).float().contiguous(memory_format=form).requires_grad_()
         winograd(x, weight, torch.zeros(16), 1, 1).sum().backward()
         assert weight.grad.stride() == weight.stride()
 
@@ -139,7 +139,7 @@ def test_it_is_used_where_it_is_faster(shape, filters, faster):
     x, weight, bias = torch.zeros(shape), torch.zeros(filters), torch.zeros(filters[0])
     assert is_faster(x, weight, bias, 1, 1) == faster
     assert not is_faster(x.double(), weight.double(), bias.double(), 1, 1)
-    with formulas_only():
+    with references_only():
         assert not is_faster(x, weight, bias, 1, 1)
     with torch.autocast("cpu", torch.bfloat16):
         assert not is_faster(x, weight, bias, 1, 1)
@@ -170,13 +170,13 @@ def test_a_filter_larger_than_the_image_is_left_to_the_library():
 
 
 def test_an_image_that_is_not_finite_shows_and_spoils_no_other():
-    x = maps(3, 16, 9, 9).float()
+    x = draw(3, 16, 9, 9).float()
     x[1, 3, 4, 4] = float("nan")
-    out = winograd(x, maps(16, 16, 3, 3).float(), torch.zeros(16), 1, 1)
+    out = winograd(x, draw(16, 16, 3, 3).float(), torch.zeros(16), 1, 1)
     assert out[1].isnan().any()
     assert not out[[0, 2]].isnan().any()
 
 
 def test_pytorch_accepts_the_operator():
-    x, weight = maps(2, 16, 7, 7).float().requires_grad_(), maps(16, 16, 3, 3).float()
+    x, weight = draw(2, 16, 7, 7).float().requires_grad_(), draw(16, 16, 3, 3).float()
     torch.library.opcheck(winograd, (x, weight.requires_grad_(), torch.zeros(16), 1, 1))

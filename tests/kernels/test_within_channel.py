@@ -3,23 +3,25 @@
 import pytest
 import torch
 import torch.nn.functional as F
-from tests.kernels.twins import assert_twins, maps
+from tests.kernels.comparison import assert_matches_reference, draw
 
-from alexnet.kernels.normalization.within_channel import (
+from alexnet.kernels.within_channel.operator import (
     contrast_norm,
-    map_norm,
+    normalize_within_channel,
     window_sums,
-    within_map,
+    within_channel_norm,
 )
 
 NINE = torch.arange(1.0, 10, dtype=torch.double).view(1, 1, 3, 3)
-BOTH = pytest.mark.parametrize("norm", [map_norm, contrast_norm])
+BOTH = pytest.mark.parametrize("norm", [within_channel_norm, contrast_norm])
 
 
 def test_response_norm_within_a_map_is_the_formula():
     expected = [0.055709, 0.067327, 0.117713, 0.088914, 0.071894, 0.105035]
     expected += [0.159349, 0.119444, 0.164917]
-    assert map_norm(NINE, n=3, alpha=9).flatten().tolist() == pytest.approx(expected, abs=1e-6)
+    assert within_channel_norm(NINE, n=3, alpha=9).flatten().tolist() == pytest.approx(
+        expected, abs=1e-6
+    )
 
 
 def test_contrast_norm_divides_the_pixel_itself_by_the_contrast_around_it():
@@ -38,21 +40,25 @@ def test_windows_begin_n_2_pixels_above_and_to_the_left(n):
 
 @pytest.mark.parametrize(("n", "beta"), [(2, 0.75), (3, 0.6), (4, 0.5), (5, 0.75)])
 def test_the_kernel_gives_what_the_formula_gives(n, beta):
-    assert_twins(lambda x: map_norm(x, n=n, alpha=9, beta=beta, k=2), maps(2, 3, 7, 6))
+    assert_matches_reference(
+        lambda x: within_channel_norm(x, n=n, alpha=9, beta=beta, k=2), draw(2, 3, 7, 6)
+    )
 
 
 @BOTH
 def test_gradients_are_those_of_finite_differences(norm):
-    x = maps(1, 2, 4, 5).requires_grad_()
+    x = draw(1, 2, 4, 5).requires_grad_()
     assert torch.autograd.gradcheck(lambda x: norm(x, n=4, alpha=9), x)
 
 
 def test_a_window_may_be_larger_than_the_map():
-    assert_twins(lambda x: map_norm(x, n=7, alpha=9), maps(1, 2, 2, 3))
+    assert_matches_reference(lambda x: within_channel_norm(x, n=7, alpha=9), draw(1, 2, 2, 3))
 
 
 def test_pytorch_accepts_the_operator():
-    torch.library.opcheck(within_map, (maps(1, 4, 3, 3).requires_grad_(), 3, 0.5, 0.75, 1.0))
+    torch.library.opcheck(
+        normalize_within_channel, (draw(1, 4, 3, 3).requires_grad_(), 3, 0.5, 0.75, 1.0)
+    )
 
 
 @BOTH

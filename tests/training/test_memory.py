@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from alexnet import device as devices
-from alexnet.kernels.runtime.backends import why_missing
+from alexnet.kernels.runtime.backends import find_import_error
 from alexnet.recipes.recipe import Recipe
 from alexnet.training.memory import MARGIN, kept_for_backward, room_for_steps, training_memory
 from alexnet.training.train import new_network
@@ -36,7 +36,7 @@ def test_what_is_counted_is_what_a_real_forward_pass_keeps(network, crop, classe
     assert counted.images == images.nbytes + 16
 
 
-@pytest.mark.skipif(why_missing("numba") != "", reason="the formulas keep more")
+@pytest.mark.skipif(find_import_error("numba") != "", reason="the formulas keep more")
 def test_the_papers_network_takes_a_few_megabytes_an_image():
     counted = training_memory(PAPER, 1000, "float32")
     assert PAPER.batch_size == 128

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, fx
 
-from alexnet.kernels.runtime.layout import pooled_size
+from alexnet.kernels.runtime.layout import count_windows
 
 if TYPE_CHECKING:
     from alexnet.exporting.graph import Graph
@@ -184,7 +184,7 @@ def _norm_within_map(
 def _clipped(graph: Graph, operator: str, node: fx.Node, x: str, pool: int, stride: int) -> str:
     """Sizes round up: the windows are clipped, which padding says to every program alike."""
     sides = _input_sides(node)
-    sides_out = [pooled_size(side, pool, stride) for side in sides]
+    sides_out = [count_windows(side, pool, stride) for side in sides]
     return _pool(graph, operator, x, [pool] * 2, [stride] * 2, [0, 0], sides, sides_out)
 
 
@@ -275,7 +275,7 @@ OPERATORS: dict[str, Callable[..., Any]] = {
     "getitem": _item,
     "max_pool2d": _max_pool,
     "avg_pool2d": _avg_pool,
-    "within_map": _norm_within_map,
+    "normalize_within_channel": _norm_within_map,
     "relu_norm_max": _relu_norm_max,
     "relu_max": _relu_max,
     "relu_avg": _relu_avg,

@@ -16,8 +16,8 @@ record is first converted to such a row of RGB.
 import numpy as np
 
 from alexnet.kernels.cropping import reference
-from alexnet.kernels.runtime.cpu_intrinsics import narrowed
-from alexnet.kernels.runtime.cpu_threads import compiled, part
+from alexnet.kernels.runtime.cpu_intrinsics import cast_like
+from alexnet.kernels.runtime.cpu_threads import compiled, inlined
 
 # As float32: a Python float would promote the arithmetic to float64.
 RED_OF_V, BLUE_OF_U = np.float32(reference.RED_OF_V), np.float32(reference.BLUE_OF_U)
@@ -70,34 +70,34 @@ def crop_yuv420(first, stop, records, crops, out, scale):
             _write_row(pixels, mean, shift, scale, line, target, crops.flips[image])
 
 
-@part
+@inlined
 def _repeat_color(color, line):
     """Fill `line` with the three numbers of `color`, over and over."""
     for i in range(line.size):
         line[i] = color[i % 3]
 
 
-@part
+@inlined
 def _write_row(pixels, mean, shift, scale, line, target, flip):
     """Write a row of a crop to `target`, mirrored if `flip`; `line` is a buffer for that."""
     if flip:
         _normalize_row(pixels, mean, shift, scale, line)
         end = line.size
         for i in range(0, end, 3):
-            target[i] = narrowed(line[end - i - 3], target)
-            target[i + 1] = narrowed(line[end - i - 2], target)
-            target[i + 2] = narrowed(line[end - i - 1], target)
+            target[i] = cast_like(line[end - i - 3], target)
+            target[i + 1] = cast_like(line[end - i - 2], target)
+            target[i + 2] = cast_like(line[end - i - 1], target)
     else:
         _normalize_row(pixels, mean, shift, scale, target)
 
 
-@part
+@inlined
 def _normalize_row(pixels, mean, shift, scale, out):
     for i in range(out.size):
-        out[i] = narrowed((np.float32(pixels[i]) - mean[i] + shift[i]) * scale, out)
+        out[i] = cast_like((np.float32(pixels[i]) - mean[i] + shift[i]) * scale, out)
 
 
-@part
+@inlined
 def _convert_row_to_rgb(luma, us, vs, odd, pixels):
     """Convert a row of YUV 4:2:0 to RGB, neither rounded nor clipped: `pixels`, float32 (3 size,).
 

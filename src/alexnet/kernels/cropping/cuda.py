@@ -17,7 +17,7 @@ import triton
 import triton.language as tl
 
 from alexnet.kernels.cropping import reference
-from alexnet.kernels.pooling.cuda import launch
+from alexnet.kernels.runtime.triton_launch import launch
 
 BLOCK = 1024
 """Numbers that one program writes."""

@@ -88,7 +88,7 @@ def _crop_on_cpu(
     target = out if has_dtype else torch.empty_like(out, dtype=torch.float32)
     memory = records if isinstance(records, np.ndarray) else records.numpy()
     arrays = Crops._make(tensor.numpy() for tensor in crops)
-    cpu_threads.over_images(kernel, len(out), memory, arrays, as_array(target), np.float32(scale))
+    cpu_threads.run_on_batch(kernel, len(out), memory, arrays, as_array(target), np.float32(scale))
     if target is not out:
         out.copy_(target)
 

@@ -12,7 +12,7 @@ integers only.
 import numpy as np
 
 from alexnet.kernels.dropout.reference import KEY_INCREMENTS, MULTIPLIERS, ROUNDS, WORD_MASK
-from alexnet.kernels.runtime.cpu_threads import compiled, part
+from alexnet.kernels.runtime.cpu_threads import compiled, inlined
 
 # Constants as uint64: Numba makes float64 of an int64 combined with a uint64.
 MULTIPLIER_0, MULTIPLIER_2 = (np.uint64(multiplier) for multiplier in MULTIPLIERS)
@@ -35,7 +35,7 @@ def fill_keep_mask(first, stop, key_and_row, out, layer, threshold):
             out[i, unit] = words[unit % 4, unit // 4] >= threshold
 
 
-@part
+@inlined
 def _draw_words(key, row, layer, words):
     """Fill `words`, uint32 (4, groups), with the four words of each group of units of a row."""
     for group in range(words.shape[1]):

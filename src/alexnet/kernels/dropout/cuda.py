@@ -15,7 +15,7 @@ A program computes GROUPS counters of one row, that is, 4 * GROUPS units:
 import triton
 import triton.language as tl
 
-from alexnet.kernels.pooling.cuda import launch
+from alexnet.kernels.runtime.triton_launch import launch
 
 GROUPS = 512
 """Counters of one program, each of which gives the random words of four units."""

@@ -39,7 +39,7 @@ def draw_keep_mask(
 
     out = _new_mask(key_and_row, rows, units)
     arrays = key_and_row.numpy(), out.numpy()
-    cpu_threads.over_images(cpu.fill_keep_mask, rows, *arrays, layer, threshold)
+    cpu_threads.run_on_batch(cpu.fill_keep_mask, rows, *arrays, layer, threshold)
     return out
 
 

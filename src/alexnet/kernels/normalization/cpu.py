@@ -11,8 +11,8 @@ than to have written and read them.
 import numpy as np
 
 from alexnet.kernels.pooling.cpu import max_row, rectify, unpool
-from alexnet.kernels.runtime.cpu_intrinsics import as_float, as_integer, narrowed, widened
-from alexnet.kernels.runtime.cpu_threads import compiled, part
+from alexnet.kernels.runtime.cpu_intrinsics import as_float, as_integer, bf16_to_float32, cast_like
+from alexnet.kernels.runtime.cpu_threads import compiled, inlined
 
 AT_ONCE = 1200
 """Numbers that a line of pixels should have: six such lines fit 32 KB."""
@@ -78,14 +78,14 @@ def backward(first, last, pooled, x, positions, out, n, alpha, beta, k, towers, 
                 _gather(gradient, line, out[image, y, here], towers, n, relu == "first")
 
 
-@part
+@inlined
 def _pixels_at_once(width, maps, towers, n):
     """How many pixels a line holds: about as many in each of a row's lines."""
     lines = -(-width * (maps + towers * (n // 2)) // AT_ONCE)
     return -(-width // lines)
 
 
-@part
+@inlined
 def _zero_lines(count, groups, size, n, like):
     """Lines with room for `groups` groups of `size` maps, n // 2 zeros before, between and after.
 
@@ -98,7 +98,7 @@ def _zero_lines(count, groups, size, n, like):
 # Places are unsigned below: where an index may be negative, loops are not vectorized.
 
 
-@part
+@inlined
 def _spread(pixels, line, towers, n, relu):
     """Copy the pixels (W C) into the line, each tower's maps to its place."""
     size, gap, flat = pixels.shape[1] // towers, n // 2, pixels.reshape(-1)
@@ -106,14 +106,14 @@ def _spread(pixels, line, towers, n, relu):
         source, target = np.uintp(group * size), np.uintp(gap + group * (size + gap))
         if relu:
             for c in range(np.uintp(size)):
-                value = widened(flat[source + c])
+                value = bf16_to_float32(flat[source + c])
                 line[target + c] = np.float32(0) if value <= 0 else value
         else:
             for c in range(np.uintp(size)):
-                line[target + c] = widened(flat[source + c])
+                line[target + c] = bf16_to_float32(flat[source + c])
 
 
-@part
+@inlined
 def _gather(gradient, line, pixels, towers, n, relu):
     """The other way: the gradient without its zeros, and without what ReLU blocks.
 
@@ -126,13 +126,13 @@ def _gather(gradient, line, pixels, towers, n, relu):
             for c in range(np.uintp(size)):
                 blocked = line[source + c] <= 0
                 value = np.float32(0) if blocked else gradient[source + c]
-                flat[target + c] = narrowed(value, flat)
+                flat[target + c] = cast_like(value, flat)
         else:
             for c in range(np.uintp(size)):
-                flat[target + c] = narrowed(gradient[source + c], flat)
+                flat[target + c] = cast_like(gradient[source + c], flat)
 
 
-@part
+@inlined
 def _gather_product(line, power, pixels, towers, n):
     """The pixels times their powers, without the zeros."""
     size, gap, flat = pixels.shape[1] // towers, n // 2, pixels.reshape(-1)
@@ -142,7 +142,7 @@ def _gather_product(line, power, pixels, towers, n):
             flat[target + c] = line[source + c] * power[source + c]
 
 
-@part
+@inlined
 def _bases(line, base, n, alpha, k):
     """base = k + alpha * the sum of squares over n maps, from n // 2 below."""
     gap = n // 2
@@ -159,7 +159,7 @@ def _bases(line, base, n, alpha, k):
             inner[i] += alpha * shifted[i] * shifted[i]
 
 
-@part
+@inlined
 def powers(base, power, inverse, beta):
     """power = base ** -beta and inverse = 1 / base. Other powers than ½, ¾ and 1 are slow."""
     if beta == 0.75 and base.itemsize == 4:
@@ -187,7 +187,7 @@ FOURTH_ROOT = 0x4F586040
 as a float32 again, is x ** -¼ to 3.1 %; the constant is the one with the least maximum error."""
 
 
-@part
+@inlined
 def _quarters(base, power, inverse):
     """power = base ** -¾, inverse = 1 / base, to a few units of the last place, by products alone.
 
@@ -202,12 +202,12 @@ def _quarters(base, power, inverse):
         inverse[i] = (y * y) * (y * y)
 
 
-@part
+@inlined
 def _nearer(x, y):
     return y * (np.float32(1.25) - np.float32(0.25) * x * (y * y) * (y * y))
 
 
-@part
+@inlined
 def _through(line, power, inverse, gradient, across):
     """The gradient along the map itself, and what it hands to the maps of its window."""
     for i in range(line.size):
@@ -215,7 +215,7 @@ def _through(line, power, inverse, gradient, across):
         across[i] = gradient[i] * line[i] * inverse[i]
 
 
-@part
+@inlined
 def _add_sums(across, line, gradient, n, factor):
     """gradient += factor * line * the sum of `across` over the maps whose window holds this one."""
     gap = n // 2

@@ -12,15 +12,14 @@ import triton
 import triton.language as tl
 
 from alexnet.kernels.pooling.cuda import (
-    at,
     covers,
     dead,
     is_within,
     larger,
-    launch,
     pixel_of_window,
     rectified,
 )
+from alexnet.kernels.runtime.triton_launch import launch, pixel_offset
 
 THREADS = 128
 
@@ -70,7 +69,7 @@ def _forward(
             value, place = larger(best[f], won[f], value, here, within)
             found, places = found + (value,), places + (place,)
         best, won = found, places
-    target = at(image, i, j, high, wide, maps) + start
+    target = pixel_offset(image, i, j, high, wide, maps) + start
     if RELU != "none":
         won = _dead(won, best, POOL)
         best = _rectified(best)
@@ -87,7 +86,7 @@ def _backward(
     image, y, x_, c, start, exists = _octet(images, height, width, TOWER, OCTETS, THREADS)
     BELOW: tl.constexpr = N - 1 - N // 2  # the windows that hold a map are those of the maps
     ABOVE: tl.constexpr = N // 2  # from so many below it to so many above
-    target = at(image, y, x_, height, width, maps) + start
+    target = pixel_offset(image, y, x_, height, width, maps) + start
     source = _floats(_maps(x + target, c, exists, TOWER, N - 1, N - 1))  # and what those hold
     a = _rectified(source) if RELU == "first" else source
     bases = _bases(a, alpha, k, N)
@@ -96,7 +95,7 @@ def _backward(
     for window in tl.static_range(COVER * COVER):
         i, j = y // STRIDE - window // COVER, x_ // STRIDE - window % COVER
         valid = exists & covers(i, j, y, x_, high, wide, POOL, STRIDE)
-        place = at(image, i, j, high, wide, maps) + start
+        place = pixel_offset(image, i, j, high, wide, maps) + start
         here = (y - i * STRIDE) * POOL + x_ - j * STRIDE
         pooled = _floats(_maps(gradient + place, c, valid, TOWER, BELOW, ABOVE))
         winners = _maps(positions + place, c, valid, TOWER, BELOW, ABOVE)

@@ -16,12 +16,12 @@ from torch import Tensor
 
 from alexnet.kernels.runtime.backends import has_kernel
 from alexnet.kernels.runtime.layout import (
+    allocate_like,
+    allocate_pooled,
     as_array,
-    channels_last,
+    as_kernel_input,
     check_window,
-    new_maps,
-    new_outputs,
-    widened,
+    to_channels_last,
 )
 
 NormOrder = Literal["relu-norm-pool", "norm-pool-relu"]
@@ -136,12 +136,12 @@ def relu_norm_max(
 
     x, dtype = _readable(x), x.dtype
     floats = torch.float32 if dtype == torch.bfloat16 else x.dtype
-    out, positions = new_outputs(x, pool, stride, floats)
+    out, positions = allocate_pooled(x, pool, stride, floats)
     images, maxima = as_array(x), as_array(out)
     scale, base = maxima.dtype.type(alpha), maxima.dtype.type(k)
     arrays = images, maxima, as_array(positions)
     how = n, scale, beta, base, towers, pool, stride, relu
-    cpu_threads.over_images(cpu_norm.forward, len(x), *arrays, *how)
+    cpu_threads.run_on_batch(cpu_norm.forward, len(x), *arrays, *how)
     return out.to(dtype), positions
 
 
@@ -163,26 +163,26 @@ def relu_norm_max_backward(
     from alexnet.kernels.normalization import cpu as cpu_norm
     from alexnet.kernels.runtime import cpu_threads
 
-    gradient, x, dtype = widened(gradient), _readable(x), x.dtype
-    out, maxima = new_maps(x, *x.shape[2:]), as_array(gradient)
+    gradient, x, dtype = as_kernel_input(gradient), _readable(x), x.dtype
+    out, maxima = allocate_like(x, *x.shape[2:]), as_array(gradient)
     scale, base = maxima.dtype.type(alpha), maxima.dtype.type(k)
     arrays = maxima, as_array(x), as_array(positions), as_array(out)
     how = n, scale, beta, base, towers, pool, stride, relu
-    cpu_threads.over_images(cpu_norm.backward, len(x), *arrays, *how)
+    cpu_threads.run_on_batch(cpu_norm.backward, len(x), *arrays, *how)
     return out.to(dtype)
 
 
 def _readable(x: Tensor) -> Tensor:
     """The same, channels_last, in a type that the kernel on the CPU reads."""
-    return channels_last(x) if x.dtype == torch.bfloat16 else widened(x)
+    return to_channels_last(x) if x.dtype == torch.bfloat16 else as_kernel_input(x)
 
 
 @relu_norm_max.register_kernel("cuda")
 def _(x, n, alpha, beta, k, towers, pool, stride, relu):
     from alexnet.kernels.normalization import cuda as cuda_norm
 
-    x = channels_last(x)
-    out, positions = new_outputs(x, pool, stride)
+    x = to_channels_last(x)
+    out, positions = allocate_pooled(x, pool, stride)
     cuda_norm.forward(x, out, positions, n, alpha, beta, k, towers, pool, stride, relu)
     return out, positions
 
@@ -191,8 +191,8 @@ def _(x, n, alpha, beta, k, towers, pool, stride, relu):
 def _(gradient, x, positions, n, alpha, beta, k, towers, pool, stride, relu):
     from alexnet.kernels.normalization import cuda as cuda_norm
 
-    gradient, x = channels_last(gradient), channels_last(x)
-    out = new_maps(x, *x.shape[2:])
+    gradient, x = to_channels_last(gradient), to_channels_last(x)
+    out = allocate_like(x, *x.shape[2:])
     arrays = gradient, x, positions, out
     cuda_norm.backward(*arrays, n, alpha, beta, k, towers, pool, stride, relu)
     return out
@@ -200,12 +200,12 @@ def _(gradient, x, positions, n, alpha, beta, k, towers, pool, stride, relu):
 
 @relu_norm_max.register_fake
 def _(x, n, alpha, beta, k, towers, pool, stride, relu):
-    return new_outputs(x, pool, stride)
+    return allocate_pooled(x, pool, stride)
 
 
 @relu_norm_max_backward.register_fake
 def _(gradient, x, positions, n, alpha, beta, k, towers, pool, stride, relu):
-    return new_maps(x, *x.shape[2:])
+    return allocate_like(x, *x.shape[2:])
 
 
 def _keep(ctx, inputs, output):

@@ -9,7 +9,7 @@ it whether it won: no races, nothing to clear first, and the input is not needed
 
 import numpy as np
 
-from alexnet.kernels.runtime.cpu_threads import compiled, part
+from alexnet.kernels.runtime.cpu_threads import compiled, inlined
 
 # np.float32(0) below is a zero that widens neither float32 nor float64.
 
@@ -76,7 +76,7 @@ def avg_backward(first, last, pooled, kept, out, pool, stride, relu_first):
                 block(row, kept[image, y].reshape(-1))
 
 
-@part
+@inlined
 def max_row(image, rows, out, positions, pool, stride):
     """One row of outputs. Row y of the image is at y % (number of rows held): a ring will do."""
     top, bottom = rows
@@ -90,7 +90,7 @@ def max_row(image, rows, out, positions, pool, stride):
                     _take_larger(image[y % image.shape[0], x], out[j], positions[j], here)
 
 
-@part
+@inlined
 def rectify(out, positions, dead):
     """ReLU of a row of maxima; where it blocks, the position becomes `dead`."""
     flat, where = out.reshape(-1), positions.reshape(-1)
@@ -100,7 +100,7 @@ def rectify(out, positions, dead):
         where[c] = dead if blocked else where[c]
 
 
-@part
+@inlined
 def unpool(gradient, pooled, positions, y, x, pool, stride):
     """The gradient of pixel y, x of an image (C), from that of its maxima (H' W' C)."""
     gradient[:] = 0
@@ -110,27 +110,27 @@ def unpool(gradient, pooled, positions, y, x, pool, stride):
             _add_won(gradient, pooled[i, j], positions[i, j], here)
 
 
-@part
+@inlined
 def windows_over(y, windows, pool, stride):
     """The first window that covers y, and the first after it that does not."""
     return max(0, (y - pool + stride) // stride), min(windows, y // stride + 1)
 
 
-@part
+@inlined
 def block(gradient, x):
     """The gradient of ReLU, in place; a NaN in x blocks nothing and shows."""
     for c in range(gradient.size):
         gradient[c] = np.float32(0) if x[c] <= 0 else gradient[c]
 
 
-@part
+@inlined
 def _start(values, best, position):
     for c in range(best.size):
         best[c] = values[c]
         position[c] = 0
 
 
-@part
+@inlined
 def _take_larger(values, best, position, here):
     for c in range(best.size):
         value = values[c]
@@ -139,13 +139,13 @@ def _take_larger(values, best, position, here):
         position[c] = here if larger else position[c]
 
 
-@part
+@inlined
 def _add_won(gradient, pooled, positions, here):
     for c in range(gradient.size):
         gradient[c] += pooled[c] if positions[c] == here else np.float32(0)
 
 
-@part
+@inlined
 def _add(values, total, relu):
     if relu:
         for c in range(total.size):
@@ -155,7 +155,7 @@ def _add(values, total, relu):
             total[c] += values[c]
 
 
-@part
+@inlined
 def _add_pixels(column, left, right, share, means, j, maps):
     """means of pixel j = share * the sum of the pixels left … right of the column sums."""
     for c in range(maps):
@@ -165,14 +165,14 @@ def _add_pixels(column, left, right, share, means, j, maps):
             means[j * maps + c] += column[x * maps + c] * share
 
 
-@part
+@inlined
 def _spread_pixel(column, j, row, left, right, share, maps):
     for x in range(left, right):
         for c in range(maps):
             row[x * maps + c] += column[j * maps + c] * share
 
 
-@part
+@inlined
 def _add_share(total, gradient, alive, share, always):
     """total += gradient * share, where ReLU let the output through or came `always` before."""
     if always:

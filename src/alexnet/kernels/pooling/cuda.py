@@ -6,9 +6,10 @@ coalesced. Each kernel states the bytes that it must move: s is the size of a fl
 
 # mypy: disable-error-code="no-untyped-def"
 
-import torch
 import triton
 import triton.language as tl
+
+from alexnet.kernels.runtime.triton_launch import launch, pixel_offset
 
 TILE = 1024
 """Numbers of a tile, eight for each thread: more would not fit its registers."""
@@ -40,13 +41,6 @@ def avg_backward(gradient, kept, out, pool, stride, relu_first):
     launch(_avg_backward, grid, out, *arrays, *sizes, pool, stride, relu_first, *tile)
 
 
-def launch(kernel, grid, written, *arguments):
-    """Run the kernel on the device of what it writes, if that is anything at all."""
-    if written.numel():
-        with torch.cuda.device_of(written):
-            kernel[grid](*arguments)
-
-
 def _tiles(written):
     """Pixels and maps of a tile, and how many tiles cover what is written."""
     maps = min(128, triton.next_power_of_2(written.shape[1]))
@@ -75,7 +69,7 @@ def _max_forward(
         value = tl.load(source[:, None] + c, mask, 0.0).to(tl.float32)
         within = is_within(i, j, here, height, width, POOL, STRIDE)[:, None]
         best, won = larger(best, won, value, here, within)
-    target = at(image, i, j, high, wide, maps)[:, None] + c
+    target = pixel_offset(image, i, j, high, wide, maps)[:, None] + c
     tl.store(out + target, rectified(best), mask)
     tl.store(positions + target, dead(won, best, POOL), mask)
 
@@ -89,7 +83,7 @@ def _max_backward(
     c, inside = map_tile(maps, MAPS)
     mask = pixels[:, None] & inside
     won = unpooled(gradient, positions, image, y, x, c, mask, high, wide, maps, POOL, STRIDE)
-    tl.store(out + at(image, y, x, height, width, maps)[:, None] + c, won, mask)
+    tl.store(out + pixel_offset(image, y, x, height, width, maps)[:, None] + c, won, mask)
 
 
 @triton.jit
@@ -104,12 +98,16 @@ def _avg_forward(
     for here in tl.static_range(POOL * POOL):
         y, x_ = i * STRIDE + here // POOL, j * STRIDE + here % POOL
         valid = (pixels & (y < height) & (x_ < width))[:, None] & inside
-        source = x + at(image, y, x_, height, width, maps)[:, None] + c
+        source = x + pixel_offset(image, y, x_, height, width, maps)[:, None] + c
         value = tl.load(source, valid, 0.0).to(tl.float32)
         total += rectified(value) if RELU_FIRST else value
     mean = total / inside_window(i, j, height, width, POOL, STRIDE)[:, None]
     mean = mean if RELU_FIRST else rectified(mean)
-    tl.store(out + at(image, i, j, high, wide, maps)[:, None] + c, mean, pixels[:, None] & inside)
+    tl.store(
+        out + pixel_offset(image, i, j, high, wide, maps)[:, None] + c,
+        mean,
+        pixels[:, None] & inside,
+    )
 
 
 @triton.jit
@@ -126,13 +124,13 @@ def _avg_backward(
     for window in tl.static_range(COVER * COVER):
         i, j = y // STRIDE - window // COVER, x // STRIDE - window % COVER
         valid = covers(i, j, y, x, high, wide, POOL, STRIDE)[:, None] & mask
-        source = at(image, i, j, high, wide, maps)[:, None] + c
+        source = pixel_offset(image, i, j, high, wide, maps)[:, None] + c
         share = tl.load(gradient + source, valid, 0.0).to(tl.float32)
         share = share / inside_window(i, j, height, width, POOL, STRIDE)[:, None]
         if not RELU_FIRST:
             share = tl.where(tl.load(kept + source, valid, 0.0) <= 0, 0.0, share)
         total += tl.where(valid, share, 0.0)
-    target = at(image, y, x, height, width, maps)[:, None] + c
+    target = pixel_offset(image, y, x, height, width, maps)[:, None] + c
     if RELU_FIRST:
         total = tl.where(tl.load(kept + target, mask, 0.0) <= 0, 0.0, total)
     tl.store(out + target, total, mask)
@@ -157,12 +155,6 @@ def map_tile(maps, MAPS: tl.constexpr):
 
 
 @triton.jit
-def at(image, y, x, height, width, maps):
-    """Where the maps of each pixel begin in memory. Pixels are counted in 32 bits, maps in 64."""
-    return ((image * height + y) * width + x).to(tl.int64) * maps
-
-
-@triton.jit
 def pixel_of_window(
     image, i, j, here, height, width, maps, POOL: tl.constexpr, STRIDE: tl.constexpr
 ):
@@ -172,7 +164,7 @@ def pixel_of_window(
     """
     y = tl.minimum(i * STRIDE + here // POOL, height - 1)
     x = tl.minimum(j * STRIDE + here % POOL, width - 1)
-    return at(image, y, x, height, width, maps)
+    return pixel_offset(image, y, x, height, width, maps)
 
 
 @triton.jit
@@ -228,7 +220,7 @@ def unpooled(
     for window in tl.static_range(COVER * COVER):
         i, j = y // STRIDE - window // COVER, x // STRIDE - window % COVER
         valid = covers(i, j, y, x, high, wide, POOL, STRIDE)[:, None] & mask
-        source = at(image, i, j, high, wide, maps)[:, None] + c
+        source = pixel_offset(image, i, j, high, wide, maps)[:, None] + c
         here = ((y - i * STRIDE) * POOL + x - j * STRIDE)[:, None]
         won = tl.load(positions + source, valid, 0) == here
         total += tl.where(won, tl.load(gradient + source, valid, 0.0).to(tl.float32), 0.0)

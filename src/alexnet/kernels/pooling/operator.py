@@ -10,12 +10,12 @@ from torch import Tensor
 
 from alexnet.kernels.runtime.backends import has_kernel
 from alexnet.kernels.runtime.layout import (
+    allocate_like,
+    allocate_pooled,
     as_array,
-    channels_last,
+    as_kernel_input,
     check_window,
-    new_maps,
-    new_outputs,
-    widened,
+    to_channels_last,
 )
 
 PoolOrder = Literal["relu-pool", "pool-relu"]
@@ -41,7 +41,7 @@ def relu_pool(
     if not has_kernel(x.device, x.dtype):
         return relu_pool_formula(x, pool=pool, stride=stride, kind=kind, order=order)
     if library_is_faster(x, kind):
-        x, first = channels_last(x), "pool-relu" if kind == "max" else order  # maxima commute
+        x, first = to_channels_last(x), "pool-relu" if kind == "max" else order  # maxima commute
         return relu_pool_formula(x, pool=pool, stride=stride, kind=kind, order=first)
     return relu_pool_kernel(x, pool, stride, kind, order)
 
@@ -88,10 +88,10 @@ def relu_max(x: Tensor, pool: int, stride: int) -> tuple[Tensor, Tensor]:
     from alexnet.kernels.pooling import cpu as cpu_pool
     from alexnet.kernels.runtime import cpu_threads
 
-    x, dtype = widened(x), x.dtype
-    out, positions = new_outputs(x, pool, stride)
+    x, dtype = as_kernel_input(x), x.dtype
+    out, positions = allocate_pooled(x, pool, stride)
     arrays = as_array(x), as_array(out), as_array(positions)
-    cpu_threads.over_images(cpu_pool.max_forward, len(x), *arrays, pool, stride)
+    cpu_threads.run_on_batch(cpu_pool.max_forward, len(x), *arrays, pool, stride)
     return out.to(dtype), positions
 
 
@@ -103,10 +103,10 @@ def relu_max_backward(
     from alexnet.kernels.pooling import cpu as cpu_pool
     from alexnet.kernels.runtime import cpu_threads
 
-    gradient, dtype = widened(gradient), gradient.dtype
-    out = new_maps(gradient, height, width)
+    gradient, dtype = as_kernel_input(gradient), gradient.dtype
+    out = allocate_like(gradient, height, width)
     arrays = as_array(gradient), as_array(positions), as_array(out)
-    cpu_threads.over_images(cpu_pool.max_backward, len(out), *arrays, pool, stride)
+    cpu_threads.run_on_batch(cpu_pool.max_backward, len(out), *arrays, pool, stride)
     return out.to(dtype)
 
 
@@ -116,10 +116,10 @@ def relu_avg(x: Tensor, pool: int, stride: int, relu_first: bool) -> Tensor:
     from alexnet.kernels.pooling import cpu as cpu_pool
     from alexnet.kernels.runtime import cpu_threads
 
-    x, dtype = widened(x), x.dtype
-    out = new_outputs(x, pool, stride)[0]
+    x, dtype = as_kernel_input(x), x.dtype
+    out = allocate_pooled(x, pool, stride)[0]
     arrays = as_array(x), as_array(out)
-    cpu_threads.over_images(cpu_pool.avg_forward, len(x), *arrays, pool, stride, relu_first)
+    cpu_threads.run_on_batch(cpu_pool.avg_forward, len(x), *arrays, pool, stride, relu_first)
     return out.to(dtype)
 
 
@@ -137,10 +137,10 @@ def relu_avg_backward(
     from alexnet.kernels.pooling import cpu as cpu_pool
     from alexnet.kernels.runtime import cpu_threads
 
-    gradient, kept, dtype = widened(gradient), widened(kept), gradient.dtype
-    out = new_maps(gradient, height, width)
+    gradient, kept, dtype = as_kernel_input(gradient), as_kernel_input(kept), gradient.dtype
+    out = allocate_like(gradient, height, width)
     arrays = as_array(gradient), as_array(kept), as_array(out)
-    cpu_threads.over_images(cpu_pool.avg_backward, len(out), *arrays, pool, stride, relu_first)
+    cpu_threads.run_on_batch(cpu_pool.avg_backward, len(out), *arrays, pool, stride, relu_first)
     return out.to(dtype)
 
 
@@ -148,8 +148,8 @@ def relu_avg_backward(
 def _(x: Tensor, pool: int, stride: int) -> tuple[Tensor, Tensor]:
     from alexnet.kernels.pooling import cuda as cuda_pool
 
-    x = channels_last(x)
-    out, positions = new_outputs(x, pool, stride)
+    x = to_channels_last(x)
+    out, positions = allocate_pooled(x, pool, stride)
     cuda_pool.max_forward(x, out, positions, pool, stride)
     return out, positions
 
@@ -160,8 +160,8 @@ def _(
 ) -> Tensor:
     from alexnet.kernels.pooling import cuda as cuda_pool
 
-    out = new_maps(gradient, height, width)
-    cuda_pool.max_backward(channels_last(gradient), positions, out, pool, stride)
+    out = allocate_like(gradient, height, width)
+    cuda_pool.max_backward(to_channels_last(gradient), positions, out, pool, stride)
     return out
 
 
@@ -169,8 +169,8 @@ def _(
 def _(x: Tensor, pool: int, stride: int, relu_first: bool) -> Tensor:
     from alexnet.kernels.pooling import cuda as cuda_pool
 
-    x = channels_last(x)
-    out = new_outputs(x, pool, stride)[0]
+    x = to_channels_last(x)
+    out = allocate_pooled(x, pool, stride)[0]
     cuda_pool.avg_forward(x, out, pool, stride, relu_first)
     return out
 
@@ -187,30 +187,30 @@ def _(
 ) -> Tensor:
     from alexnet.kernels.pooling import cuda as cuda_pool
 
-    out = new_maps(gradient, height, width)
-    arrays = channels_last(gradient), channels_last(kept), out
+    out = allocate_like(gradient, height, width)
+    arrays = to_channels_last(gradient), to_channels_last(kept), out
     cuda_pool.avg_backward(*arrays, pool, stride, relu_first)
     return out
 
 
 @relu_max.register_fake
 def _(x, pool, stride):
-    return new_outputs(x, pool, stride)
+    return allocate_pooled(x, pool, stride)
 
 
 @relu_avg.register_fake
 def _(x, pool, stride, relu_first):
-    return new_outputs(x, pool, stride)[0]
+    return allocate_pooled(x, pool, stride)[0]
 
 
 @relu_max_backward.register_fake
 def _(gradient, positions, height, width, pool, stride):
-    return new_maps(gradient, height, width)
+    return allocate_like(gradient, height, width)
 
 
 @relu_avg_backward.register_fake
 def _(gradient, kept, height, width, pool, stride, relu_first):
-    return new_maps(gradient, height, width)
+    return allocate_like(gradient, height, width)
 
 
 def _keep_max(ctx, inputs, output):

@@ -22,12 +22,12 @@ def has_kernel(device: torch.device, dtype: torch.dtype) -> bool:
     compiler = COMPILERS.get(device.type)
     if _formulas_only or compiler is None or (compiler == "triton" and dtype == torch.float64):
         return False
-    if why := why_missing(compiler):
+    if why := find_import_error(compiler):
         _say_once(compiler, why)
     return not why
 
 
-def why_missing(compiler: str) -> str:
+def find_import_error(compiler: str) -> str:
     """Why a compiler cannot be imported; empty where it can.
 
     One that is there may refuse, as Numba does with a NumPy that is newer than it knows.
@@ -42,7 +42,7 @@ def why_missing(compiler: str) -> str:
 
 
 @contextmanager
-def formulas_only() -> Iterator[None]:
+def references_only() -> Iterator[None]:
     """Within it the plain PyTorch formulas compute everything: for comparing, and for exporting."""
     global _formulas_only
     before, _formulas_only = _formulas_only, True

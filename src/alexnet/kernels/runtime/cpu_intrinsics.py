@@ -76,9 +76,10 @@ def _narrowed(_: object, value: types.Float, array: types.Array) -> tuple[Any, C
     return result(value, array), generate
 
 
-widened: Callable = intrinsic(_widened)
-"""`widened(value)`: a bf16's bits as the float32 that it is; any other number as it stands."""
+bf16_to_float32: Callable = intrinsic(_widened)
+"""`bf16_to_float32(value)`: a bf16's bits as the float32 that it is; any
+other number as it stands."""
 
-narrowed: Callable = intrinsic(_narrowed)
-"""`narrowed(value, array)`: a float32 as the bits of the nearest bf16, ties to even, if the array
+cast_like: Callable = intrinsic(_narrowed)
+"""`cast_like(value, array)`: a float32 as the bits of the nearest bf16, ties to even, if the array
 holds such; else as it stands. A NaN stays one."""

@@ -45,16 +45,19 @@ def compiled(kernel: Callable) -> Callable:
 @cache
 def _stamp() -> tuple[tuple[str, int, int], ...]:
     """What a cached kernel depends on: Numba by itself looks at the kernel's own file alone."""
-    sources = sorted(Path(__file__).parents[1].rglob("*.py"))
-    return tuple((p.name, p.stat().st_mtime_ns, p.stat().st_size) for p in sources)
+    folder = Path(__file__).parents[1]
+    sources = sorted(folder.rglob("*.py"))
+    return tuple(
+        (p.relative_to(folder).as_posix(), p.stat().st_mtime_ns, p.stat().st_size) for p in sources
+    )
 
 
-def part(function: Callable) -> Callable:
+def inlined(function: Callable) -> Callable:
     """The function as a part of kernels, compiled into each: calling it may be 4 times slower."""
     return numba.njit(forceinline=True, **OPTIONS)(function)
 
 
-def over_images(kernel: Callable, images: int, *arguments: object) -> None:
+def run_on_batch(kernel: Callable, images: int, *arguments: object) -> None:
     """Call `kernel(first, last, *arguments)` on slices of the batch, in torch's number of threads.
 
     It may be called from several threads at once, and after a fork.

@@ -10,7 +10,7 @@ tile lie on so many pages that finding these takes longer than the arithmetic.
 import numpy as np
 
 from alexnet.kernels.runtime.cpu_intrinsics import copy_vector
-from alexnet.kernels.runtime.cpu_threads import compiled, part
+from alexnet.kernels.runtime.cpu_threads import compiled, inlined
 from alexnet.kernels.runtime.layout import VECTOR
 from alexnet.kernels.winograd.cook_toom import OUTPUTS
 from alexnet.kernels.winograd.cpu_transforms import (
@@ -67,7 +67,7 @@ def unread(first, last, planes, images, tiles, padding):
         _from_planes(unread_5, 8, 8, first, last, planes, images, tiles, padding, np.float32(0))
 
 
-@part
+@inlined
 def _to_planes(transform, takes, gives, first, last, images, planes, tiles, padding):
     """Tiles of takes × takes pixels, every OUTPUTS pixels, to gives × gives planes."""
     maps, (down, across) = images.shape[3], tiles
@@ -86,7 +86,7 @@ def _to_planes(transform, takes, gives, first, last, images, planes, tiles, padd
             _exchange(planes, places[start // VECTOR :], band * across, flat, n, True)
 
 
-@part
+@inlined
 def _from_planes(transform, takes, gives, first, last, planes, images, tiles, padding, biases):
     """takes × takes planes to tiles of gives × gives pixels, every OUTPUTS pixels, added up."""
     maps, (down, across) = images.shape[3], tiles
@@ -107,7 +107,7 @@ def _from_planes(transform, takes, gives, first, last, planes, images, tiles, pa
                 _add(full, images, image, top, t * OUTPUTS - padding, start, n)
 
 
-@part
+@inlined
 def _both_sides(transform, tile, half, full, n):
     """full = matrix tile matrixᵀ, for n maps."""
     for j in range(tile.shape[1]):
@@ -116,7 +116,7 @@ def _both_sides(transform, tile, half, full, n):
         transform(half, full, j, np.uintp(n))
 
 
-@part
+@inlined
 def _cut(images, image, top, left, start, n, tile):
     """n maps, from `start` on, of a tile's pixels; zeros outside the image."""
     _, height, width, maps = images.shape
@@ -130,7 +130,7 @@ def _cut(images, image, top, left, start, n, tile):
                 copy_vector(target, (i * size + j) * share + c, source, pixel + c)
 
 
-@part
+@inlined
 def _add(full, images, image, top, left, start, n):
     """Add n maps, from `start` on, to those of a tile's pixels that are inside the image."""
     size, height, width = len(full), images.shape[1], images.shape[2]
@@ -141,7 +141,7 @@ def _add(full, images, image, top, left, start, n):
                 images[image, top + i, left + j, first + c] += full[i, j, c]
 
 
-@part
+@inlined
 def _exchange(planes, places, row, tiles, n, out):
     """Copy n maps of a row of tiles (across, places, maps) to the planes if `out`, else from there.
 
@@ -161,13 +161,13 @@ def _exchange(planes, places, row, tiles, n, out):
                     copy_vector(here, at, there, place + t * size)
 
 
-@part
+@inlined
 def _flat(array):
     """The same memory as one row of numbers."""
     return array.reshape(array.size)
 
 
-@part
+@inlined
 def _places(planes):
     """Where each VECTOR of all maps has its first tile in a plane."""
     _, groups, tiles, size = planes.shape
@@ -175,7 +175,7 @@ def _places(planes):
     return maps // size * tiles * size + maps % size
 
 
-@part
+@inlined
 def _share(maps):
     """How many maps are transformed at once: equal shares, none too large for the near caches."""
     shares = -(-maps // AT_ONCE)

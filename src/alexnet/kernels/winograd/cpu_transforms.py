@@ -9,7 +9,7 @@ holds each to its matrix, `cook_toom.transforms`; the factors are exact in float
 
 import numpy as np
 
-from alexnet.kernels.runtime.cpu_threads import part
+from alexnet.kernels.runtime.cpu_threads import inlined
 
 f = np.float32
 """A Python float would widen float32 arithmetic."""
@@ -18,7 +18,7 @@ f = np.float32
 # Filters of 3×3: the points 0, 1, -1, ½, -2 and infinity.
 
 
-@part
+@inlined
 def read_3(d, out, j, n):
     """Bᵀ times column j, into row j."""
     for c in range(n):
@@ -31,7 +31,7 @@ def read_3(d, out, j, n):
         out[j, 5, c] = d1 + f(1.5) * (d4 - d2) - f(2) * d3 + d[5, j, c]
 
 
-@part
+@inlined
 def unread_3(d, out, j, n):
     """B times column j, into row j."""
     for c in range(n):
@@ -46,7 +46,7 @@ def unread_3(d, out, j, n):
         out[j, 5, c] = d5
 
 
-@part
+@inlined
 def write_3(d, out, j, n):
     """Aᵀ times column j, into row j."""
     for c in range(n):
@@ -58,7 +58,7 @@ def write_3(d, out, j, n):
         out[j, 3, c] = odd + f(0.125) * d3 - f(8) * d4 + d[5, j, c]
 
 
-@part
+@inlined
 def unwrite_3(d, out, j, n):
     """A times column j, into row j."""
     for c in range(n):
@@ -75,7 +75,7 @@ def unwrite_3(d, out, j, n):
 # Filters of 5×5: the points 0, ±1, ±½, ±2 and infinity. Even and odd powers make the pairs.
 
 
-@part
+@inlined
 def read_5(d, out, j, n):
     """Bᵀ times column j, into row j."""
     for c in range(n):
@@ -97,7 +97,7 @@ def read_5(d, out, j, n):
         out[j, 6, c] = even - odd
 
 
-@part
+@inlined
 def unread_5(d, out, j, n):
     """B times column j, into row j."""
     for c in range(n):
@@ -115,7 +115,7 @@ def unread_5(d, out, j, n):
         out[j, 7, c] = f(0.5) * d7
 
 
-@part
+@inlined
 def write_5(d, out, j, n):
     """Aᵀ times column j, into row j."""
     for c in range(n):
@@ -128,7 +128,7 @@ def write_5(d, out, j, n):
         out[j, 3, c] = odd1 + f(0.125) * odd2 + f(8) * odd3 + d[7, j, c]
 
 
-@part
+@inlined
 def unwrite_5(d, out, j, n):
     """A times column j, into row j."""
     for c in range(n):

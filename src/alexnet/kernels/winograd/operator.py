@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from alexnet.kernels.runtime.backends import has_kernel
-from alexnet.kernels.runtime.layout import VECTOR, as_array, channels_last, new_maps
+from alexnet.kernels.runtime.layout import VECTOR, allocate_like, as_array, to_channels_last
 from alexnet.kernels.winograd.cook_toom import OUTPUTS, POINTS, transforms
 
 FEWEST_TILES = 128
@@ -84,7 +84,7 @@ def winograd(x: Tensor, weight: Tensor, bias: Tensor, padding: int, groups: int)
     Raises ValueError for what is not float32, has filters of other sizes, or groups of maps that
     are no multiple of VECTOR.
     """
-    from alexnet.kernels.runtime.cpu_threads import over_images
+    from alexnet.kernels.runtime.cpu_threads import run_on_batch
     from alexnet.kernels.winograd import cpu
 
     if not _fits(x, weight, bias, groups):
@@ -92,14 +92,14 @@ def winograd(x: Tensor, weight: Tensor, bias: Tensor, padding: int, groups: int)
         raise ValueError(
             f"{shapes} in {groups} groups is no convolution for this; `convolve` takes any"
         )
-    x = channels_last(x)
+    x = to_channels_last(x)
     out = _new_outputs(x, weight, padding)
     filters = _transformed(weight, groups).transpose(1, 2)  # P·G C/G M/G
     images, outputs, biases = as_array(x), as_array(out), bias.detach().numpy()
     for here, count, tiles, read, products in _parts(x, out, weight, padding, groups):
-        over_images(cpu.read, count, images[here], read.numpy(), tiles, padding)
+        run_on_batch(cpu.read, count, images[here], read.numpy(), tiles, padding)
         torch.bmm(read.flatten(0, 1), filters, out=products.flatten(0, 1))
-        over_images(cpu.write, count, products.numpy(), outputs[here], tiles, biases)
+        run_on_batch(cpu.write, count, products.numpy(), outputs[here], tiles, biases)
     return out
 
 
@@ -115,24 +115,24 @@ def winograd_backward(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """The gradients of x, N C H W, unless `to_x` is false; of the weights, M C/groups k k, and the
     biases, M, unless `to_weight` is. What nobody wants is empty."""
-    from alexnet.kernels.runtime.cpu_threads import over_images
+    from alexnet.kernels.runtime.cpu_threads import run_on_batch
     from alexnet.kernels.winograd import cpu
 
-    x, gradient, kernel = channels_last(x), channels_last(gradient), weight.shape[-1]
+    x, gradient, kernel = to_channels_last(x), to_channels_last(gradient), weight.shape[-1]
     filters = _transformed(weight, groups)  # P·G M/G C/G
-    of_x = new_maps(x, *x.shape[2:]) if to_x else x.new_empty(0)
+    of_x = allocate_like(x, *x.shape[2:]) if to_x else x.new_empty(0)
     of_filters, of_bias = torch.zeros_like(filters), torch.zeros_like(gradient[0, :, 0, 0])
     images, gradients = as_array(x), as_array(gradient)
     for here, count, tiles, read, products in _parts(x, gradient, weight, padding, groups):
         inputs, outputs = read.flatten(0, 1), products.flatten(0, 1)
-        over_images(cpu.unwrite, count, gradients[here], products.numpy(), tiles)
+        run_on_batch(cpu.unwrite, count, gradients[here], products.numpy(), tiles)
         if to_weight:
-            over_images(cpu.read, count, images[here], read.numpy(), tiles, padding)
+            run_on_batch(cpu.read, count, images[here], read.numpy(), tiles, padding)
             of_filters.baddbmm_(outputs.transpose(1, 2), inputs)
             of_bias += products[_sums(kernel)].sum(1).flatten()
         if to_x:
             torch.bmm(outputs, filters, out=inputs)
-            over_images(cpu.unread, count, read.numpy(), as_array(of_x)[here], tiles, padding)
+            run_on_batch(cpu.unread, count, read.numpy(), as_array(of_x)[here], tiles, padding)
     if not to_weight:
         return of_x, weight.new_empty(0), weight.new_empty(0)
     return of_x, _untransformed(of_filters, weight), of_bias
@@ -225,7 +225,7 @@ def _(x, weight, bias, padding, groups):
 
 @winograd_backward.register_fake
 def _(gradient, x, weight, padding, groups, to_x, to_weight):
-    of_x = new_maps(x, *x.shape[2:]) if to_x else x.new_empty(0)
+    of_x = allocate_like(x, *x.shape[2:]) if to_x else x.new_empty(0)
     of_weight = torch.empty_like(weight) if to_weight else weight.new_empty(0)
     return of_x, of_weight, weight.new_empty(len(weight) if to_weight else 0)
 

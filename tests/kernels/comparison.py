@@ -5,23 +5,23 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from alexnet.kernels import formulas_only
+from alexnet.kernels import references_only
 
 
-def maps(*shape: int, seed: int = 0, dtype: torch.dtype = torch.float64) -> Tensor:
+def draw(*shape: int, seed: int = 0, dtype: torch.dtype = torch.float64) -> Tensor:
     """Random maps N C H W, in PyTorch's plain layout; in float64 no two are nearly equal."""
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=dtype) * 3
 
 
-def assert_twins(
+def assert_matches_reference(
     operation: Callable[[Tensor], Tensor], x: Tensor, tolerance: float = 1e-10
 ) -> None:
     """The operation and its formula agree on the values of x and on the gradient."""
     fast, slow = (x.clone().requires_grad_() for _ in range(2))
     out = operation(fast)
-    with formulas_only():
+    with references_only():
         expected = operation(slow)
-    gradient = maps(*expected.shape, seed=1, dtype=x.dtype)
+    gradient = draw(*expected.shape, seed=1, dtype=x.dtype)
     out.backward(gradient)
     expected.backward(gradient)
     close = {"rtol": tolerance, "atol": tolerance}

@@ -17,14 +17,16 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from alexnet.kernels.runtime.backends import has_kernel
-from alexnet.kernels.runtime.layout import as_array, check_window, new_maps, widened
+from alexnet.kernels.runtime.layout import allocate_like, as_array, as_kernel_input, check_window
 
 
-def map_norm(x: Tensor, n: int, alpha: float, beta: float = 0.75, k: float = 1.0) -> Tensor:
+def within_channel_norm(
+    x: Tensor, n: int, alpha: float, beta: float = 0.75, k: float = 1.0
+) -> Tensor:
     """Response norm within each map. N C H W → N C H W."""
     check_window(x, 1, 1)
     if x.device.type == "cpu" and has_kernel(x.device, x.dtype):
-        return within_map(x, n, alpha / n**2, beta, k)
+        return normalize_within_channel(x, n, alpha / n**2, beta, k)
     return divide_formula(x, x, n, alpha / n**2, beta, k)
 
 
@@ -55,43 +57,45 @@ def divide_formula(x: Tensor, d: Tensor, n: int, alpha: float, beta: float, k: f
     return (x * base.pow(-beta)).to(x.dtype)
 
 
-@torch.library.custom_op("alexnet::within_map", mutates_args=(), device_types="cpu")
-def within_map(x: Tensor, n: int, alpha: float, beta: float, k: float) -> Tensor:
+@torch.library.custom_op("alexnet::normalize_within_channel", mutates_args=(), device_types="cpu")
+def normalize_within_channel(x: Tensor, n: int, alpha: float, beta: float, k: float) -> Tensor:
     """Response norm within each map; alpha multiplies the sum."""
-    from alexnet.kernels.normalization import within_channel_cpu as cpu_map_norm
     from alexnet.kernels.runtime import cpu_threads
+    from alexnet.kernels.within_channel import cpu as cpu_within_channel
 
-    x, dtype = widened(x), x.dtype
-    out, images = new_maps(x, *x.shape[2:]), as_array(x)
+    x, dtype = as_kernel_input(x), x.dtype
+    out, images = allocate_like(x, *x.shape[2:]), as_array(x)
     how = n, images.dtype.type(alpha), beta, images.dtype.type(k)
-    cpu_threads.over_images(cpu_map_norm.forward, len(x), images, as_array(out), *how)
+    cpu_threads.run_on_batch(cpu_within_channel.forward, len(x), images, as_array(out), *how)
     return out.to(dtype)
 
 
-@torch.library.custom_op("alexnet::within_map_backward", mutates_args=(), device_types="cpu")
-def within_map_backward(
+@torch.library.custom_op(
+    "alexnet::normalize_within_channel_backward", mutates_args=(), device_types="cpu"
+)
+def normalize_within_channel_backward(
     gradient: Tensor, x: Tensor, n: int, alpha: float, beta: float, k: float
 ) -> Tensor:
-    """The gradient of the input of `within_map`, from that of its output."""
-    from alexnet.kernels.normalization import within_channel_cpu as cpu_map_norm
+    """The gradient of the input of `normalize_within_channel`, from that of its output."""
     from alexnet.kernels.runtime import cpu_threads
+    from alexnet.kernels.within_channel import cpu as cpu_within_channel
 
-    gradient, x, dtype = widened(gradient), widened(x), x.dtype
-    out, images = new_maps(x, *x.shape[2:]), as_array(x)
+    gradient, x, dtype = as_kernel_input(gradient), as_kernel_input(x), x.dtype
+    out, images = allocate_like(x, *x.shape[2:]), as_array(x)
     arrays = as_array(gradient), images, as_array(out)
     how = n, images.dtype.type(alpha), beta, images.dtype.type(k)
-    cpu_threads.over_images(cpu_map_norm.backward, len(x), *arrays, *how)
+    cpu_threads.run_on_batch(cpu_within_channel.backward, len(x), *arrays, *how)
     return out.to(dtype)
 
 
-@within_map.register_fake
+@normalize_within_channel.register_fake
 def _(x, n, alpha, beta, k):
-    return new_maps(x, *x.shape[2:])
+    return allocate_like(x, *x.shape[2:])
 
 
-@within_map_backward.register_fake
+@normalize_within_channel_backward.register_fake
 def _(gradient, x, n, alpha, beta, k):
-    return new_maps(x, *x.shape[2:])
+    return allocate_like(x, *x.shape[2:])
 
 
 def _keep(ctx, inputs, output):
@@ -101,7 +105,7 @@ def _keep(ctx, inputs, output):
 
 def _gradient(ctx, gradient):
     (x,) = ctx.saved_tensors
-    return within_map_backward(gradient, x, *ctx.how), None, None, None, None
+    return normalize_within_channel_backward(gradient, x, *ctx.how), None, None, None, None
 
 
-within_map.register_autograd(_gradient, setup_context=_keep)
+normalize_within_channel.register_autograd(_gradient, setup_context=_keep)

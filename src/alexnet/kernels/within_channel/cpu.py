@@ -9,7 +9,7 @@ them, and n such sums, each a pixel (C numbers) further, are added up in turn.
 import numpy as np
 
 from alexnet.kernels.normalization.cpu import powers
-from alexnet.kernels.runtime.cpu_threads import compiled, part
+from alexnet.kernels.runtime.cpu_threads import compiled, inlined
 
 # alpha and k come in the type of the images: a Python float would widen float32 arithmetic.
 
@@ -53,7 +53,7 @@ def backward(first, last, gradient, x, out, n, alpha, beta, k):
                 result[i] += factor * row[i] * base[i]
 
 
-@part
+@inlined
 def _bases(rows, y, line, base, n, maps, alpha, k):
     """base = k + alpha * the sum of squares over the windows of row y."""
     _add_rows(rows, y, line, n // 2, n, maps, True)
@@ -62,7 +62,7 @@ def _bases(rows, y, line, base, n, maps, alpha, k):
         base[i] = k + alpha * base[i]
 
 
-@part
+@inlined
 def _add_rows(rows, y, line, low, n, maps, squared):
     """line: n rows from `low` above y added up, or their squares, after `low` pixels of zeros."""
     line[:] = 0
@@ -77,7 +77,7 @@ def _add_rows(rows, y, line, low, n, maps, squared):
                 sums[i] += row[i]
 
 
-@part
+@inlined
 def _add_columns(line, sums, n, maps):
     """The sum of n neighboring pixels of the line, map by map."""
     sums[:] = 0
@@ -87,7 +87,7 @@ def _add_columns(line, sums, n, maps):
             sums[i] += shifted[i]
 
 
-@part
+@inlined
 def _through(gradient, row, power, inverse, out, across):
     """The gradient along the pixel itself, and what it hands to the pixels of its window."""
     for i in range(row.size):

@@ -1,0 +1,1 @@
+"""Response and contrast normalization within each channel, as in the 2012 code."""
