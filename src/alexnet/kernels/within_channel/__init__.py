@@ -1,1 +1,6 @@
-"""Response and contrast normalization within each channel, as in the 2012 code."""
+"""Normalization within each channel over neighboring pixels, which the 2012 code has.
+
+`operator`    `within_channel_norm` and `contrast_norm`: checks, autograd, kernel or reference
+`reference`   both in plain PyTorch
+`cpu`         the kernel of `within_channel_norm`
+"""

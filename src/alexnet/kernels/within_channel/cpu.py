@@ -1,72 +1,87 @@
-"""Response norm within each map on the CPU. Images are N H W C, seen as rows of W·C numbers.
+"""Local response normalization within each channel on the CPU.
 
-A window's sum is taken in two steps: its n rows are added up, with room for the window beside
-them, and n such sums, each a pixel (C numbers) further, are added up in turn.
+An image (H, W, C) is read as H rows of W·C numbers: pixels of a row are C numbers apart. Sums over
+windows of n × n pixels are separable. First n rows are added up, number by number, into a line with
+room for the window on both sides; then n copies of the line, each shifted by one more pixel:
+
+    n = 3, C = 1        row y - 1      a a a a
+                        row y          b b b b
+                        row y + 1      c c c c
+                                       ───────
+                        line         0 s s s s 0     s = a² + b² + c²
+                        shifted by 0 └─────┘
+                        shifted by 1   └─────┘       base = k + alpha * the sum of the three
+                        shifted by 2     └─────┘
+
+The backward pass is that of `normalization.cpu`, with pixels instead of channels: a pointwise part,
+and cross terms that are added up over the windows that hold a pixel, by the same two steps.
+
+Called by `operator` through `cpu_threads.run_on_batch`; each kernel processes the images
+`first … stop - 1`. alpha and k have the dtype of the images: a Python float would turn float32
+arithmetic into float64.
 """
 
 # mypy: disable-error-code="no-untyped-def"
 
 import numpy as np
 
-from alexnet.kernels.normalization.cpu import powers
+from alexnet.kernels.normalization.cpu_powers import compute_powers
 from alexnet.kernels.runtime.cpu_threads import compiled, inlined
-
-# alpha and k come in the type of the images: a Python float would widen float32 arithmetic.
 
 
 @compiled
-def forward(first, last, x, out, n, alpha, beta, k):
-    """out = x / (k + alpha * the sums of squares) ** beta, of images first … last."""
-    height, width, maps = x.shape[1:]
-    line = np.empty((width + n - 1) * maps, x.dtype)
-    base, power, inverse = np.empty((3, width * maps), x.dtype)
-    for image in range(first, last):
+def forward(first, stop, x, out, n, alpha, beta, k):
+    """Fill out (N, H, W, C) = x / (k + alpha * sum of x² over the window) ** beta."""
+    height, width, channels = x.shape[1:]
+    line = np.empty((width + n - 1) * channels, x.dtype)
+    base, power, inverse = np.empty((3, width * channels), x.dtype)
+    for image in range(first, stop):
         rows = x[image].reshape(height, -1)
         for y in range(height):
-            _bases(rows, y, line, base, n, maps, alpha, k)
-            powers(base, power, inverse, beta)
+            _compute_bases(rows, y, line, base, n, channels, alpha, k)
+            compute_powers(base, power, inverse, beta)
             row, target = rows[y], out[image, y].reshape(-1)
             for i in range(row.size):
                 target[i] = row[i] * power[i]
 
 
 @compiled
-def backward(first, last, gradient, x, out, n, alpha, beta, k):
-    """out: the gradient of x, from that of the outputs."""
-    height, width, maps = x.shape[1:]
-    line = np.empty((width + n - 1) * maps, x.dtype)
-    base, power, inverse = np.empty((3, width * maps), x.dtype)
-    across = np.empty((height, width * maps), x.dtype)
+def backward(first, stop, grad_out, x, grad_x, n, alpha, beta, k):
+    """Fill grad_x (N, H, W, C) from the gradient of the outputs."""
+    height, width, channels = x.shape[1:]
+    line = np.empty((width + n - 1) * channels, x.dtype)
+    base, power, inverse = np.empty((3, width * channels), x.dtype)
+    cross_terms = np.empty((height, width * channels), x.dtype)
     factor = alpha * x.dtype.type(-2 * beta)
-    for image in range(first, last):
-        rows, results = x[image].reshape(height, -1), out[image].reshape(height, -1)
+    for image in range(first, stop):
+        rows, results = x[image].reshape(height, -1), grad_x[image].reshape(height, -1)
         for y in range(height):
-            _bases(rows, y, line, base, n, maps, alpha, k)
-            powers(base, power, inverse, beta)
-            received = gradient[image, y].reshape(-1)
-            _through(received, rows[y], power, inverse, results[y], across[y])
+            _compute_bases(rows, y, line, base, n, channels, alpha, k)
+            compute_powers(base, power, inverse, beta)
+            received = grad_out[image, y].reshape(-1)
+            _backward_pointwise(received, rows[y], power, inverse, results[y], cross_terms[y])
         for y in range(height):
-            _add_rows(across, y, line, n - 1 - n // 2, n, maps, False)
-            _add_columns(line, base, n, maps)
+            _add_rows(cross_terms, y, line, n - 1 - n // 2, n, channels, False)
+            _add_shifted(line, base, n, channels)
             row, result = rows[y], results[y]
             for i in range(row.size):
                 result[i] += factor * row[i] * base[i]
 
 
 @inlined
-def _bases(rows, y, line, base, n, maps, alpha, k):
+def _compute_bases(rows, y, line, base, n, channels, alpha, k):
     """base = k + alpha * the sum of squares over the windows of row y."""
-    _add_rows(rows, y, line, n // 2, n, maps, True)
-    _add_columns(line, base, n, maps)
+    _add_rows(rows, y, line, n // 2, n, channels, True)
+    _add_shifted(line, base, n, channels)
     for i in range(base.size):
         base[i] = k + alpha * base[i]
 
 
 @inlined
-def _add_rows(rows, y, line, low, n, maps, squared):
-    """line: n rows from `low` above y added up, or their squares, after `low` pixels of zeros."""
+def _add_rows(rows, y, line, low, n, channels, squared):
+    """Add up n rows, or their squares, from `low` above y on, behind `low` pixels of zeros."""
     line[:] = 0
-    sums = line[low * maps : low * maps + rows.shape[1]]
+    sums = line[low * channels : low * channels + rows.shape[1]]
     for source in range(max(y - low, 0), min(y - low + n, rows.shape[0])):
         row = rows[source]
         if squared:
@@ -78,18 +93,18 @@ def _add_rows(rows, y, line, low, n, maps, squared):
 
 
 @inlined
-def _add_columns(line, sums, n, maps):
-    """The sum of n neighboring pixels of the line, map by map."""
+def _add_shifted(line, sums, n, channels):
+    """sums = n copies of the line added up, each shifted by one more pixel."""
     sums[:] = 0
     for j in range(n):
-        shifted = line[j * maps :]
+        shifted = line[j * channels :]
         for i in range(sums.size):
             sums[i] += shifted[i]
 
 
 @inlined
-def _through(gradient, row, power, inverse, out, across):
-    """The gradient along the pixel itself, and what it hands to the pixels of its window."""
+def _backward_pointwise(gradient, row, power, inverse, out, cross_terms):
+    """Fill `out`, the gradient through the numerator, and the cross terms of the denominator."""
     for i in range(row.size):
         out[i] = gradient[i] * power[i]
-        across[i] = out[i] * row[i] * inverse[i]
+        cross_terms[i] = out[i] * row[i] * inverse[i]

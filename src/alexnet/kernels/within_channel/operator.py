@@ -1,72 +1,68 @@
-"""Norms within a map, which the 2012 code has and the paper does not mention.
+"""Normalization within each channel, which the 2012 code has and the paper does not mention.
 
-    response:  y = x / (k + alpha/n² · Σ x²)^beta
-    contrast:  y = x / (k + alpha/n² · Σ d²)^beta,   d = x − the mean of the n × n pixels around it
+    response   y = x / (k + alpha/n² · Σ x²)^beta
+    contrast   y = x / (k + alpha/n² · Σ d²)^beta,   d = x - the mean of the n × n pixels around it
 
-Σ runs over the n × n pixels around each pixel, those inside the map. A window of even n is one
-longer above and on the left. Numba computes the response norm on the CPU; CUDA, and the contrast
-norm, which few networks have, make do with the formula.
+Σ adds up the n × n pixels around each pixel in its own channel, as far as they exist; a window of
+even n is one longer above and to the left (`reference.sum_windows` has a drawing). The first is
+local response normalization within channels (Caffe's WITHIN_CHANNEL), the second local contrast
+normalization.
+
+Called by the networks of the 2012 code. Numba computes the first on a CPU; PyTorch computes it on
+other devices, and the second, which few networks have, everywhere. `cpu` is imported at the first
+call: importing this module must not import Numba.
 """
 
 # mypy: disable-error-code="no-untyped-def"
 
-from __future__ import annotations
-
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from alexnet.kernels.runtime.backends import has_kernel
 from alexnet.kernels.runtime.layout import allocate_like, as_array, as_kernel_input, check_window
+from alexnet.kernels.within_channel.reference import divide_by_windows, subtract_window_means
 
 
 def within_channel_norm(
     x: Tensor, n: int, alpha: float, beta: float = 0.75, k: float = 1.0
 ) -> Tensor:
-    """Response norm within each map. N C H W → N C H W."""
+    """Local response normalization within each channel. (N, C, H, W) → (N, C, H, W).
+
+    n: height and width of the windows, in pixels. alpha multiplies the sum of squares divided by
+    n², also at the border, where fewer pixels are added up. Raises ValueError if x is not a
+    floating-point tensor (N, C, H, W).
+    """
     check_window(x, 1, 1)
     if x.device.type == "cpu" and has_kernel(x.device, x.dtype):
         return normalize_within_channel(x, n, alpha / n**2, beta, k)
-    return divide_formula(x, x, n, alpha / n**2, beta, k)
+    return divide_by_windows(x, x, n, alpha / n**2, beta, k)
 
 
 def contrast_norm(x: Tensor, n: int, alpha: float, beta: float = 0.75, k: float = 1.0) -> Tensor:
-    """Contrast norm within each map. N C H W → N C H W.
+    """Local contrast normalization within each channel. (N, C, H, W) → (N, C, H, W).
 
-    Each pixel has a mean of its own, and x itself is divided, as the 2012 code does it. That code
-    took the means for constants on the way back; this is the whole gradient.
+    Parameters and errors are those of `within_channel_norm`. x itself is divided, not d, as in the
+    2012 code. That code took the means for constants in the backward pass; this is the whole
+    gradient.
     """
     check_window(x, 1, 1)
-    mean = window_sums(x, n) / window_sums(torch.ones_like(x[:1, :1]), n)
-    return divide_formula(x, x - mean, n, alpha / n**2, beta, k)
+    return divide_by_windows(x, subtract_window_means(x, n), n, alpha / n**2, beta, k)
 
 
-def window_sums(x: Tensor, n: int) -> Tensor:
-    """The sum of the n × n pixels around each pixel. N C H W → N C H W."""
-    low = n // 2
-    if n % 2:
-        return F.avg_pool2d(x, n, 1, low, divisor_override=1)
-    high = n - 1 - low
-    return F.avg_pool2d(F.pad(x, (low, high, low, high)), n, 1, divisor_override=1)
-
-
-def divide_formula(x: Tensor, d: Tensor, n: int, alpha: float, beta: float, k: float) -> Tensor:
-    """x / (k + alpha · Σ d²)^beta, with float32 sums for half precision."""
-    wide = torch.promote_types(x.dtype, torch.float32)
-    base = k + alpha * window_sums(d.to(wide).square(), n)
-    return (x * base.pow(-beta)).to(x.dtype)
+# The custom operators, on a CPU only.
 
 
 @torch.library.custom_op("alexnet::normalize_within_channel", mutates_args=(), device_types="cpu")
 def normalize_within_channel(x: Tensor, n: int, alpha: float, beta: float, k: float) -> Tensor:
-    """Response norm within each map; alpha multiplies the sum."""
+    """Compute `within_channel_norm` by the kernel; alpha multiplies the sum of squares as it is."""
     from alexnet.kernels.runtime import cpu_threads
     from alexnet.kernels.within_channel import cpu as cpu_within_channel
 
     x, dtype = as_kernel_input(x), x.dtype
     out, images = allocate_like(x, *x.shape[2:]), as_array(x)
-    how = n, images.dtype.type(alpha), beta, images.dtype.type(k)
-    cpu_threads.run_on_batch(cpu_within_channel.forward, len(x), images, as_array(out), *how)
+    parameters = n, images.dtype.type(alpha), beta, images.dtype.type(k)
+    arrays = images, as_array(out)
+    cpu_threads.run_on_batch(cpu_within_channel.forward, len(x), *arrays, *parameters)
     return out.to(dtype)
 
 
@@ -83,9 +79,12 @@ def normalize_within_channel_backward(
     gradient, x, dtype = as_kernel_input(gradient), as_kernel_input(x), x.dtype
     out, images = allocate_like(x, *x.shape[2:]), as_array(x)
     arrays = as_array(gradient), images, as_array(out)
-    how = n, images.dtype.type(alpha), beta, images.dtype.type(k)
-    cpu_threads.run_on_batch(cpu_within_channel.backward, len(x), *arrays, *how)
+    parameters = n, images.dtype.type(alpha), beta, images.dtype.type(k)
+    cpu_threads.run_on_batch(cpu_within_channel.backward, len(x), *arrays, *parameters)
     return out.to(dtype)
+
+
+# Shapes and dtypes of the results, for torch.compile and torch.export.
 
 
 @normalize_within_channel.register_fake
@@ -98,14 +97,18 @@ def _(gradient, x, n, alpha, beta, k):
     return allocate_like(x, *x.shape[2:])
 
 
-def _keep(ctx, inputs, output):
-    x, *ctx.how = inputs
+# Autograd.
+
+
+def _setup_context(ctx, inputs, output):
+    x, *ctx.parameters = inputs
     ctx.save_for_backward(x)
 
 
-def _gradient(ctx, gradient):
+def _backward(ctx, gradient):
     (x,) = ctx.saved_tensors
-    return normalize_within_channel_backward(gradient, x, *ctx.how), None, None, None, None
+    out = normalize_within_channel_backward(gradient, x, *ctx.parameters)
+    return out, *[None] * len(ctx.parameters)
 
 
-normalize_within_channel.register_autograd(_gradient, setup_context=_keep)
+normalize_within_channel.register_autograd(_backward, setup_context=_setup_context)
