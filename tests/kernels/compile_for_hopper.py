@@ -1,7 +1,10 @@
-"""Compile the Triton kernels for an H100 or H200, which needs no GPU, and print their stack sizes.
+"""Compile the Triton kernels for an H100 or H200, without a GPU, and print each one's stack size.
 
-Numbers that do not fit the registers of a thread are kept on its stack, in memory: a kernel with a
-stack is many times slower. `test_cuda_kernels` runs this as a script.
+    python tests/kernels/compile_for_hopper.py        one line per kernel: name, bytes
+
+The compiler puts on the stack, which is in slow memory, the values for which a thread has no
+register left. Such a kernel is many times slower, so every size should be 0.
+`test_cuda_kernels` runs this script and checks that.
 """
 
 import re
@@ -18,48 +21,58 @@ from alexnet.kernels.dropout import cuda as cuda_dropout
 from alexnet.kernels.normalization import cuda as cuda_norm
 from alexnet.kernels.pooling import cuda as cuda_pool
 
-FLOATS = "x", "out", "grad_out", "grad_x", "kept"
+HOPPER = GPUTarget("cuda", 90, 32)
+"""Compute capability 9.0, warps of 32 threads."""
+
 SIZES = "images", "channels", "height", "width", "out_height", "out_width", "units"
 TYPES = {
-    **dict.fromkeys(FLOATS, "*bf16"),
+    **dict.fromkeys(("x", "out", "grad_out", "grad_x", "kept"), "*bf16"),
     **dict.fromkeys(SIZES, "i32"),
     **dict.fromkeys(("alpha", "k", "scale"), "fp32"),
-    **dict.fromkeys(("chosen", "places", "draw"), "*i64"),
+    **dict.fromkeys(("indices", "offsets", "key_and_row"), "*i64"),
     **dict.fromkeys(("shifts", "mean"), "*fp32"),
     **dict.fromkeys(("records", "argmax"), "*u8"),
     **dict.fromkeys(("flips", "mask"), "*i1"),
 }
+"""Triton's types of the kernels' arguments, by their names; `*` marks a pointer to a tensor."""
+
 NORM = {"BETA": 0.75, "N": 5, "RELU": "first", "TOWER": 48, "OCTETS": 12, "THREADS": 128}
 POOL = {"POOL": 3, "STRIDE": 2, "RELU_FIRST": True, "PIXELS": 8, "CHANNELS": 128}
 CROP = {"SIZE": 224, "SIDE": 256, "RGB": False, "BLOCK": cuda_crop.BLOCK}
-DROPOUT = {"LAYER": 6, "LEAST": 2**31, "GROUPS": cuda_dropout.GROUPS}
+DROPOUT = {"LAYER": 6, "THRESHOLD": 2**31, "GROUPS": cuda_dropout.GROUPS}
+CONSTANTS = {**NORM, **POOL, **CROP, **DROPOUT}
+"""The `tl.constexpr` arguments, as in the networks of the paper."""
+
 KERNELS = (
     *(cuda_norm._forward, cuda_norm._backward),
     *(cuda_pool._max_forward, cuda_pool._max_backward),
     *(cuda_pool._avg_forward, cuda_pool._avg_backward),
     cuda_crop._crop,
-    cuda_dropout._kept_units,
+    cuda_dropout._fill_keep_mask,
 )
 
 
 def measure_stack(kernel: triton.JITFunction) -> int:
-    """Compile a kernel and return the bytes of its stack."""
-    constants = {**NORM, **POOL, **CROP, **DROPOUT}
-    names = kernel.arg_names
-    values = {(names.index(name),): constants[name] for name in names if name in constants}
-    aligned = {
-        (index,): [["tt.divisibility", 16]]
-        for index, name in enumerate(names)
-        if name == "channels" or TYPES.get(name, "").startswith("*")
-    }
-    types = {name: "constexpr" if name in constants else TYPES[name] for name in names}
-    compiled = triton.compile(ASTSource(kernel, types, values, aligned), GPUTarget("cuda", 90, 32))
+    """Compile the kernel and return the bytes of stack of a thread, as `cuobjdump` reports them."""
     with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
-        file.write(compiled.asm["cubin"])
+        file.write(compile_kernel(kernel))
         file.flush()
         command = [triton.knobs.nvidia.cuobjdump.path, "-res-usage", file.name]
-        done = subprocess.run(command, capture_output=True, text=True, check=True)
-    return int(re.search(r"STACK:(\d+)", done.stdout + done.stderr)[1])
+        report = subprocess.run(command, capture_output=True, text=True, check=True)
+    return int(re.search(r"STACK:(\d+)", report.stdout + report.stderr)[1])
+
+
+def compile_kernel(kernel: triton.JITFunction) -> bytes:
+    """Return the machine code that Triton makes for aligned tensors."""
+    names = kernel.arg_names
+    constants = {(i,): CONSTANTS[name] for i, name in enumerate(names) if name in CONSTANTS}
+    types = {name: "constexpr" if name in CONSTANTS else TYPES[name] for name in names}
+    multiples_of_16 = {
+        (i,): [["tt.divisibility", 16]]
+        for i, name in enumerate(names)
+        if name == "channels" or types[name].startswith("*")
+    }
+    return triton.compile(ASTSource(kernel, types, constants, multiples_of_16), HOPPER).asm["cubin"]
 
 
 if __name__ == "__main__":

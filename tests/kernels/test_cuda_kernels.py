@@ -10,8 +10,8 @@ import torch
 import torch.nn.functional as F
 from tests.kernels.comparison import draw
 
-from alexnet.kernels.cropping.operator import Cut, crop_formula
-from alexnet.kernels.dropout.operator import keep_mask_formula, least_kept
+from alexnet.kernels.cropping.reference import Crops, crop_reference
+from alexnet.kernels.dropout.reference import compute_keep_threshold, keep_mask_reference
 from alexnet.kernels.normalization.operator import relu_norm_max, relu_norm_max_backward
 from alexnet.kernels.normalization.reference import NormPoolParameters
 from alexnet.kernels.pooling.operator import (
@@ -106,7 +106,7 @@ def test_crops_are_those_of_the_formula(pixels, dtype):
     chance = torch.Generator().manual_seed(0)
     shape = (5, 16, 16, 3) if pixels == "rgb" else (5, 384)
     records = torch.randint(256, shape, generator=chance, dtype=torch.uint8).to(DEVICE)
-    cut = Cut(
+    crops = Crops(
         torch.randint(5, (4,), generator=chance).to(DEVICE),
         torch.randint(6, (4, 4), generator=chance).to(DEVICE),
         torch.tensor([True, False, True, False], device=DEVICE),
@@ -114,8 +114,8 @@ def test_crops_are_those_of_the_formula(pixels, dtype):
         torch.rand(16, 16, 3, generator=chance).to(DEVICE) * 255,
     )
     out = to_channels_last(torch.full((4, 3, 11, 11), 7.0, dtype=dtype, device=DEVICE))
-    cuda_crop.crop(records, *cut, 0.04, out, pixels)
-    assert_close(out, crop_formula(records, cut, 0.04, 11, pixels).cpu())
+    cuda_crop.crop(records, crops, 0.04, out, pixels)
+    assert_close(out, crop_reference(records, crops, 0.04, 11, pixels).cpu())
 
 
 @pytest.mark.parametrize("p", [0.0, 0.5, 0.9, 1.0])
@@ -126,8 +126,8 @@ def test_crops_are_those_of_the_formula(pixels, dtype):
 def test_masks_of_dropout_are_those_of_the_formula(key, first_row, shape, p):
     draw = torch.tensor([key, first_row], device=DEVICE)
     out = torch.zeros(shape, dtype=torch.bool, device=DEVICE)
-    cuda_dropout.kept_units(draw, out, 6, least_kept(p))
-    assert torch.equal(out, keep_mask_formula(draw, *shape, 6, least_kept(p)))
+    cuda_dropout.fill_keep_mask(draw, out, 6, compute_keep_threshold(p))
+    assert torch.equal(out, keep_mask_reference(draw, *shape, 6, compute_keep_threshold(p)))
 
 
 PAPER = NormPoolParameters(5, 1e-4, 0.75, 2.0, towers=1, pool=3, stride=2, relu="first")

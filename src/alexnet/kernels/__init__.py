@@ -1,4 +1,23 @@
-"""The operations worth our own code, each beside its formula: Numba on the CPU, Triton on CUDA."""
+"""The operations that PyTorch lacks or computes too slowly: Numba on the CPU, Triton on CUDA.
+
+A folder is an operation:
+
+    winograd/        `convolve`: convolutions of stride 1
+    normalization/   `response_norm`, and `norm_pool`, fused with ReLU and max pooling
+    within_channel/  response normalization over the pixels of one channel
+    pooling/         `relu_pool`: ReLU and pooling in one pass
+    cropping/        `crop`: records to network input
+    dropout/         `keep_mask`: counter-based random masks
+    runtime/         what they share: choice of backend, memory layout, threads, compilers
+
+In each, `operator.py` is the public operator (checks, autograd, choice of backend), `reference.py`
+the same in plain PyTorch, and `cpu.py` and `cuda.py` are the kernels, which tests compare with the
+reference. Where a kernel cannot run, and within `references_only()`, the reference runs.
+docs/kernels.md explains the algorithms.
+
+Importing this package imports neither Numba nor Triton. The networks and `alexnet.batches` call it;
+of this package it may import `processor` and `device` only.
+"""
 
 from alexnet.kernels.cropping.operator import crop
 from alexnet.kernels.normalization.operator import norm_pool, response_norm
