@@ -1,4 +1,4 @@
-"""Winograd's method: its matrices, every stage against the reference, the whole against F.conv2d."""
+"""Winograd's method: matrices, every stage against the reference, the whole against F.conv2d."""
 
 import numpy as np
 import pytest
@@ -191,7 +191,7 @@ def test_large_batches_are_computed_in_slices(monkeypatch):
 
     def watch(*arguments):
         for batch in slice_batch(*arguments):
-            counts.append(batch.count)
+            counts.append(batch.n_images)
             yield batch
 
     monkeypatch.setattr(cpu, "_slice_batch", watch)

@@ -15,8 +15,8 @@ the same in plain PyTorch, and `cpu.py` and `cuda.py` are the kernels, which tes
 reference. Where a kernel cannot run, and within `references_only()`, the reference runs.
 docs/kernels.md explains the algorithms.
 
-Importing this package imports neither Numba nor Triton. The networks and `alexnet.batches` call it;
-of this package it may import `processor` and `device` only.
+The networks and `alexnet.batches` call these operators. Importing this folder imports neither Numba
+nor Triton, and it imports no other part of `alexnet`.
 """
 
 from alexnet.kernels.cropping.operator import crop

@@ -145,6 +145,4 @@ def _check_crops(crops: Crops, n_records: int, size: int, side: int) -> None:
 def _check_range(name: str, values: Tensor, stop: int) -> None:
     low, high = (int(value) for value in values.aminmax())
     if low < 0 or high >= stop:
-        raise ValueError(
-            f"{name} must be from 0 to {stop - 1}, got {low if low < 0 else high}"
-        )
+        raise ValueError(f"{name} must be from 0 to {stop - 1}, got {low if low < 0 else high}")

@@ -9,9 +9,9 @@ are outputs. With matrices that evaluate and interpolate the polynomials, F(m, r
 
     Aᵀ is m × t, G is t × r, Bᵀ is t × t; ⊙ multiplies t pairs of numbers instead of m·r
 
-(Lavin & Gray, "Fast Algorithms for Convolutional Neural Networks", arXiv 1509.09308). The points are
-chosen for small rounding errors (Barabasz et al., arXiv 1803.10986). The entries of Aᵀ and Bᵀ are
-exact in float32.
+(Lavin & Gray, "Fast Algorithms for Convolutional Neural Networks", arXiv 1509.09308). The points
+are chosen for small rounding errors (Barabasz et al., arXiv 1803.10986). The entries of Aᵀ and Bᵀ
+are exact in float32.
 
 `reference`, `cpu` and `cpu_tiles` import this module; it imports NumPy only.
 """

@@ -40,9 +40,7 @@ def run_forward(x: Tensor, weight: Tensor, bias: Tensor, out: Tensor, tiling: Ti
         n, part, inputs, products = batch
         run_on_batch(cpu_tiles.transform_input, n, images[part], inputs.numpy(), tiling)
         torch.bmm(inputs.flatten(0, 1), filters, out=products.flatten(0, 1))
-        run_on_batch(
-            cpu_tiles.transform_output, n, products.numpy(), outputs[part], tiling, biases
-        )
+        run_on_batch(cpu_tiles.transform_output, n, products.numpy(), outputs[part], tiling, biases)
 
 
 def run_backward(
@@ -75,9 +73,7 @@ def run_backward(
         if grad_x is not None:
             torch.bmm(flat_products, filters, out=flat_inputs)
             target = as_array(grad_x)[part]
-            run_on_batch(
-                cpu_tiles.transform_input_adjoint, n, inputs.numpy(), target, tiling
-            )
+            run_on_batch(cpu_tiles.transform_input_adjoint, n, inputs.numpy(), target, tiling)
     if not needs_weight:
         return None
     return transform_filters_adjoint(grad_filters, weight, tiling), grad_bias
@@ -86,7 +82,7 @@ def run_backward(
 class BatchSlice(NamedTuple):
     """A slice of the batch, and the part of the workspace that holds its planes."""
 
-    count: int
+    n_images: int
     """Images in the slice."""
     images: slice
     """Where they are in the batch."""

@@ -51,13 +51,9 @@ def transform_input(first, stop, images, planes, tiling):
     rows, columns, padding = tiling.rows, tiling.columns, tiling.padding
     tiles = rows, columns
     if len(planes) == PLANES_3X3:
-        _images_to_planes(
-            transform_input_3x3, 6, 6, first, stop, images, planes, tiles, padding
-        )
+        _images_to_planes(transform_input_3x3, 6, 6, first, stop, images, planes, tiles, padding)
     else:
-        _images_to_planes(
-            transform_input_5x5, 8, 8, first, stop, images, planes, tiles, padding
-        )
+        _images_to_planes(transform_input_5x5, 8, 8, first, stop, images, planes, tiles, padding)
 
 
 @compiled
@@ -65,13 +61,9 @@ def transform_output(first, stop, planes, images, tiling, biases):
     """Write Aᵀ P A of the products plus the biases to images first … stop - 1."""
     tiles = tiling.rows, tiling.columns
     if len(planes) == PLANES_3X3:
-        _planes_to_images(
-            transform_output_3x3, 6, 4, first, stop, planes, images, tiles, 0, biases
-        )
+        _planes_to_images(transform_output_3x3, 6, 4, first, stop, planes, images, tiles, 0, biases)
     else:
-        _planes_to_images(
-            transform_output_5x5, 8, 4, first, stop, planes, images, tiles, 0, biases
-        )
+        _planes_to_images(transform_output_5x5, 8, 4, first, stop, planes, images, tiles, 0, biases)
 
 
 @compiled
@@ -79,13 +71,9 @@ def transform_output_adjoint(first, stop, images, planes, tiling):
     """Write A Y Aᵀ to the planes: from the gradient of outputs to the gradient of products."""
     tiles = tiling.rows, tiling.columns
     if len(planes) == PLANES_3X3:
-        _images_to_planes(
-            transform_output_adjoint_3x3, 4, 6, first, stop, images, planes, tiles, 0
-        )
+        _images_to_planes(transform_output_adjoint_3x3, 4, 6, first, stop, images, planes, tiles, 0)
     else:
-        _images_to_planes(
-            transform_output_adjoint_5x5, 4, 8, first, stop, images, planes, tiles, 0
-        )
+        _images_to_planes(transform_output_adjoint_5x5, 4, 8, first, stop, images, planes, tiles, 0)
 
 
 @compiled

@@ -2,7 +2,7 @@
 
 `alexnet.nets.layers.Convolution` calls `convolve`. It runs Winograd's method, which needs a quarter
 to a sixth of the multiplications, where that is faster, and else `F.conv2d`. `reference` explains
-the method; `cpu` runs it. Numba is imported only when a kernel runs, never by importing this module.
+the method; `cpu` runs it. Numba is imported only when a kernel runs, never by this module itself.
 
     convolve ─┬─ is_faster ──► winograd  (custom operator) ──► cpu.run_forward
               │                winograd_backward           ──► cpu.run_backward
@@ -48,8 +48,8 @@ def convolve(
 def is_faster(x: Tensor, weight: Tensor, bias: Tensor, padding: int, groups: int) -> bool:
     """Return whether `winograd` supports this convolution and is faster than `F.conv2d`.
 
-    The limits were measured with `benchmarks/kernels.py`. They depend on shapes only, so a training
-    takes the same way on every machine.
+    The limits were measured with `benchmarks/kernels.py`. They depend on shapes only, never on a
+    measurement at run time, so that a resumed training computes what an uninterrupted one does.
     """
     if x.device.type != "cpu" or torch.is_autocast_enabled("cpu") or torch.compiler.is_exporting():
         return False

@@ -142,9 +142,9 @@ def _margins(size: tuple[int, ...], tiling: Tiling) -> tuple[int, int, int, int]
 def _to_planes(matrix: Tensor, tiles: Tensor, groups: int) -> Tensor:
     """Return the planes of matrix · tile · matrixᵀ: (N, C, i, j, tiles) → (a·a·G, T, C/G)."""
     transformed = torch.einsum("ai,ncijt,bj->abcnt", matrix, tiles, matrix)
-    return transformed.flatten(3).reshape(
-        len(matrix) ** 2 * groups, tiles.shape[1] // groups, -1
-    ).mT
+    return (
+        transformed.flatten(3).reshape(len(matrix) ** 2 * groups, tiles.shape[1] // groups, -1).mT
+    )
 
 
 def _from_planes(matrix: Tensor, planes: Tensor, images: int, groups: int) -> Tensor:
