@@ -1,11 +1,12 @@
-"""The five convolutions of the paper's network, each in the ways that a library can compute it.
+"""Time the five convolutions of the paper's network, each in the ways a library can compute it.
 
 python benchmarks/layers.py --batch 128 --dtype bfloat16
 
-conv2, conv4 and conv5 have two groups (Figure 2): as one grouped convolution, as two convolutions
-on halves of the maps, and as a dense one whose weights between the groups are zero. conv1 as it is
-and by space to depth. Forward, and forward and backward: the gradients of the weights, the biases
-and, except for conv1, the input. All ways of a layer take turns.
+conv2, conv4 and conv5 have two groups (Figure 2). They are computed as one grouped convolution, as
+two convolutions on halves of the channels, and as a dense one whose weights between the groups are
+zero. conv1 is computed as a strided convolution and by space to depth. Timed are the forward pass,
+and the forward and backward pass together: the gradients of the weights, the biases and, except for
+conv1, the input. All ways of a layer take turns.
 """
 
 from __future__ import annotations
@@ -24,9 +25,9 @@ from alexnet.nets.layers import convolve_space_to_depth, round_up
 from interleave import Turn, machine, options, timed, times_for, write_json
 
 Way = Callable[[Tensor, Tensor, Tensor], Tensor]
-"""Input N C H W, weight M C/groups k k, bias M → N M H' W'."""
+"""Input (N, C, H, W), weight (M, C / groups, k, k), bias (M) → (N, M, H', W')."""
 LEAST_ON_GPU = 0.5
-"""Seconds of a turn there."""
+"""Shortest turn on a GPU, in seconds: clocks need a while to settle."""
 
 
 @dataclass(frozen=True)
@@ -35,20 +36,25 @@ class Layer:
 
     name: str
     inputs: int
-    maps: int
+    """Channels of the input."""
+    outputs: int
+    """Channels of the output."""
     side: int
+    """Height and width of the input."""
     kernel: int
+    """Height and width of a filter."""
     groups: int = 1
     stride: int = 1
 
     @property
     def multiply_adds(self) -> int:
-        """Of an image, forward: those of the grouped convolution."""
+        """Multiply-adds of the grouped convolution for one image, forward."""
         side = math.ceil((self.side - self.kernel) / 4) + 1 if self.stride == 4 else self.side
-        return side**2 * self.maps * self.inputs // self.groups * self.kernel**2
+        return side**2 * self.outputs * self.inputs // self.groups * self.kernel**2
 
+    @property
     def ways(self) -> dict[str, Way]:
-        """The ways to compute it, by name; all give the same."""
+        """The ways to compute the layer, by name. All have the same result."""
         if self.stride > 1:
             kernel, stride = self.kernel, self.stride
             return {
@@ -60,8 +66,8 @@ class Layer:
             return {"dense": partial(F.conv2d, padding=padding)}
         return {
             "grouped": partial(F.conv2d, padding=padding, groups=self.groups),
-            "split": partial(in_halves, padding=padding),
-            "dense": partial(with_zeros, padding=padding),
+            "split": partial(convolve_halves, padding=padding),
+            "dense": partial(convolve_dense, padding=padding),
         }
 
 
@@ -74,37 +80,42 @@ LAYERS = [
 ]
 
 
-def in_halves(x: Tensor, weight: Tensor, bias: Tensor, padding: int) -> Tensor:
-    """A convolution in two groups as two convolutions, each of half the maps."""
+def convolve_halves(x: Tensor, weight: Tensor, bias: Tensor, padding: int) -> Tensor:
+    """Compute a convolution in two groups as two convolutions, each of half the channels."""
     parts = zip(x.chunk(2, 1), weight.chunk(2), bias.chunk(2), strict=True)
     return torch.cat([F.conv2d(*part, padding=padding) for part in parts], 1)
 
 
-def with_zeros(x: Tensor, weight: Tensor, bias: Tensor, padding: int) -> Tensor:
-    """A convolution in two groups as one, with zeros for weights from one group to the other."""
-    one, other = weight.chunk(2)
+def convolve_dense(x: Tensor, weight: Tensor, bias: Tensor, padding: int) -> Tensor:
+    """Compute a convolution in two groups as one, with zero weights from one group to the other.
+
+    weight   w₁  0       (M, C, k, k) instead of (M, C / 2, k, k)
+             0   w₂
+    """
+    first, second = weight.chunk(2)
     inputs = weight.shape[1]
-    whole = [F.pad(one, (0, 0, 0, 0, 0, inputs)), F.pad(other, (0, 0, 0, 0, inputs, 0))]
-    return F.conv2d(x, torch.cat(whole), bias, padding=padding)
+    padded = [F.pad(first, (0, 0, 0, 0, 0, inputs)), F.pad(second, (0, 0, 0, 0, inputs, 0))]
+    return F.conv2d(x, torch.cat(padded), bias, padding=padding)
 
 
 @dataclass
-class Row:
-    """One layer in one way: what was measured."""
+class Timing:
+    """What was measured of one layer, computed in one way."""
 
     layer: str
     way: str
     images: int
     multiply_adds: int
     forward: list[float] = field(default_factory=list)
-    """Seconds of a batch, one number a round."""
+    """Seconds per batch of the forward pass, one number for each round."""
     both: list[float] = field(default_factory=list)
-    """The same, forward and backward."""
+    """Seconds per batch of the forward and backward pass together."""
     difference: float = 0.0
-    """From the outputs and gradients of the first way, as a share of the largest of them."""
+    """The largest difference of outputs and gradients from those of the first way, relative to the
+    largest number in the tensor."""
 
-    def line(self) -> str:
-        """Microseconds of an image forward, backward, in all; TFLOP/s in all."""
+    def format(self) -> str:
+        """Format as a line: microseconds per image forward, backward, both; TFLOP/s of both."""
         forward, both = (
             1e6 * statistics.median(s) / self.images for s in (self.forward, self.both)
         )
@@ -116,57 +127,59 @@ class Row:
 
 @dataclass
 class Data:
-    """Inputs of a layer, and the gradient of its outputs, channels_last."""
+    """Inputs of a layer, and the gradient of its outputs, all channels_last."""
 
     inputs: list[Tensor]
-    """Images N C H W, weight, bias."""
+    """Images (N, C, H, W), weight, bias."""
     gradient: Tensor
 
     @classmethod
     def of(cls, layer: Layer, batch: int, device: str, dtype: torch.dtype) -> Data:
-        """Draw them."""
+        """Draw random inputs for a layer, always the same."""
         torch.manual_seed(0)
         x = torch.randn(batch, layer.inputs, layer.side, layer.side)
-        weight = torch.randn(layer.maps, layer.inputs // layer.groups, layer.kernel, layer.kernel)
+        weight = torch.randn(
+            layer.outputs, layer.inputs // layer.groups, layer.kernel, layer.kernel
+        )
         weight /= math.sqrt(weight[0].numel())
         x, weight = (t.to(device, dtype, memory_format=torch.channels_last) for t in (x, weight))
-        bias = torch.randn(layer.maps).to(device, dtype)
+        bias = torch.randn(layer.outputs).to(device, dtype)
         x.requires_grad_(layer.name != "conv1")
         inputs = [x, weight.requires_grad_(), bias.requires_grad_()]
-        outputs = next(iter(layer.ways().values()))(*inputs)
+        outputs = next(iter(layer.ways.values()))(*inputs)
         return cls(inputs, torch.randn_like(outputs))
 
-    def forward(self, way: Way) -> int:
-        """The forward pass; the number of images."""
+    def run_forward(self, way: Way) -> int:
+        """Run the forward pass; return the number of images."""
         with torch.no_grad():
             way(*self.inputs)
         return len(self.gradient)
 
-    def both(self, way: Way) -> int:
-        """The forward and the backward pass; the number of images."""
-        outcome(way, self.inputs, self.gradient)
+    def run_both(self, way: Way) -> int:
+        """Run the forward and the backward pass; return the number of images."""
+        compute_gradients(way, self.inputs, self.gradient)
         return len(self.gradient)
 
 
-def measure(layer: Layer, batch: int, rounds: int, device: str, dtype: torch.dtype) -> list[Row]:
-    """All ways of a layer, in turns."""
-    ways, data = layer.ways(), Data.of(layer, batch, device, dtype)
-    found = [outcome(way, data.inputs, data.gradient) for way in ways.values()]
+def measure(layer: Layer, batch: int, rounds: int, device: str, dtype: torch.dtype) -> list[Timing]:
+    """Measure all ways of a layer, which take turns."""
+    ways, data = layer.ways, Data.of(layer, batch, device, dtype)
+    results = [compute_gradients(way, data.inputs, data.gradient) for way in ways.values()]
     rows = [
-        Row(layer.name, name, batch, layer.multiply_adds, difference=difference(mine, found[0]))
-        for name, mine in zip(ways, found, strict=True)
+        Timing(layer.name, name, batch, layer.multiply_adds, difference=compare(result, results[0]))
+        for name, result in zip(ways, results, strict=True)
     ]
-    for one_pass, seconds in (data.forward, "forward"), (data.both, "both"):
+    for one_pass, seconds in (data.run_forward, "forward"), (data.run_both, "both"):
         turns = [partial(one_pass, way) for way in ways.values()]
-        times = [often_enough(turn, device) for turn in turns]
+        times = [count_repetitions(turn, device) for turn in turns]
         for _ in range(rounds):
             for row, turn, n in zip(rows, turns, times, strict=True):
                 getattr(row, seconds).append(timed(turn, device, n)[1] / n)
     return rows
 
 
-def often_enough(turn: Turn, device: str) -> int:
-    """How often to repeat it for a turn that is long enough. It is warm afterwards."""
+def count_repetitions(turn: Turn, device: str) -> int:
+    """Return how often to repeat a turn to make it long enough. It is warmed up afterwards."""
     timed(turn, device)
     if not device.startswith("cuda"):
         return 1
@@ -174,17 +187,17 @@ def often_enough(turn: Turn, device: str) -> int:
     return times_for(LEAST_ON_GPU, timed(turn, device, few)[1] / few)
 
 
-def difference(found: list[Tensor], wanted: list[Tensor]) -> float:
-    """The largest, as a share of the largest number of the tensor that it is in."""
-    pairs = zip(found, wanted, strict=True)
+def compare(results: list[Tensor], expected: list[Tensor]) -> float:
+    """Return the largest difference, relative to the largest number of the tensor it is in."""
+    pairs = zip(results, expected, strict=True)
     return max(float((a - b).abs().max() / b.abs().max()) for a, b in pairs)
 
 
-def outcome(way: Way, inputs: list[Tensor], gradient: Tensor) -> list[Tensor]:
-    """Outputs, and the gradients of all inputs that need one."""
+def compute_gradients(way: Way, inputs: list[Tensor], gradient: Tensor) -> list[Tensor]:
+    """Return the outputs, and the gradients of all inputs that require one."""
     y = way(*inputs)
-    wanted = [x for x in inputs if x.requires_grad]
-    return [y.detach(), *torch.autograd.grad(y, wanted, gradient)]
+    required = [x for x in inputs if x.requires_grad]
+    return [y.detach(), *torch.autograd.grad(y, required, gradient)]
 
 
 def main() -> None:
@@ -193,15 +206,15 @@ def main() -> None:
     args = parser.parse_args()
     name = args.dtype or ("bfloat16" if args.device.startswith("cuda") else "float32")
     torch.backends.cudnn.deterministic = True  # as in training
-    print(f"{name}, {args.batch} images, microseconds an image")
+    print(f"{name}, {args.batch} images, microseconds per image")
     titles = "forward", "backward", "both", "TFLOP/s", "differs"
     print(f"{'':<23}" + "".join(f"{title:>10}" for title in titles))
-    rows: list[Row] = []
+    rows: list[Timing] = []
     facts = {"batch": args.batch, "dtype": name}
     for number, layer in enumerate(LAYERS, 1):
-        some = measure(layer, args.batch, args.rounds, args.device, getattr(torch, name))
-        print("\n".join(row.line() for row in some), flush=True)
-        rows += some
+        measured = measure(layer, args.batch, args.rounds, args.device, getattr(torch, name))
+        print("\n".join(row.format() for row in measured), flush=True)
+        rows += measured
         if args.json:
             finished = {"finished": number == len(LAYERS), "rows": [vars(row) for row in rows]}
             write_json(args.json, {**machine(args.device), **facts, **finished})

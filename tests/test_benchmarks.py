@@ -206,7 +206,7 @@ def test_a_synthetic_pack_can_be_trained_on_by_the_package_itself(tmp_path, monk
     recipe = dataclasses.replace(
         checks.SMALL, initialization="variance", schedule="constant", batch_size=2, epochs=1
     )
-    checks.trained("cpu", recipe, tmp_path / "run")
+    checks.train_on_made_pack("cpu", recipe, tmp_path / "run")
     assert checkpoint.load(tmp_path / "run" / "last.safetensors").position.epoch == 1
 
 

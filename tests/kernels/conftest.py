@@ -1,4 +1,4 @@
-"""Triton kernels run on the CPU, in Triton's interpreter, where there is no GPU."""
+"""Without a GPU, Triton kernels run on the CPU in Triton's interpreter."""
 
 import os
 from importlib.util import find_spec
@@ -8,7 +8,16 @@ import torch
 if not torch.cuda.is_available():
     os.environ.setdefault("TRITON_INTERPRET", "1")  # before anything imports the CUDA kernels
 
-KERNELS = "backends", "cuda_kernels", "map_norm", "norm", "pooling", "winograd"
-"""What is tested here against the CPU's kernels; without Numba there are none to test."""
+NEED_NUMBA = (
+    "backends",
+    "cpu_intrinsics",
+    "cpu_threads",
+    "cuda_kernels",
+    "normalization",
+    "pooling",
+    "winograd",
+    "within_channel",
+)
+"""Tests that compare something with the CPU kernels, which do not exist without Numba."""
 
-collect_ignore = [f"test_{name}.py" for name in KERNELS] if find_spec("numba") is None else []
+collect_ignore = [] if find_spec("numba") else [f"test_{name}.py" for name in NEED_NUMBA]

@@ -1,33 +1,34 @@
-"""ReLU and pooling: the kernels against the formula."""
+"""ReLU and pooling: the kernels equal the reference."""
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.kernels.twins import assert_twins, maps
+from tests.kernels.comparison import assert_matches_reference, draw
 
 from alexnet.kernels import relu_pool
-from alexnet.kernels.pooling.operator import relu_avg, relu_max, relu_pool_formula, relu_pool_kernel
+from alexnet.kernels.pooling.operator import relu_avg, relu_max, run_kernel
+from alexnet.kernels.pooling.reference import relu_pool_reference
 from alexnet.kernels.runtime.backends import has_kernel
 
 
 @pytest.mark.parametrize(
-    ("how", "message"),
+    ("options", "message"),
     [
-        ({"kind": "min"}, "kind is 'min'"),
-        ({"order": "pool"}, "order is 'pool'"),
+        ({"kind": "min"}, "kind must be 'max' or 'avg', got 'min'"),
+        ({"order": "pool"}, "order must be .* got 'pool'"),
         ({"pool": 9}, "no 9×9 window"),
     ],
 )
-def test_what_cannot_be_pooled_is_refused(how, message):
+def test_impossible_arguments_are_refused(options, message):
     with pytest.raises(ValueError, match=message):
-        relu_pool(torch.zeros(1, 1, 6, 6), **how)
+        relu_pool(torch.zeros(1, 1, 6, 6), **options)
 
 
-def either(x, **how):
-    """The kernel, also where PyTorch's own pooling is chosen; within formulas_only, the formula."""
-    chosen = relu_pool_kernel if has_kernel(x.device, x.dtype) else relu_pool_formula
-    return chosen(x, **how)
+def pool_by_kernel(x, **options):
+    """Run the kernel even where PyTorch is faster; within `references_only`, the reference."""
+    pool = run_kernel if has_kernel(x.device, x.dtype) else relu_pool_reference
+    return pool(x, **options)
 
 
 @settings(max_examples=80, deadline=None)
@@ -43,22 +44,26 @@ def either(x, **how):
     ),
     st.sampled_from([torch.float64, torch.float32]),
 )
-def test_the_kernels_give_what_the_formula_gives(shape, how, dtype):
+def test_the_kernels_equal_the_reference(shape, options, dtype):
     tolerance = 1e-12 if dtype == torch.float64 else 1e-5
-    assert_twins(lambda x: either(x, **how), maps(*shape, dtype=dtype), tolerance)
-    assert_twins(lambda x: relu_pool(x, **how), maps(*shape, dtype=dtype), tolerance)
+    assert_matches_reference(
+        lambda x: pool_by_kernel(x, **options), draw(*shape, dtype=dtype), tolerance
+    )
+    assert_matches_reference(
+        lambda x: relu_pool(x, **options), draw(*shape, dtype=dtype), tolerance
+    )
 
 
 @pytest.mark.parametrize("order", ["relu-pool", "pool-relu"])
 @pytest.mark.parametrize("kind", ["max", "avg"])
-def test_gradients_are_those_of_finite_differences(kind, order):
-    x = maps(1, 3, 5, 4).requires_grad_()
-    how = {"pool": 3, "stride": 2, "kind": kind, "order": order}
-    assert torch.autograd.gradcheck(lambda x: relu_pool_kernel(x, **how), x)
+def test_gradients_equal_finite_differences(kind, order):
+    x = draw(1, 3, 5, 4).requires_grad_()
+    options = {"pool": 3, "stride": 2, "kind": kind, "order": order}
+    assert torch.autograd.gradcheck(lambda x: run_kernel(x, **options), x)
 
 
-def test_pytorch_accepts_the_operators():
-    x = maps(2, 3, 7, 7, dtype=torch.float32).requires_grad_()
+def test_the_operators_pass_the_checks_of_pytorch():
+    x = draw(2, 3, 7, 7, dtype=torch.float32).requires_grad_()
     torch.library.opcheck(relu_max, (x, 3, 2))
     for relu_first in (True, False):
         torch.library.opcheck(relu_avg, (x, 3, 2, relu_first))

@@ -6,7 +6,7 @@ import torch.nn.functional as F
 
 from alexnet import nets
 from alexnet.kernels import response_norm
-from alexnet.kernels.normalization.within_channel import contrast_norm, map_norm
+from alexnet.kernels.within_channel.operator import contrast_norm, within_channel_norm
 from alexnet.nets.layers import max_pool, round_up
 from alexnet.nets.original import Net145
 
@@ -32,7 +32,7 @@ def two_towers(network, x):
         y = tower_layer(network, "conv1", half, round_up(x, 11, 4), stride=4)
         y = F.relu(max_pool(cross_norm(y)))
         y = F.relu(tower_layer(network, "conv2", half, y, padding=2))
-        towers.append(max_pool(map_norm(cross_norm(y), n=5, alpha=1e-3)))
+        towers.append(max_pool(within_channel_norm(cross_norm(y), n=5, alpha=1e-3)))
     both = torch.cat(towers, 1)
     for half in (0, 1):
         y = F.relu(tower_layer(network, "conv3", half, both, padding=1))
@@ -99,5 +99,5 @@ def test_the_low_resolution_networks_differ_in_their_norms():
     networks = {name: nets.lowres.__dict__[f"Net{name}"](2, SIZE) for name in (120, 131, 135, 137)}
     assert [network.k for network in networks.values()] == [1, 1, 2, 2]
     assert not torch.equal(networks[120].pool1(x), networks[131].pool1(x))
-    for name, norm in ((131, contrast_norm), (135, contrast_norm), (137, map_norm)):
+    for name, norm in ((131, contrast_norm), (135, contrast_norm), (137, within_channel_norm)):
         assert torch.equal(networks[name].map2(x), norm(x, n=5, alpha=1e-3))

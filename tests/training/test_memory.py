@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from alexnet import device as devices
-from alexnet.kernels.runtime.backends import why_missing
+from alexnet.kernels.runtime.backends import find_import_error
 from alexnet.recipes.recipe import Recipe
 from alexnet.training.loop import new_network
 from alexnet.training.memory import (
@@ -43,7 +43,7 @@ def test_the_activations_counted_are_those_that_a_real_forward_pass_keeps(
     assert counted.images == images.nbytes + 16
 
 
-@pytest.mark.skipif(why_missing("numba") != "", reason="the formulas keep more")
+@pytest.mark.skipif(find_import_error("numba") != "", reason="the formulas keep more")
 def test_the_papers_network_takes_a_few_megabytes_per_image():
     counted = count_training_memory(PAPER, 1000, "float32")
     assert PAPER.batch_size == 128

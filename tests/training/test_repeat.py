@@ -12,7 +12,7 @@ from tests.training.test_train import Listener, assert_same
 
 from alexnet import device as devices
 from alexnet.kernels import convolve, norm_pool, relu_pool
-from alexnet.kernels.normalization.within_channel import map_norm
+from alexnet.kernels.within_channel.operator import within_channel_norm
 from alexnet.nets.layers import convolve_space_to_depth
 from alexnet.processor import find_bf16_units, read_mkl_mode
 from alexnet.training.train import train
@@ -35,7 +35,7 @@ WORK = {
     "norm, pool": (norm_pool, (3, 96, 15, 15)),
     "pool": (relu_pool, (3, 70, 13, 13)),
     "mean pool": (lambda x: relu_pool(x, kind="avg"), (3, 70, 13, 13)),
-    "map norm": (lambda x: map_norm(x, n=5, alpha=0.01), (2, 64, 9, 9)),
+    "within-channel norm": (lambda x: within_channel_norm(x, n=5, alpha=0.01), (2, 64, 9, 9)),
 }
 
 

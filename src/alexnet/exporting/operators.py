@@ -28,7 +28,7 @@ import torch
 from torch import Tensor, fx
 
 from alexnet.exporting.onnx_graph import OnnxGraph
-from alexnet.kernels.runtime.layout import pooled_size
+from alexnet.kernels.runtime.layout import count_windows
 
 Value = str | Tensor
 """The name of an ONNX tensor, or a constant."""
@@ -228,7 +228,7 @@ def _pool_rounding_up(
 ) -> str:
     """Pool with an output size that is rounded up; windows are clipped at the edge."""
     input_size = _get_input_size(node)
-    output_size = [pooled_size(size, pool, stride) for size in input_size]
+    output_size = [count_windows(size, pool, stride) for size in input_size]
     windows = [pool] * 2, [stride] * 2, [0, 0]
     return _add_pool(graph, operator, x, *windows, input_size, output_size)
 
@@ -328,7 +328,7 @@ OPERATORS: dict[str, Callable[..., Any]] = {
     "max_pool2d": _max_pool,
     "avg_pool2d": _avg_pool,
     # our kernels
-    "within_map": _within_map,
+    "normalize_within_channel": _within_map,
     "relu_norm_max": _relu_norm_max,
     "relu_max": _relu_max,
     "relu_avg": _relu_avg,

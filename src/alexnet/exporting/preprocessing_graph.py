@@ -22,6 +22,7 @@ import torch
 from torch import Tensor
 
 from alexnet.batches.preprocessing import Preprocessing
+from alexnet.colors import BLUE_OF_U, GREEN_OF_U, GREEN_OF_V, RED_OF_V
 from alexnet.exporting.libraries import import_library
 from alexnet.exporting.onnx_graph import (
     INPUT,
@@ -75,7 +76,7 @@ def _round_to_yuv420(graph: OnnxGraph, colors: str, side: int) -> str:
     half = side // 2
     to_luma = torch.tensor([[19595.0], [38470.0], [7471.0]])
     to_chroma = torch.tensor([[-11059.0, 32768.0], [-21709.0, -27439.0], [32768.0, -5329.0]])
-    to_rgb = torch.tensor([[0, -0.344136286, 1.772], [1.402, -0.714136286, 0]])
+    to_rgb = torch.tensor([[0, GREEN_OF_U, BLUE_OF_U], [RED_OF_V, GREEN_OF_V, 0]])
     blocks = graph.add("Reshape", colors, torch.tensor([-1, half, 2, half, 2, 3]))
     sums = graph.add("ReduceSum", blocks, torch.tensor([2, 4]), keepdims=0)
     luma = _shift_right(graph, graph.add("MatMul", colors, to_luma), 1 << 15, 16)

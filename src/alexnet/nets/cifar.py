@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from alexnet.kernels import norm_pool, relu_pool, response_norm
-from alexnet.kernels.normalization.within_channel import map_norm
+from alexnet.kernels.within_channel.operator import within_channel_norm
 from alexnet.nets.layers import (
     UNITS,
     Convolution,
@@ -139,10 +139,10 @@ class Cifar18pct(CifarNetwork):
         """(N, 3, H, W) → (N, classes); calls `hook` for each layer."""          # N  3 32 32
         x = hook("conv1", self.conv1(x))                                         # N 32 32 32
         x = hook("pool1", relu_pool(x, kind="max"))                              # N 32 16 16
-        x = hook("norm1", map_norm(x, n=3, alpha=5e-5))                          # N 32 16 16
+        x = hook("norm1", within_channel_norm(x, n=3, alpha=5e-5))               # N 32 16 16
         x = hook("conv2", self.conv2(x))                                         # N 32 16 16
         x = hook("pool2", relu_pool(x, kind="avg"))                              # N 32  8  8
-        x = hook("norm2", map_norm(x, n=3, alpha=5e-5))                          # N 32  8  8
+        x = hook("norm2", within_channel_norm(x, n=3, alpha=5e-5))               # N 32  8  8
         x = hook("conv3", self.conv3(x))                                         # N 64  8  8
         x = hook("pool3", relu_pool(x, kind="avg"))                              # N 64  4  4
         return hook("fc4", self.fc4(self.dropout(x.contiguous().flatten(1))))    # N classes

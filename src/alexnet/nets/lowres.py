@@ -20,7 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from alexnet.kernels import norm_pool, relu_pool, response_norm
-from alexnet.kernels.normalization.within_channel import contrast_norm, map_norm
+from alexnet.kernels.within_channel.operator import contrast_norm, within_channel_norm
 from alexnet.nets.layers import (
     Convolution,
     Dropout,
@@ -130,7 +130,7 @@ class Net137(Net135):
 
     def map2(self, x: Tensor) -> Tensor:
         """The second norm of layer 2: N C H W → N C H W."""
-        return map_norm(x, n=5, alpha=1e-3)
+        return within_channel_norm(x, n=5, alpha=1e-3)
 
 
 def compute_last_side(size: int) -> int:

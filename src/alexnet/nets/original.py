@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from alexnet.kernels import norm_pool, relu_pool
-from alexnet.kernels.normalization.within_channel import map_norm
+from alexnet.kernels.within_channel.operator import within_channel_norm
 from alexnet.nets.layers import (
     Convolution,
     Dropout,
@@ -90,7 +90,7 @@ class Net145(nn.Module):
         x = hook("pool1", norm_max_relu(x, towers=self.towers))              # N   96  27  27
         x = hook("conv2", self.conv2(x))                                     # N  256  27  27
         x = hook("norm2", relu_norm(x, towers=self.towers))                  # N  256  27  27
-        x = hook("map2", map_norm(x, n=5, alpha=1e-3))                       # N  256  27  27
+        x = hook("map2", within_channel_norm(x, n=5, alpha=1e-3))            # N  256  27  27
         x = hook("pool2", relu_pool(x))                                      # N  256  13  13
         x = hook("conv3", F.relu(self.conv3(x), inplace=True))               # N  384  13  13
         x = hook("conv4", F.relu(self.conv4(x), inplace=True))               # N  384  13  13
@@ -141,7 +141,7 @@ class Net147(Net145):
         x = hook("pool1", norm_max_relu(x, towers=2, pool=2))                # N   96  28  28
         x = hook("conv2", self.conv2(x))                                     # N  256  26  26
         x = hook("norm2", relu_norm(x, towers=self.towers))                  # N  256  26  26
-        x = hook("map2", map_norm(x, n=5, alpha=1e-3))                       # N  256  26  26
+        x = hook("map2", within_channel_norm(x, n=5, alpha=1e-3))            # N  256  26  26
         x = hook("pool2", relu_pool(x, pool=2))                              # N  256  13  13
         x = hook("conv3", F.relu(self.conv3(x), inplace=True))               # N  384  13  13
         x = hook("conv4", F.relu(self.conv4(x), inplace=True))               # N  384  13  13
@@ -221,7 +221,7 @@ class Net146(Net145):
         x = hook("pool1", norm_max_relu(x, towers=self.towers))              # N   96  27  27
         x = hook("conv2", self.conv2(x))                                     # N  256  27  27
         x = hook("norm2", relu_norm(x, towers=self.towers))                  # N  256  27  27
-        x = hook("map2", map_norm(x, n=5, alpha=1e-3))                       # N  256  27  27
+        x = hook("map2", within_channel_norm(x, n=5, alpha=1e-3))            # N  256  27  27
         x = hook("pool2", relu_pool(x))                                      # N  256  13  13
         x = hook("conv3", F.relu(self.conv3(x), inplace=True))               # N  384  13  13
         x = hook("conv4", F.relu(self.conv4(x), inplace=True))               # N  384  13  13

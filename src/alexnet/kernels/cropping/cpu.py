@@ -1,88 +1,115 @@
-"""Crop, flip, subtract the mean and shift the colors on the CPU, a row at a time.
+"""Cropping on the CPU: Numba kernels that compute one row of a crop at a time.
 
-A row of an RGB record is contiguous, so its arithmetic is one loop over 3 * size numbers; only a
-mirrored row is copied once more, pixel by pixel.
+`operator.crop` runs them on slices of the batch; `reference` defines what they compute. A row of an
+RGB record is contiguous, so its arithmetic is one loop over 3 * size numbers:
+
+    record   r g b r g b r g b …     uint8        out = (record - mean + shift) * scale
+    mean     r g b r g b r g b …     float32
+    shift    r g b r g b r g b …     float32, the same three numbers over and over
+
+Only a mirrored row is copied once more, pixel by pixel from right to left. A row of a YUV 4:2:0
+record is first converted to such a row of RGB.
 """
 
 # mypy: disable-error-code="no-untyped-def"
 
 import numpy as np
 
-from alexnet.colors import BLUE_OF_U, GREEN_OF_U, GREEN_OF_V, RED_OF_V
-from alexnet.kernels.runtime.cpu_intrinsics import narrowed
-from alexnet.kernels.runtime.cpu_threads import compiled, part
+from alexnet.kernels.cropping import reference
+from alexnet.kernels.runtime.cpu_intrinsics import cast_like
+from alexnet.kernels.runtime.cpu_threads import compiled, inlined
+
+# As float32: a Python float would promote the arithmetic to float64.
+RED_OF_V, BLUE_OF_U = np.float32(reference.RED_OF_V), np.float32(reference.BLUE_OF_U)
+GREEN_OF_U, GREEN_OF_V = np.float32(reference.GREEN_OF_U), np.float32(reference.GREEN_OF_V)
+CHROMA_ZERO = np.float32(128)
 
 
 @compiled
-def from_rgb(first, last, records, chosen, places, flips, shifts, mean, out, scale):
-    """out (N size size 3, perhaps bf16) of images first … last. records: M side side 3.
+def crop_rgb(first, stop, records, crops, out, scale):
+    """Write crops first … stop - 1 of `out` from records that store RGB.
 
-    places: N 4, the top and left of each crop and the top and left of its mean.
+    records: uint8 (M, side, side, 3). crops: `reference.Crops` of arrays. out: (N, size, size, 3),
+    float32, or uint16 that holds the bits of bf16.
     """
     size = out.shape[1]
     line, shift = np.empty(3 * size, np.float32), np.empty(3 * size, np.float32)
-    for image in range(first, last):
-        _repeat(shifts[image], shift)
-        top, left, mean_top, mean_left = places[image]
-        record = records[chosen[image]]
+    for image in range(first, stop):
+        _repeat_color(crops.shifts[image], shift)
+        top, left, mean_top, mean_left = crops.offsets[image]
+        record = records[crops.indices[image]]
         for y in range(size):
             pixels = record[top + y].reshape(-1)[3 * left : 3 * (left + size)]
-            middle = mean[mean_top + y].reshape(-1)[3 * mean_left : 3 * (mean_left + size)]
-            _write(pixels, middle, shift, scale, line, out[image, y].reshape(-1), flips[image])
+            mean = crops.mean[mean_top + y].reshape(-1)[3 * mean_left : 3 * (mean_left + size)]
+            target = out[image, y].reshape(-1)
+            _write_row(pixels, mean, shift, scale, line, target, crops.flips[image])
 
 
 @compiled
-def from_yuv(first, last, records, chosen, places, flips, shifts, mean, out, scale):
-    """The same from records of planes: M side*side*3//2, the Y plane, then U and V at half size."""
-    side, size = len(mean), out.shape[1]
+def crop_yuv420(first, stop, records, crops, out, scale):
+    """Write crops first … stop - 1 of `out` from records of planes.
+
+    records: uint8 (M, side² · 3/2), the Y plane, then U and V at half the size. Otherwise as
+    `crop_rgb`.
+    """
+    side, size = len(crops.mean), out.shape[1]
     area, half = side * side, side // 2
     pixels = np.empty(3 * size, np.float32)
     line, shift = np.empty(3 * size, np.float32), np.empty(3 * size, np.float32)
-    for image in range(first, last):
-        _repeat(shifts[image], shift)
-        top, left, mean_top, mean_left = places[image]
-        record = records[chosen[image]]
+    for image in range(first, stop):
+        _repeat_color(crops.shifts[image], shift)
+        top, left, mean_top, mean_left = crops.offsets[image]
+        record = records[crops.indices[image]]
         for y in range(size):
-            lights = record[(top + y) * side + left : (top + y + 1) * side]
-            start = area + (top + y) // 2 * half + left // 2
-            _colors(lights, record[start:], record[start + half * half :], left % 2, pixels)
-            middle = mean[mean_top + y].reshape(-1)[3 * mean_left : 3 * (mean_left + size)]
-            _write(pixels, middle, shift, scale, line, out[image, y].reshape(-1), flips[image])
+            luma = record[(top + y) * side + left : (top + y + 1) * side]
+            chroma = area + (top + y) // 2 * half + left // 2
+            u, v = record[chroma:], record[chroma + half * half :]
+            _convert_row_to_rgb(luma, u, v, left % 2, pixels)
+            mean = crops.mean[mean_top + y].reshape(-1)[3 * mean_left : 3 * (mean_left + size)]
+            target = out[image, y].reshape(-1)
+            _write_row(pixels, mean, shift, scale, line, target, crops.flips[image])
 
 
-@part
-def _repeat(colors, line):
+@inlined
+def _repeat_color(color, line):
+    """Fill `line` with the three numbers of `color`, over and over."""
     for i in range(line.size):
-        line[i] = colors[i % 3]
+        line[i] = color[i % 3]
 
 
-@part
-def _write(pixels, mean, shift, scale, line, target, flip):
-    """A row of the crop, mirrored if `flip`."""
+@inlined
+def _write_row(pixels, mean, shift, scale, line, target, flip):
+    """Write a row of a crop to `target`, mirrored if `flip`; `line` is a buffer for that."""
     if flip:
-        _shifted(pixels, mean, shift, scale, line)
+        _normalize_row(pixels, mean, shift, scale, line)
         end = line.size
         for i in range(0, end, 3):
-            target[i] = narrowed(line[end - i - 3], target)
-            target[i + 1] = narrowed(line[end - i - 2], target)
-            target[i + 2] = narrowed(line[end - i - 1], target)
+            target[i] = cast_like(line[end - i - 3], target)
+            target[i + 1] = cast_like(line[end - i - 2], target)
+            target[i + 2] = cast_like(line[end - i - 1], target)
     else:
-        _shifted(pixels, mean, shift, scale, target)
+        _normalize_row(pixels, mean, shift, scale, target)
 
 
-@part
-def _shifted(pixels, mean, shift, scale, out):
+@inlined
+def _normalize_row(pixels, mean, shift, scale, out):
     for i in range(out.size):
-        out[i] = narrowed((np.float32(pixels[i]) - mean[i] + shift[i]) * scale, out)
+        out[i] = cast_like((np.float32(pixels[i]) - mean[i] + shift[i]) * scale, out)
 
 
-@part
-def _colors(lights, us, vs, odd, pixels):
-    """JPEG's colors of a row, neither rounded nor clipped. odd: 1 if it starts inside a block."""
+@inlined
+def _convert_row_to_rgb(luma, us, vs, odd, pixels):
+    """Convert a row of YUV 4:2:0 to RGB, neither rounded nor clipped: `pixels`, float32 (3 size,).
+
+    odd: 1 if the row starts at the right-hand column of a 2×2 chroma block, else 0.
+
+        odd = 0   luma  0 1 2 3 4 5         odd = 1   luma  0 1 2 3 4 5
+                  u, v  0 0 1 1 2 2                   u, v  0 1 1 2 2 3
+    """
     for x in range(pixels.size // 3):
-        light = np.float32(lights[x])
-        u = np.float32(us[(x + odd) // 2]) - np.float32(128)
-        v = np.float32(vs[(x + odd) // 2]) - np.float32(128)
-        pixels[3 * x] = light + np.float32(RED_OF_V) * v
-        pixels[3 * x + 1] = light + np.float32(GREEN_OF_U) * u + np.float32(GREEN_OF_V) * v
-        pixels[3 * x + 2] = light + np.float32(BLUE_OF_U) * u
+        y = np.float32(luma[x])
+        u = np.float32(us[(x + odd) // 2]) - CHROMA_ZERO
+        v = np.float32(vs[(x + odd) // 2]) - CHROMA_ZERO
+        pixels[3 * x] = y + RED_OF_V * v
+        pixels[3 * x + 1] = y + GREEN_OF_U * u + GREEN_OF_V * v
+        pixels[3 * x + 2] = y + BLUE_OF_U * u

@@ -1,94 +1,61 @@
-"""Which units dropout keeps, drawn by a counter-based generator: Philox4x32-10.
+"""Dropout's masks as an operator: the interface to the layers, and the choice of backend.
 
-Philox (Salmon et al., "Parallel Random Numbers: As Easy as 1, 2, 3", 2011) turns a counter of four
-32-bit words into four random ones, under a key of 64 bits. There is no state: each unit's word
-follows from the key and from where the unit is, so that every device, every precision and every
-way to split a batch draws the same.
-
-    counter = (unit // 4, layer, row, row >> 32)
-    word of the unit = philox(counter, key)[unit % 4]
+`alexnet.nets.layers.Dropout` calls `keep_mask`. The algorithm is explained in `reference`. Numba
+and Triton are imported only when a kernel runs, never by importing this module.
 """
 
 # mypy: disable-error-code="no-untyped-def"
 
-import math
-
 import torch
 from torch import Tensor
 
+from alexnet.kernels.dropout.reference import compute_keep_threshold, keep_mask_reference
 from alexnet.kernels.runtime.backends import has_kernel
 
-ROUNDS = 10
-MULTIPLIERS = 0xD2511F53, 0xCD9E8D57
-WEYL = 0x9E3779B9, 0xBB67AE85
-"""What is added to the two words of the key after each round."""
 
-WORD = 0xFFFFFFFF
+def keep_mask(key_and_row: Tensor, rows: int, units: int, *, layer: int, p: float) -> Tensor:
+    """Return which units are kept, each with probability 1 − p: a bool tensor (rows, units).
 
-
-def keep_mask(draw: Tensor, rows: int, units: int, *, layer: int, p: float) -> Tensor:
-    """Which units are kept, each with probability 1 − p: rows units bool.
-
-    draw: 2 int64, the key and where the first row stands in the whole batch; the mask is on its
-    device. The number of the layer tells apart the masks of one step. A unit is kept if its word is
-    at least p·2³², compared as integers.
+    key_and_row: int64, shape (2,): the 64-bit key and the index of the first row in the whole
+        batch. The mask is on the same device. The values are read on the device, so that a
+        captured CUDA graph draws a new mask when they have been overwritten.
+    layer: the number of the layer, which makes the masks of the layers in one step independent.
+    p: the probability of dropping a unit. A unit is kept if its random 32-bit word is at least
+        p · 2³²; both are compared as integers, so the precision of the network does not matter.
     """
-    if has_kernel(draw.device, torch.float32):
-        return kept_units(draw, rows, units, layer, least_kept(p))
-    return keep_mask_formula(draw, rows, units, layer, least_kept(p))
-
-
-def least_kept(p: float) -> int:
-    """The smallest 32-bit word that keeps a unit; 2³², which no word reaches, where p is 1."""
-    return math.ceil(p * 2**32)
-
-
-def keep_mask_formula(draw: Tensor, rows: int, units: int, layer: int, least: int) -> Tensor:
-    """What `keep_mask` computes, in plain PyTorch: rows units bool."""
-    key, first_row = draw.unbind()
-    row = first_row + torch.arange(rows, device=draw.device)[:, None]
-    group = torch.arange(-(-units // 4), device=draw.device)[None, :]
-    zero = torch.zeros_like(row + group)
-    words = philox((zero + group, zero + layer, zero + (row & WORD), zero + (row >> 32)), key)
-    return (torch.stack(words, 2) >= least).flatten(1)[:, :units]
-
-
-def philox(counter: tuple[Tensor, ...], key: Tensor) -> tuple[Tensor, ...]:
-    """Four random words of each counter: int64 tensors of 32-bit words, an int64 key of 64 bits.
-
-    Products of two words can reach 2⁶⁴. int64 wraps around there, which leaves every bit right.
-    """
-    c0, c1, c2, c3 = counter
-    k0, k1 = key & WORD, (key >> 32) & WORD
-    for _ in range(ROUNDS):
-        first, second = c0 * MULTIPLIERS[0], c2 * MULTIPLIERS[1]
-        c0, c1 = ((second >> 32) & WORD) ^ c1 ^ k0, second & WORD
-        c2, c3 = ((first >> 32) & WORD) ^ c3 ^ k1, first & WORD
-        k0, k1 = (k0 + WEYL[0]) & WORD, (k1 + WEYL[1]) & WORD
-    return c0, c1, c2, c3
+    threshold = compute_keep_threshold(p)
+    if has_kernel(key_and_row.device, torch.float32):
+        return draw_keep_mask(key_and_row, rows, units, layer, threshold)
+    return keep_mask_reference(key_and_row, rows, units, layer, threshold)
 
 
 @torch.library.custom_op("alexnet::kept_units", mutates_args=(), device_types="cpu")
-def kept_units(draw: Tensor, rows: int, units: int, layer: int, least: int) -> Tensor:
-    """The mask: rows units bool, from the key and the first row in `draw`."""
-    from alexnet.kernels.dropout import cpu as cpu_dropout
+def draw_keep_mask(
+    key_and_row: Tensor, rows: int, units: int, layer: int, threshold: int
+) -> Tensor:
+    """Compute the mask with a kernel. Arguments and result as in `keep_mask_reference`."""
+    from alexnet.kernels.dropout import cpu
     from alexnet.kernels.runtime import cpu_threads
 
-    out = draw.new_empty(rows, units, dtype=torch.bool)
-    arrays = draw.numpy(), out.numpy()
-    cpu_threads.over_images(cpu_dropout.kept_units, rows, *arrays, layer, least)
+    out = _new_mask(key_and_row, rows, units)
+    arrays = key_and_row.numpy(), out.numpy()
+    cpu_threads.run_on_batch(cpu.fill_keep_mask, rows, *arrays, layer, threshold)
     return out
 
 
-@kept_units.register_kernel("cuda")
-def _(draw: Tensor, rows: int, units: int, layer: int, least: int) -> Tensor:
-    from alexnet.kernels.dropout import cuda as cuda_dropout
+@draw_keep_mask.register_kernel("cuda")
+def _(key_and_row: Tensor, rows: int, units: int, layer: int, threshold: int) -> Tensor:
+    from alexnet.kernels.dropout import cuda
 
-    out = draw.new_empty(rows, units, dtype=torch.bool)
-    cuda_dropout.kept_units(draw, out, layer, least)
+    out = _new_mask(key_and_row, rows, units)
+    cuda.fill_keep_mask(key_and_row, out, layer, threshold)
     return out
 
 
-@kept_units.register_fake
-def _(draw, rows, units, layer, least):
-    return draw.new_empty(rows, units, dtype=torch.bool)
+@draw_keep_mask.register_fake
+def _(key_and_row, rows, units, layer, threshold):
+    return _new_mask(key_and_row, rows, units)
+
+
+def _new_mask(key_and_row: Tensor, rows: int, units: int) -> Tensor:
+    return key_and_row.new_empty(rows, units, dtype=torch.bool)

@@ -1,123 +1,180 @@
-"""ReLU, response norm and max pool in one pass over memory on the CPU. Images are N H W C.
+"""ReLU, response normalization and max pooling on the CPU, in one pass over memory.
 
-A few pixels at a time, so many as fit the nearest cache, are spread out with n // 2 zeros around
-every tower's maps, so that the sum over n neighbors is n shifted loads without borders. Only `pool`
-normalized rows exist at a time, in a ring; going back they are computed again, which is cheaper
-than to have written and read them.
+Arrays are images (N, H, W, C). A few pixels are normalized at a time, as many as fit the L1 cache.
+They are copied to a line with n // 2 zeros around the channels of every tower,
+so that a window's sum is n shifted loads, without a special case at borders:
+
+    n = 5, towers a and b of 4 channels     0 0 a a a a 0 0 b b b b 0 0 a a a a 0 0 b b b b 0 0
+                                                └─── pixel 0 ─────┘     └─── pixel 1 ─────┘
+    the window of channel 1 of tower a        └───────┘
+
+    base = k + alpha * the sum of squares over the window
+    b = a * base ** -beta
+
+Only `pool` normalized rows are kept at a time, in a ring buffer in which row y is at index y %
+pool; each row of outputs is pooled from there, so normalized images are never written to memory.
+The backward pass recomputes the normalization, which is cheaper than storing and loading it.
+
+With the gradient g of the normalized b = a · base ** -beta, the gradient of a is
+
+    g · base ** -beta  -  2 alpha beta · a · Σ (g · a · base ** -beta / base)
+    └── pointwise ──┘                        └────── cross terms ─────────┘
+
+where Σ adds up the channels whose window holds this one: the window mirrored, if n is even.
+
+Called by `operator` through `cpu_threads.run_on_batch`; each kernel processes the images
+`first … stop - 1`.
 """
 
 # mypy: disable-error-code="no-untyped-def"
 
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
 import numpy as np
 
-from alexnet.kernels.pooling.cpu import max_row, rectify, unpool
-from alexnet.kernels.runtime.cpu_intrinsics import as_float, as_integer, narrowed, widened
-from alexnet.kernels.runtime.cpu_threads import compiled, part
+from alexnet.kernels.normalization.cpu_powers import compute_powers
+from alexnet.kernels.normalization.reference import NormPoolParameters
+from alexnet.kernels.pooling.cpu_windows import gather_gradient, max_pool_row, rectify_row
+from alexnet.kernels.runtime.cpu_intrinsics import bf16_to_float32, cast_like
+from alexnet.kernels.runtime.cpu_threads import compiled, inlined
 
-AT_ONCE = 1200
-"""Numbers that a line of pixels should have: six such lines fit 32 KB."""
+LINE_LENGTH = 1200
+"""Numbers that a line of pixels should have: six such lines of float32 fit 32 KB."""
 
-WHOLE_VECTORS = 32
-"""What is computed with neighbors is a multiple of so many numbers long: vectors leave no rest."""
+LINE_MULTIPLE = 32
+"""The interior of a line is padded to a multiple of this length, so that vectorized loops have no
+remainder."""
 
-# alpha and k come in the type of the images: a Python float would widen float32 arithmetic.
+
+class KernelParameters(NamedTuple):
+    """NormPoolParameters as the kernels take them.
+
+    alpha and k have the dtype of the arithmetic: a Python float would turn float32 arithmetic into
+    float64. `relu` is two booleans: Numba needs 10 µs to pass a tuple that contains a str, and 1 µs
+    for one of numbers.
+    """
+
+    n: int
+    alpha: Any
+    beta: float
+    k: Any
+    towers: int
+    pool: int
+    stride: int
+    relu_first: bool
+    relu_last: bool
+
+    @classmethod
+    def of(cls, parameters: NormPoolParameters, dtype: np.dtype) -> KernelParameters:
+        """Convert the parameters for arithmetic in `dtype`."""
+        n, alpha, beta, k, towers, pool, stride, relu = parameters
+        scalars = n, dtype.type(alpha), beta, dtype.type(k)
+        return cls(*scalars, towers, pool, stride, relu == "first", relu == "last")
 
 
 @compiled
-def forward(first, last, x, out, positions, n, alpha, beta, k, towers, pool, stride, relu):
-    """out and positions, N H' W' C, of images first … last. relu: "first", "last" or "none".
+def forward(first, stop, x, out, argmax, parameters):
+    """Fill the maxima `out` and their argmax indices, both (N, H', W', C).
 
-    x may be bf16; out is what it is computed in.
+    x may be bf16 (as uint16); out is float32 then, or else of the dtype of x.
     """
-    height, width, maps = x.shape[1:]
-    pixels = _pixels_at_once(width, maps, towers, n)
-    lines = _zero_lines(4, pixels * towers, maps // towers, n, out)
+    n, alpha, beta, k, towers, pool, stride, relu_first, relu_last = parameters
+    height, width, channels = x.shape[1:]
+    pixels = _count_pixels_of_line(width, channels, towers, n)
+    lines = _allocate_lines(4, pixels * towers, channels // towers, n, out)
     line, base, power, inverse = lines[0], lines[1], lines[2], lines[3]
-    ring = np.empty((pool, width, maps), out.dtype)
-    for image in range(first, last):
+    ring = np.empty((pool, width, channels), out.dtype)
+    for image in range(first, stop):
         done = 0
         for i in range(out.shape[1]):
             top, bottom = i * stride, min(i * stride + pool, height)
             for y in range(max(done, top), bottom):
                 for left in range(0, width, pixels):
-                    here = slice(left, min(left + pixels, width))
-                    _spread(x[image, y, here], line, towers, n, relu == "first")
-                    _bases(line, base, n, alpha, k)
-                    powers(base, power, inverse, beta)
-                    _gather_product(line, power, ring[y % pool, here], towers, n)
+                    columns = slice(left, min(left + pixels, width))
+                    _copy_to_line(x[image, y, columns], line, towers, n, relu_first)
+                    _compute_bases(line, base, n, alpha, k)
+                    compute_powers(base, power, inverse, beta)
+                    _store_normalized(line, power, ring[y % pool, columns], towers, n)
             done = bottom
-            max_row(ring, (top, bottom), out[image, i], positions[image, i], pool, stride)
-            if relu != "none":
-                rectify(out[image, i], positions[image, i], pool * pool)
+            max_pool_row(ring, (top, bottom), out[image, i], argmax[image, i], pool, stride)
+            if relu_first or relu_last:
+                rectify_row(out[image, i], argmax[image, i], pool * pool)
 
 
 @compiled
-def backward(first, last, pooled, x, positions, out, n, alpha, beta, k, towers, pool, stride, relu):
-    """out: the gradient of x, both perhaps bf16, from `pooled`, that of the outputs."""
-    height, width, maps = x.shape[1:]
-    pixels = _pixels_at_once(width, maps, towers, n)
-    lines = _zero_lines(6, pixels * towers, maps // towers, n, pooled)
+def backward(first, stop, grad_out, x, argmax, grad_x, parameters):
+    """Fill grad_x (N, H, W, C) from the gradient of the maxima. x and grad_x may both be bf16."""
+    n, alpha, beta, k, towers, pool, stride, relu_first, _ = parameters
+    height, width, channels = x.shape[1:]
+    pixels = _count_pixels_of_line(width, channels, towers, n)
+    lines = _allocate_lines(6, pixels * towers, channels // towers, n, grad_out)
     line, base, power, inverse = lines[0], lines[1], lines[2], lines[3]
-    gradient, across = lines[4], lines[5]
-    won = np.empty((pixels, maps), pooled.dtype)
-    factor = alpha * pooled.dtype.type(-2 * beta)
-    for image in range(first, last):
+    gradient, cross_terms = lines[4], lines[5]
+    unpooled = np.empty((pixels, channels), grad_out.dtype)
+    factor = alpha * grad_out.dtype.type(-2 * beta)
+    for image in range(first, stop):
         for y in range(height):
             for left in range(0, width, pixels):
-                here = slice(left, min(left + pixels, width))
-                for column in range(left, here.stop):
-                    at = won[column - left]
-                    unpool(at, pooled[image], positions[image], y, column, pool, stride)
-                gradient[:] = 0  # also between the towers, where a NaN may have come
-                _spread(won[: here.stop - left], gradient, towers, n, False)
-                _spread(x[image, y, here], line, towers, n, relu == "first")
-                _bases(line, base, n, alpha, k)
-                powers(base, power, inverse, beta)
-                _through(line, power, inverse, gradient, across)
-                _add_sums(across, line, gradient, n, factor)
-                _gather(gradient, line, out[image, y, here], towers, n, relu == "first")
+                columns = slice(left, min(left + pixels, width))
+                for column in range(left, columns.stop):
+                    pixel = unpooled[column - left]
+                    gather_gradient(pixel, grad_out[image], argmax[image], y, column, pool, stride)
+                gradient[:] = 0  # also between the towers, where the last line may have left NaNs
+                _copy_to_line(unpooled[: columns.stop - left], gradient, towers, n, False)
+                _copy_to_line(x[image, y, columns], line, towers, n, relu_first)
+                _compute_bases(line, base, n, alpha, k)
+                compute_powers(base, power, inverse, beta)
+                _backward_pointwise(line, power, inverse, gradient, cross_terms)
+                _add_cross_terms(cross_terms, line, gradient, n, factor)
+                target = grad_x[image, y, columns]
+                _copy_from_line(gradient, line, target, towers, n, relu_first)
 
 
-@part
-def _pixels_at_once(width, maps, towers, n):
-    """How many pixels a line holds: about as many in each of a row's lines."""
-    lines = -(-width * (maps + towers * (n // 2)) // AT_ONCE)
+@inlined
+def _count_pixels_of_line(width, channels, towers, n):
+    """Return how many pixels a line holds, so that the lines of a row are about equally long."""
+    lines = -(-width * (channels + towers * (n // 2)) // LINE_LENGTH)
     return -(-width // lines)
 
 
-@part
-def _zero_lines(count, groups, size, n, like):
-    """Lines with room for `groups` groups of `size` maps, n // 2 zeros before, between and after.
+@inlined
+def _allocate_lines(count, groups, size, n, like):
+    """Return `count` lines (count, L) of zeros, each for `groups` groups of `size` channels.
 
-    Between n // 2 numbers at either end, each is a multiple of WHOLE_VECTORS long.
+    L includes n // 2 zeros before, between and after the groups. Without those at both ends it is
+    a multiple of LINE_MULTIPLE.
     """
-    vectors = -(-groups * (size + n // 2) // WHOLE_VECTORS)
-    return np.zeros((count, n // 2 + vectors * WHOLE_VECTORS + n // 2), like.dtype)
+    multiples = -(-groups * (size + n // 2) // LINE_MULTIPLE)
+    return np.zeros((count, n // 2 + multiples * LINE_MULTIPLE + n // 2), like.dtype)
 
 
-# Places are unsigned below: where an index may be negative, loops are not vectorized.
+# Indices are unsigned in the next three functions: loops whose indices may be negative are not
+# vectorized.
 
 
-@part
-def _spread(pixels, line, towers, n, relu):
-    """Copy the pixels (W C) into the line, each tower's maps to its place."""
+@inlined
+def _copy_to_line(pixels, line, towers, n, relu):
+    """Copy pixels (W, C), or ReLU of them, to a line, leaving n // 2 zeros around each tower."""
     size, gap, flat = pixels.shape[1] // towers, n // 2, pixels.reshape(-1)
     for group in range(pixels.shape[0] * towers):
         source, target = np.uintp(group * size), np.uintp(gap + group * (size + gap))
         if relu:
             for c in range(np.uintp(size)):
-                value = widened(flat[source + c])
+                value = bf16_to_float32(flat[source + c])
                 line[target + c] = np.float32(0) if value <= 0 else value
         else:
             for c in range(np.uintp(size)):
-                line[target + c] = widened(flat[source + c])
+                line[target + c] = bf16_to_float32(flat[source + c])
 
 
-@part
-def _gather(gradient, line, pixels, towers, n, relu):
-    """The other way: the gradient without its zeros, and without what ReLU blocks.
+@inlined
+def _copy_from_line(gradient, line, pixels, towers, n, relu):
+    """Copy the gradient to `pixels` (W, C) without the zeros: the inverse of `_copy_to_line`.
 
-    A NaN in the line blocks nothing and shows.
+    If `relu`, the gradient is set to 0 where ReLU blocks it (line <= 0). Where the line is NaN it
+    passes, so that the NaN stays visible.
     """
     size, gap, flat = pixels.shape[1] // towers, n // 2, pixels.reshape(-1)
     for group in range(pixels.shape[0] * towers):
@@ -126,15 +183,15 @@ def _gather(gradient, line, pixels, towers, n, relu):
             for c in range(np.uintp(size)):
                 blocked = line[source + c] <= 0
                 value = np.float32(0) if blocked else gradient[source + c]
-                flat[target + c] = narrowed(value, flat)
+                flat[target + c] = cast_like(value, flat)
         else:
             for c in range(np.uintp(size)):
-                flat[target + c] = narrowed(gradient[source + c], flat)
+                flat[target + c] = cast_like(gradient[source + c], flat)
 
 
-@part
-def _gather_product(line, power, pixels, towers, n):
-    """The pixels times their powers, without the zeros."""
+@inlined
+def _store_normalized(line, power, pixels, towers, n):
+    """pixels (W, C) = line * power, without the zeros."""
     size, gap, flat = pixels.shape[1] // towers, n // 2, pixels.reshape(-1)
     for group in range(pixels.shape[0] * towers):
         target, source = np.uintp(group * size), np.uintp(gap + group * (size + gap))
@@ -142,13 +199,13 @@ def _gather_product(line, power, pixels, towers, n):
             flat[target + c] = line[source + c] * power[source + c]
 
 
-@part
-def _bases(line, base, n, alpha, k):
-    """base = k + alpha * the sum of squares over n maps, from n // 2 below."""
+@inlined
+def _compute_bases(line, base, n, alpha, k):
+    """base = k + alpha * the sum of squares over n channels, which start n // 2 below this one."""
     gap = n // 2
     base[:] = k
     inner = base[gap : base.size - gap]
-    if n == 5:  # the paper's: in one go
+    if n == 5:  # the paper's n: one loop instead of five
         for i in range(inner.size):
             a, b, c, d, e = line[i], line[i + 1], line[i + 2], line[i + 3], line[i + 4]
             inner[i] = k + alpha * (a * a + b * b + c * c + d * d + e * e)
@@ -159,73 +216,31 @@ def _bases(line, base, n, alpha, k):
             inner[i] += alpha * shifted[i] * shifted[i]
 
 
-@part
-def powers(base, power, inverse, beta):
-    """power = base ** -beta and inverse = 1 / base. Other powers than ½, ¾ and 1 are slow."""
-    if beta == 0.75 and base.itemsize == 4:
-        _quarters(base, power, inverse)
-        return
-    for i in range(base.size):
-        inverse[i] = np.float32(1) / base[i]
-    if beta == 0.75:
-        for i in range(base.size):
-            root = np.sqrt(inverse[i])
-            power[i] = root * np.sqrt(root)
-    elif beta == 0.5:
-        for i in range(base.size):
-            power[i] = np.sqrt(inverse[i])
-    elif beta == 1:
-        for i in range(base.size):
-            power[i] = inverse[i]
-    else:
-        for i in range(base.size):
-            power[i] = base[i] ** base.dtype.type(-beta)
-
-
-FOURTH_ROOT = 0x4F586040
-"""A float32 x > 0 read as an integer is about linear in log x. So this, less a quarter of it, read
-as a float32 again, is x ** -¼ to 3.1 %; the constant is the one with the least maximum error."""
-
-
-@part
-def _quarters(base, power, inverse):
-    """power = base ** -¾, inverse = 1 / base, to a few units of the last place, by products alone.
-
-    Newton's method for y ** -4 = base: y is right to 0.25 %, 0.002 % and 2e-7 after one, two and
-    three steps. An inf or a NaN in the base does not come out as an ordinary number.
-    """
-    for i in range(base.size):
-        x = np.float32(base[i])
-        y = as_float(np.int32(FOURTH_ROOT) - (as_integer(x) >> 2))
-        y = _nearer(x, _nearer(x, _nearer(x, y)))
-        power[i] = y * y * y
-        inverse[i] = (y * y) * (y * y)
-
-
-@part
-def _nearer(x, y):
-    return y * (np.float32(1.25) - np.float32(0.25) * x * (y * y) * (y * y))
-
-
-@part
-def _through(line, power, inverse, gradient, across):
-    """The gradient along the map itself, and what it hands to the maps of its window."""
+@inlined
+def _backward_pointwise(line, power, inverse, gradient, cross_terms):
+    """Multiply the gradient by `power`, in place, and fill `cross_terms`."""
     for i in range(line.size):
         gradient[i] *= power[i]
-        across[i] = gradient[i] * line[i] * inverse[i]
+        cross_terms[i] = gradient[i] * line[i] * inverse[i]
 
 
-@part
-def _add_sums(across, line, gradient, n, factor):
-    """gradient += factor * line * the sum of `across` over the maps whose window holds this one."""
+@inlined
+def _add_cross_terms(cross_terms, line, gradient, n, factor):
+    """gradient += factor * line * the cross terms added up over the windows that hold a channel."""
     gap = n // 2
-    inner, here = gradient[gap : line.size - gap], line[gap : line.size - gap]
+    inner, a = gradient[gap : line.size - gap], line[gap : line.size - gap]
     if n == 5:
         for i in range(inner.size):
-            total = across[i] + across[i + 1] + across[i + 2] + across[i + 3] + across[i + 4]
-            inner[i] += factor * here[i] * total
+            total = (
+                cross_terms[i]
+                + cross_terms[i + 1]
+                + cross_terms[i + 2]
+                + cross_terms[i + 3]
+                + cross_terms[i + 4]
+            )
+            inner[i] += factor * a[i] * total
         return
     for j in range(n):
-        shifted = across[2 * gap - n + 1 + j :]
+        shifted = cross_terms[2 * gap - n + 1 + j :]
         for i in range(inner.size):
-            inner[i] += factor * here[i] * shifted[i]
+            inner[i] += factor * a[i] * shifted[i]

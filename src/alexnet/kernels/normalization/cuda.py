@@ -1,8 +1,23 @@
-"""ReLU, response norm and max pool on CUDA. Memory is channels_last, N H W C; sums are float32.
+"""ReLU, response normalization and max pooling on CUDA, in one pass over memory.
 
-A thread takes eight neighboring maps of one pixel, an octet, as eight registers, and beside them
-those that their windows reach. So octets move as vectors, a window's sum is n additions, and no
-thread waits for another. Tuples below are such rows of registers, one number for each map.
+Memory is channels_last, (N, H, W, C); sums are float32. A thread computes an octet: eight
+neighboring channels of one pixel, in eight registers, and loads beside them the channels that
+their windows reach:
+
+    n = 5                     c-2 c-1 │ c  c+1 … c+6 c+7 │ c+8 c+9
+    loaded one by one         └─────┘ └──── octet ─────┘ └───────┘  loaded one by one
+
+So an octet is loaded and stored as a vector, a window's sum takes n additions, and no thread waits
+for another. What this file calls a row is a tuple of such registers, one for each channel; Triton
+unrolls the loops over it (`tl.static_range`). A program is THREADS threads; thread t of all is
+octet t % OCTETS of pixel t // OCTETS.
+
+Forward, a thread visits the POOL² positions of one pooling window, normalizes each and keeps the
+maxima. Backward, it computes the gradient of one octet of the input: it gathers the gradients of
+the pooling windows over its pixel, for its channels and all that share a window with them, and
+normalizes again. The formula of the gradient is in `cpu`.
+
+Called by `operator`; imports Triton, so it must be imported inside functions only.
 """
 
 # mypy: disable-error-code="no-untyped-def, assignment, var-annotated"
@@ -11,37 +26,45 @@ thread waits for another. Tuples below are such rows of registers, one number fo
 import triton
 import triton.language as tl
 
-from alexnet.kernels.pooling.cuda import (
-    at,
-    covers,
-    dead,
-    is_within,
-    larger,
-    launch,
-    pixel_of_window,
-    rectified,
+from alexnet.kernels.pooling.cuda_windows import (
+    is_covered,
+    is_inside_image,
+    mark_blocked,
+    rectify,
+    update_max,
+    window_pixel_offset,
 )
+from alexnet.kernels.runtime.triton_launch import launch, pixel_offset
 
 THREADS = 128
+"""Threads of a program."""
 
 
-def forward(x, out, positions, n, alpha, beta, k, towers, pool, stride, relu):
-    """Maxima and positions from x. Moves s N H W C + (s + 1) N H' W' C bytes, s that of a float."""
-    sizes, how = (*x.shape, *out.shape[2:]), (alpha, k, beta, n, pool, stride, relu)
-    tile, grid = _threads(out, towers)
-    launch(_forward, grid, out, x, out, positions, *sizes, *how, *tile)
+def forward(x, out, argmax, parameters):
+    """Fill the maxima `out` and `argmax`, by `NormPoolParameters`.
+
+    Moves s N H W C + (s + 1) N H' W' C bytes, where s is the size of a float of x.
+    """
+    sizes, constants = (*x.shape, *out.shape[2:]), _order(parameters)
+    octets, grid = _divide_work(out, parameters.towers)
+    launch(_forward, grid, out, x, out, argmax, *sizes, *constants, *octets)
 
 
-def backward(gradient, x, positions, out, n, alpha, beta, k, towers, pool, stride, relu):
-    """The gradient of x. Moves 2 s N H W C + (s + 1) N H' W' C bytes."""
-    arrays, sizes = (gradient, x, positions, out), (*x.shape, *gradient.shape[2:])
-    how = alpha, k, beta, n, pool, stride, relu
-    tile, grid = _threads(out, towers)
-    launch(_backward, grid, out, *arrays, *sizes, *how, *tile)
+def backward(grad_out, x, argmax, grad_x, parameters):
+    """Fill the gradient of x. Moves 2 s N H W C + (s + 1) N H' W' C bytes."""
+    tensors, sizes = (grad_out, x, argmax, grad_x), (*x.shape, *grad_out.shape[2:])
+    octets, grid = _divide_work(grad_x, parameters.towers)
+    launch(_backward, grid, grad_x, *tensors, *sizes, *_order(parameters), *octets)
 
 
-def _threads(written, towers):
-    """(Maps of a tower, octets of a pixel, threads of a program), and how many programs."""
+def _order(parameters):
+    """Return the parameters in the order in which both kernels take them."""
+    p = parameters
+    return p.alpha, p.k, p.beta, p.n, p.pool, p.stride, p.relu
+
+
+def _divide_work(written, towers):
+    """Return (channels of a tower, octets of a pixel, threads of a program), and the grid."""
     tower = written.shape[1] // towers
     octets = towers * triton.cdiv(tower, 8)
     programs = triton.cdiv(written[:, 0].numel() * octets, THREADS)
@@ -50,79 +73,95 @@ def _threads(written, towers):
 
 @triton.jit
 def _forward(
-    x, out, positions, images, maps, height, width, high, wide, alpha, k,
+    x, out, argmax, images, channels, height, width, out_height, out_width, alpha, k,
     BETA: tl.constexpr, N: tl.constexpr, POOL: tl.constexpr, STRIDE: tl.constexpr,
     RELU: tl.constexpr, TOWER: tl.constexpr, OCTETS: tl.constexpr, THREADS: tl.constexpr,
 ):  # fmt: skip
-    image, i, j, c, start, exists = _octet(images, high, wide, TOWER, OCTETS, THREADS)
-    best = _repeated(tl.full((THREADS,), float("-inf"), tl.float32), 8)
-    won = _repeated(tl.zeros((THREADS,), tl.int32), 8)
-    for here in tl.static_range(POOL * POOL):
-        source = x + pixel_of_window(image, i, j, here, height, width, maps, POOL, STRIDE)
-        a = _floats(_maps(source + start, c, exists, TOWER, N // 2, N - 1 - N // 2))
+    image, i, j, c, start, exists = _locate_octets(
+        images, out_height, out_width, TOWER, OCTETS, THREADS
+    )
+    best = _repeat(tl.full((THREADS,), float("-inf"), tl.float32), 8)
+    best_at = _repeat(tl.zeros((THREADS,), tl.int32), 8)
+    for position in tl.static_range(POOL * POOL):
+        source = x + window_pixel_offset(
+            image, i, j, position, height, width, channels, POOL, STRIDE
+        )
+        a = _to_float32(_load_octets(source + start, c, exists, TOWER, N // 2, N - 1 - N // 2))
         if RELU == "first":
-            a = _rectified(a)
-        powers = _powers(_bases(a, alpha, k, N), BETA)
-        within = is_within(i, j, here, height, width, POOL, STRIDE)
-        found, places = (), ()
+            a = _rectify_row(a)
+        powers = _compute_powers(_compute_bases(a, alpha, k, N), BETA)
+        inside = is_inside_image(i, j, position, height, width, POOL, STRIDE)
+        maxima, indices = (), ()
         for f in tl.static_range(8):
             value = a[f + N // 2] * powers[f]
-            value, place = larger(best[f], won[f], value, here, within)
-            found, places = found + (value,), places + (place,)
-        best, won = found, places
-    target = at(image, i, j, high, wide, maps) + start
+            value, index = update_max(best[f], best_at[f], value, position, inside)
+            maxima, indices = maxima + (value,), indices + (index,)
+        best, best_at = maxima, indices
+    target = pixel_offset(image, i, j, out_height, out_width, channels) + start
     if RELU != "none":
-        won = _dead(won, best, POOL)
-        best = _rectified(best)
-    _store(out + target, best, c, exists, TOWER, THREADS)
-    _store(positions + target, won, c, exists, TOWER, THREADS)
+        best_at = _mark_row_blocked(best_at, best, POOL)
+        best = _rectify_row(best)
+    _store_octets(out + target, best, c, exists, TOWER, THREADS)
+    _store_octets(argmax + target, best_at, c, exists, TOWER, THREADS)
 
 
 @triton.jit
 def _backward(
-    gradient, x, positions, out, images, maps, height, width, high, wide, alpha, k,
+    grad_out, x, argmax, grad_x, images, channels, height, width, out_height, out_width, alpha, k,
     BETA: tl.constexpr, N: tl.constexpr, POOL: tl.constexpr, STRIDE: tl.constexpr,
     RELU: tl.constexpr, TOWER: tl.constexpr, OCTETS: tl.constexpr, THREADS: tl.constexpr,
 ):  # fmt: skip
-    image, y, x_, c, start, exists = _octet(images, height, width, TOWER, OCTETS, THREADS)
-    BELOW: tl.constexpr = N - 1 - N // 2  # the windows that hold a map are those of the maps
-    ABOVE: tl.constexpr = N // 2  # from so many below it to so many above
-    target = at(image, y, x_, height, width, maps) + start
-    source = _floats(_maps(x + target, c, exists, TOWER, N - 1, N - 1))  # and what those hold
-    a = _rectified(source) if RELU == "first" else source
-    bases = _bases(a, alpha, k, N)
-    won = _repeated(tl.zeros((THREADS,), tl.float32), 7 + N)
+    image, y, x_, c, start, exists = _locate_octets(images, height, width, TOWER, OCTETS, THREADS)
+    # A channel lies in the windows of the channels from BELOW below it to ABOVE above it. Their
+    # bases and gradients are needed, 7 + N in all, and for the bases the channels in their windows.
+    BELOW: tl.constexpr = N - 1 - N // 2
+    ABOVE: tl.constexpr = N // 2
+    target = pixel_offset(image, y, x_, height, width, channels) + start
+    source = _to_float32(_load_octets(x + target, c, exists, TOWER, N - 1, N - 1))
+    a = _rectify_row(source) if RELU == "first" else source
+    bases = _compute_bases(a, alpha, k, N)
+    # The gradient of the normalized pixel, gathered from the pooling windows over it.
+    unpooled = _repeat(tl.zeros((THREADS,), tl.float32), 7 + N)
     COVER: tl.constexpr = (POOL + STRIDE - 1) // STRIDE
     for window in tl.static_range(COVER * COVER):
         i, j = y // STRIDE - window // COVER, x_ // STRIDE - window % COVER
-        valid = exists & covers(i, j, y, x_, high, wide, POOL, STRIDE)
-        place = at(image, i, j, high, wide, maps) + start
-        here = (y - i * STRIDE) * POOL + x_ - j * STRIDE
-        pooled = _floats(_maps(gradient + place, c, valid, TOWER, BELOW, ABOVE))
-        winners = _maps(positions + place, c, valid, TOWER, BELOW, ABOVE)
-        won = _add_won(won, pooled, winners, here)
-    powers = _powers(bases, BETA)
-    across = ()
+        valid = exists & is_covered(i, j, y, x_, out_height, out_width, POOL, STRIDE)
+        offset = pixel_offset(image, i, j, out_height, out_width, channels) + start
+        position = (y - i * STRIDE) * POOL + x_ - j * STRIDE
+        pooled = _to_float32(_load_octets(grad_out + offset, c, valid, TOWER, BELOW, ABOVE))
+        indices = _load_octets(argmax + offset, c, valid, TOWER, BELOW, ABOVE)
+        unpooled = _add_where_maximal(unpooled, pooled, indices, position)
+    powers = _compute_powers(bases, BETA)
+    cross_terms = ()
     for f in tl.static_range(7 + N):
         root = tl.rsqrt(bases[f])
-        across = across + (won[f] * a[f + N // 2] * powers[f] * root * root,)
+        cross_terms = cross_terms + (unpooled[f] * a[f + N // 2] * powers[f] * root * root,)
     result = ()
     for f in tl.static_range(8):
-        total = across[f]
+        total = cross_terms[f]
         for near in tl.static_range(1, N):
-            total += across[f + near]
-        own = won[f + BELOW] * powers[f + BELOW]
-        value = own - 2 * alpha * BETA * a[f + N - 1] * total
+            total += cross_terms[f + near]
+        pointwise = unpooled[f + BELOW] * powers[f + BELOW]
+        value = pointwise - 2 * alpha * BETA * a[f + N - 1] * total
         if RELU == "first":
             value = tl.where(source[f + N - 1] <= 0, 0.0, value)
         result = result + (value,)
-    _store(out + target, result, c, exists, TOWER, THREADS)
+    _store_octets(grad_x + target, result, c, exists, TOWER, THREADS)
+
+
+# Octets: where they are, loading and storing them.
 
 
 @triton.jit
-def _octet(images, height, width, TOWER: tl.constexpr, OCTETS: tl.constexpr, THREADS: tl.constexpr):
-    """Of each thread: image, row, column; first map in the tower and of all; if it exists."""
-    EACH: tl.constexpr = (TOWER + 7) // 8
+def _locate_octets(
+    images, height, width, TOWER: tl.constexpr, OCTETS: tl.constexpr, THREADS: tl.constexpr
+):
+    """Return, for each thread, where its octet is.
+
+    Image, row and column of the pixel; the octet's first channel, counted in its tower and counted
+    in the pixel; and whether the pixel exists. The last octet of a tower may be incomplete.
+    """
+    EACH: tl.constexpr = (TOWER + 7) // 8  # octets of a tower
     thread = tl.program_id(0) * THREADS + tl.arange(0, THREADS)
     octet, c = thread % OCTETS, thread % OCTETS % EACH * 8
     row = thread // OCTETS // width
@@ -131,30 +170,25 @@ def _octet(images, height, width, TOWER: tl.constexpr, OCTETS: tl.constexpr, THR
 
 
 @triton.jit
-def _maps(pointer, c, exists, TOWER: tl.constexpr, BELOW: tl.constexpr, ABOVE: tl.constexpr):
-    """The octet at the pointer with its neighbors; zeros where the tower has no such map."""
-    found = ()
+def _load_octets(pointer, c, exists, TOWER: tl.constexpr, BELOW: tl.constexpr, ABOVE: tl.constexpr):
+    """Load each thread's octet, with BELOW channels before it and ABOVE behind it.
+
+    Returns a row of BELOW + 8 + ABOVE registers, zero where the tower has no such channel.
+    """
+    row = ()
     for near in tl.static_range(-BELOW, 0):
-        found = found + (tl.load(pointer + near, exists & (c + near >= 0), 0),)
+        row = row + (tl.load(pointer + near, exists & (c + near >= 0), 0),)
     lane = tl.arange(0, 8)[None, :]
     octet = tl.load(pointer[:, None] + lane, exists[:, None] & (c[:, None] + lane < TOWER), 0)
-    found = found + _split(octet)
+    row = row + _split_octets(octet)
     for near in tl.static_range(8, 8 + ABOVE):
-        found = found + (tl.load(pointer + near, exists & (c + near < TOWER), 0),)
-    return found
+        row = row + (tl.load(pointer + near, exists & (c + near < TOWER), 0),)
+    return row
 
 
 @triton.jit
-def _floats(row):
-    found = ()
-    for f in tl.static_range(len(row)):
-        found = found + (row[f].to(tl.float32),)
-    return found
-
-
-@triton.jit
-def _split(octets):
-    """Threads × 8 → eight registers of each thread."""
+def _split_octets(octets):
+    """(THREADS, 8) → a row of eight. `tl.split` halves the last axis, so it is applied thrice."""
     even, odd = tl.split(octets.reshape(octets.shape[0], 2, 2, 2))
     even, even_2 = tl.split(even)
     odd, odd_2 = tl.split(odd)
@@ -166,8 +200,8 @@ def _split(octets):
 
 
 @triton.jit
-def _store(pointer, row, c, exists, TOWER: tl.constexpr, THREADS: tl.constexpr):
-    """Store eight registers of each thread as an octet."""
+def _store_octets(pointer, row, c, exists, TOWER: tl.constexpr, THREADS: tl.constexpr):
+    """Store a row of eight as each thread's octet, without the channels that its tower lacks."""
     even = tl.join(tl.join(row[0], row[4]), tl.join(row[2], row[6]))
     odd = tl.join(tl.join(row[1], row[5]), tl.join(row[3], row[7]))
     octets = tl.join(even, odd).reshape(THREADS, 8)
@@ -175,25 +209,44 @@ def _store(pointer, row, c, exists, TOWER: tl.constexpr, THREADS: tl.constexpr):
     tl.store(pointer[:, None] + lane, octets, exists[:, None] & (c[:, None] + lane < TOWER))
 
 
+# Rows: the same operation on every register.
+
+
 @triton.jit
-def _repeated(number, COUNT: tl.constexpr):
+def _repeat(value, COUNT: tl.constexpr):
     row = ()
     for _ in tl.static_range(COUNT):
-        row = row + (number,)
+        row = row + (value,)
     return row
 
 
 @triton.jit
-def _rectified(row):
-    found = ()
+def _to_float32(row):
+    result = ()
     for f in tl.static_range(len(row)):
-        found = found + (rectified(row[f]),)
-    return found
+        result = result + (row[f].to(tl.float32),)
+    return result
 
 
 @triton.jit
-def _bases(row, alpha, k, N: tl.constexpr):
-    """k + alpha * the sum of squares over each n maps of the row that lie side by side."""
+def _rectify_row(row):
+    result = ()
+    for f in tl.static_range(len(row)):
+        result = result + (rectify(row[f]),)
+    return result
+
+
+@triton.jit
+def _mark_row_blocked(argmax, best, POOL: tl.constexpr):
+    result = ()
+    for f in tl.static_range(8):
+        result = result + (mark_blocked(argmax[f], best[f], POOL),)
+    return result
+
+
+@triton.jit
+def _compute_bases(row, alpha, k, N: tl.constexpr):
+    """k + alpha * the sum of squares over each N neighboring channels: N - 1 fewer than the row."""
     bases = ()
     for f in tl.static_range(len(row) - N + 1):
         total = row[f] * row[f]
@@ -204,8 +257,8 @@ def _bases(row, alpha, k, N: tl.constexpr):
 
 
 @triton.jit
-def _powers(bases, BETA: tl.constexpr):
-    """bases ** -BETA."""
+def _compute_powers(bases, BETA: tl.constexpr):
+    """bases ** -BETA, for ¾ by two reciprocal square roots."""
     powers = ()
     for f in tl.static_range(len(bases)):
         if BETA == 0.75:
@@ -217,17 +270,9 @@ def _powers(bases, BETA: tl.constexpr):
 
 
 @triton.jit
-def _dead(won, best, POOL: tl.constexpr):
-    found = ()
-    for f in tl.static_range(8):
-        found = found + (dead(won[f], best[f], POOL),)
-    return found
-
-
-@triton.jit
-def _add_won(total, pooled, winners, here):
-    """total + the gradients of the maxima that were found here."""
-    found = ()
+def _add_where_maximal(total, pooled, indices, position):
+    """total + the gradients of those pooling windows whose maximum is at `position`."""
+    result = ()
     for f in tl.static_range(len(total)):
-        found = found + (total[f] + tl.where(winners[f] == here, pooled[f], 0.0),)
-    return found
+        result = result + (total[f] + tl.where(indices[f] == position, pooled[f], 0.0),)
+    return result

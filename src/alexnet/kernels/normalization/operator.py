@@ -1,31 +1,42 @@
-"""Response norm across maps (§3.3), alone or with ReLU and max pool in one pass over memory.
+"""Response normalization across channels (section 3.3), alone or with ReLU and max pooling.
 
-    b = a / (k + alpha * Σ a²)^beta,   Σ over the n maps from n // 2 below, of the same tower
+    b = a / (k + alpha * Σ a²)^beta,   Σ over the n channels around each one, of the same tower
 
-The formula below is a banded 1×1 convolution; the kernels must give what it gives.
+Called by the networks. `norm_pool` and `response_norm` check their arguments; where there is a
+kernel, both call the custom operator `relu_norm_max`, which does everything in one pass over
+memory, with autograd; elsewhere the reference runs, in plain PyTorch. `cpu` (Numba) and `cuda`
+(Triton) are imported at the first call: importing this module must import neither compiler.
 """
 
 # mypy: disable-error-code="no-untyped-def"
 
-from contextlib import AbstractContextManager, nullcontext
 from typing import Literal
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
+from alexnet.kernels.normalization.reference import (
+    NormPoolParameters,
+    norm_pool_reference,
+    response_norm_reference,
+)
 from alexnet.kernels.runtime.backends import has_kernel
 from alexnet.kernels.runtime.layout import (
+    allocate_like,
+    allocate_pooled,
     as_array,
-    channels_last,
+    as_kernel_input,
     check_window,
-    new_maps,
-    new_outputs,
-    widened,
+    to_channels_last,
 )
 
 NormOrder = Literal["relu-norm-pool", "norm-pool-relu"]
 RELU = {"relu-norm-pool": "first", "norm-pool-relu": "last"}
+"""`NormOrder` → `NormPoolParameters.relu`."""
+
+LONGEST_ON_CUDA = 16
+"""Largest n for the CUDA kernel: each thread keeps in registers the windows of its eight channels
+and, in the backward pass, the windows of all channels in those windows."""
 
 
 def norm_pool(
@@ -41,24 +52,26 @@ def norm_pool(
     stride: int = 2,
     order: NormOrder = "relu-norm-pool",
 ) -> Tensor:
-    """ReLU, response norm and max pool. N C H W → N C H' W', where H' rounds up.
+    """ReLU, response normalization and max pooling. (N, C, H, W) → (N, C, H', W'), rounded up.
 
-    alpha multiplies the sum, as the paper prints it, or the mean if `over_n`, as the 2012 code and
-    torch.nn.LocalResponseNorm have it. The window never reaches from one tower's maps into the
-    next. The paper's order is "relu-norm-pool", that of the code's first layer "norm-pool-relu".
-    On a CPU or CUDA the result is channels_last. Raises ValueError for what cannot be divided so.
+    The defaults are the paper's. `alpha` multiplies the sum of squares, as the paper prints it, or
+    their mean if `over_n`, as the 2012 code and torch.nn.LocalResponseNorm have it. The window of a
+    channel does not reach from one of the `towers` into the next. The paper's `order` is
+    "relu-norm-pool"; the first layer of the 2012 code has "norm-pool-relu". On a CPU or CUDA the
+    result is channels_last.
+
+    Raises ValueError if n < 1, if `towers` does not divide the number of channels, if no pooling
+    window fits into x, or if `order` is unknown.
     """
     if order not in RELU:
-        raise ValueError(f"order is {order!r}, and must be one of {', '.join(map(repr, RELU))}")
+        raise ValueError(f"order must be one of {', '.join(map(repr, RELU))}, got {order!r}")
     check_window(x, pool, stride)
     _check_norm(x, n, towers)
     scale = alpha / n if over_n else alpha
+    parameters = NormPoolParameters(n, scale, beta, k, towers, pool, stride, RELU[order])
     if _has_kernel(x, n):
-        return relu_norm_max(x, n, scale, beta, k, towers, pool, stride, RELU[order])[0]
-    x = F.relu(x) if order == "relu-norm-pool" else x
-    x = response_norm_formula(x, n=n, alpha=scale, beta=beta, k=k, towers=towers)
-    x = F.max_pool2d(x, pool, stride, ceil_mode=True)
-    return F.relu(x) if order == "norm-pool-relu" else x
+        return relu_norm_max(x, *parameters)[0]
+    return norm_pool_reference(x, parameters)
 
 
 def response_norm(
@@ -71,51 +84,34 @@ def response_norm(
     over_n: bool = False,
     towers: int = 1,
 ) -> Tensor:
-    """Response norm alone. N C H W → N C H W. An even window is one longer on the low side."""
+    """Response normalization alone, as in `norm_pool`. (N, C, H, W) → (N, C, H, W).
+
+    A window of even n is one channel longer on the low side. Raises ValueError as `norm_pool` does.
+    """
     check_window(x, 1, 1)
     _check_norm(x, n, towers)
     scale = alpha / n if over_n else alpha
-    if _has_kernel(x, n):  # pooling single pixels costs little
+    if _has_kernel(x, n):  # pooling windows of one pixel cost little
         return relu_norm_max(x, n, scale, beta, k, towers, 1, 1, "none")[0]
-    return response_norm_formula(x, n=n, alpha=scale, beta=beta, k=k, towers=towers)
-
-
-def response_norm_formula(
-    x: Tensor, *, n: int, alpha: float, beta: float, k: float, towers: int
-) -> Tensor:
-    """The formula in plain PyTorch, with float32 sums for half precision."""
-    with _no_autocast(x.device.type):
-        a = x.float() if x.element_size() < 4 else x
-        sums = F.conv2d(a.square(), _band(a, n, towers), groups=towers)
-        return (a * (k + alpha * sums).pow(-beta)).to(x.dtype)
-
-
-def _no_autocast(device: str) -> AbstractContextManager[object]:
-    known = torch.amp.is_autocast_available(device)
-    return torch.autocast(device, enabled=False) if known else nullcontext()
-
-
-def _band(x: Tensor, n: int, towers: int) -> Tensor:
-    """1×1 filters that add up n neighboring maps: C C/towers 1 1."""
-    maps = torch.arange(x.shape[1] // towers, device=x.device)
-    offset = maps[None, :] - (maps[:, None] - n // 2)  # of each map in each map's window
-    inside = (offset >= 0) & (offset < n)
-    return inside.to(x.dtype).repeat(towers, 1)[:, :, None, None]
+    return response_norm_reference(x, n=n, alpha=scale, beta=beta, k=k, towers=towers)
 
 
 def _check_norm(x: Tensor, n: int, towers: int) -> None:
     if n < 1:
-        raise ValueError(f"a response norm over n={n} maps: n must be 1 or more")
+        raise ValueError(f"n, the number of channels in a window, must be 1 or more, got n={n}")
     if towers < 1 or x.shape[1] % towers:
-        raise ValueError(f"{x.shape[1]} maps cannot be divided between {towers} towers")
+        raise ValueError(
+            f"{x.shape[1]} channels cannot be divided between {towers} towers: "
+            "towers must be a divisor of the number of channels"
+        )
 
 
 def _has_kernel(x: Tensor, n: int) -> bool:
     return has_kernel(x.device, x.dtype) and (x.device.type == "cpu" or n <= LONGEST_ON_CUDA)
 
 
-LONGEST_ON_CUDA = 16
-"""A thread there holds the windows of its maps, and the windows of those, in registers."""
+# The custom operators on a CPU. PyTorch passes parameters one by one; they are those of
+# NormPoolParameters, in its order.
 
 
 @torch.library.custom_op("alexnet::relu_norm_max", mutates_args=(), device_types="cpu")
@@ -130,26 +126,25 @@ def relu_norm_max(
     stride: int,
     relu: str,
 ) -> tuple[Tensor, Tensor]:
-    """ReLU ("first", "last", "none"), norm, max pool, and which position of each window won."""
+    """ReLU, normalization, max pooling: the maxima and their argmax indices, (N, C, H', W')."""
     from alexnet.kernels.normalization import cpu as cpu_norm
     from alexnet.kernels.runtime import cpu_threads
 
-    x, dtype = _readable(x), x.dtype
+    x, dtype = _as_readable(x), x.dtype
     floats = torch.float32 if dtype == torch.bfloat16 else x.dtype
-    out, positions = new_outputs(x, pool, stride, floats)
-    images, maxima = as_array(x), as_array(out)
-    scale, base = maxima.dtype.type(alpha), maxima.dtype.type(k)
-    arrays = images, maxima, as_array(positions)
-    how = n, scale, beta, base, towers, pool, stride, relu
-    cpu_threads.over_images(cpu_norm.forward, len(x), *arrays, *how)
-    return out.to(dtype), positions
+    out, argmax = allocate_pooled(x, pool, stride, floats)
+    arrays = as_array(x), as_array(out), as_array(argmax)
+    parameters = NormPoolParameters(n, alpha, beta, k, towers, pool, stride, relu)
+    typed = cpu_norm.KernelParameters.of(parameters, arrays[1].dtype)
+    cpu_threads.run_on_batch(cpu_norm.forward, len(x), *arrays, typed)
+    return out.to(dtype), argmax
 
 
 @torch.library.custom_op("alexnet::relu_norm_max_backward", mutates_args=(), device_types="cpu")
 def relu_norm_max_backward(
     gradient: Tensor,
     x: Tensor,
-    positions: Tensor,
+    argmax: Tensor,
     n: int,
     alpha: float,
     beta: float,
@@ -159,66 +154,77 @@ def relu_norm_max_backward(
     stride: int,
     relu: str,
 ) -> Tensor:
-    """The gradient of the input of `relu_norm_max`, from that of its maxima."""
+    """The gradient (N, C, H, W) of the input of `relu_norm_max`, from that of the maxima."""
     from alexnet.kernels.normalization import cpu as cpu_norm
     from alexnet.kernels.runtime import cpu_threads
 
-    gradient, x, dtype = widened(gradient), _readable(x), x.dtype
-    out, maxima = new_maps(x, *x.shape[2:]), as_array(gradient)
-    scale, base = maxima.dtype.type(alpha), maxima.dtype.type(k)
-    arrays = maxima, as_array(x), as_array(positions), as_array(out)
-    how = n, scale, beta, base, towers, pool, stride, relu
-    cpu_threads.over_images(cpu_norm.backward, len(x), *arrays, *how)
+    gradient, x, dtype = as_kernel_input(gradient), _as_readable(x), x.dtype
+    out = allocate_like(x, *x.shape[2:])
+    arrays = as_array(gradient), as_array(x), as_array(argmax), as_array(out)
+    parameters = NormPoolParameters(n, alpha, beta, k, towers, pool, stride, relu)
+    typed = cpu_norm.KernelParameters.of(parameters, arrays[0].dtype)
+    cpu_threads.run_on_batch(cpu_norm.backward, len(x), *arrays, typed)
     return out.to(dtype)
 
 
-def _readable(x: Tensor) -> Tensor:
-    """The same, channels_last, in a type that the kernel on the CPU reads."""
-    return channels_last(x) if x.dtype == torch.bfloat16 else widened(x)
+def _as_readable(x: Tensor) -> Tensor:
+    """Return x channels_last, in a dtype that the CPU kernel reads: bf16, float32 or float64."""
+    return to_channels_last(x) if x.dtype == torch.bfloat16 else as_kernel_input(x)
+
+
+# The same on CUDA. These kernels read bf16 and float16 themselves.
 
 
 @relu_norm_max.register_kernel("cuda")
 def _(x, n, alpha, beta, k, towers, pool, stride, relu):
     from alexnet.kernels.normalization import cuda as cuda_norm
 
-    x = channels_last(x)
-    out, positions = new_outputs(x, pool, stride)
-    cuda_norm.forward(x, out, positions, n, alpha, beta, k, towers, pool, stride, relu)
-    return out, positions
+    x = to_channels_last(x)
+    out, argmax = allocate_pooled(x, pool, stride)
+    parameters = NormPoolParameters(n, alpha, beta, k, towers, pool, stride, relu)
+    cuda_norm.forward(x, out, argmax, parameters)
+    return out, argmax
 
 
 @relu_norm_max_backward.register_kernel("cuda")
-def _(gradient, x, positions, n, alpha, beta, k, towers, pool, stride, relu):
+def _(gradient, x, argmax, n, alpha, beta, k, towers, pool, stride, relu):
     from alexnet.kernels.normalization import cuda as cuda_norm
 
-    gradient, x = channels_last(gradient), channels_last(x)
-    out = new_maps(x, *x.shape[2:])
-    arrays = gradient, x, positions, out
-    cuda_norm.backward(*arrays, n, alpha, beta, k, towers, pool, stride, relu)
+    gradient, x = to_channels_last(gradient), to_channels_last(x)
+    out = allocate_like(x, *x.shape[2:])
+    parameters = NormPoolParameters(n, alpha, beta, k, towers, pool, stride, relu)
+    cuda_norm.backward(gradient, x, argmax, out, parameters)
     return out
+
+
+# Shapes and dtypes of the results, for torch.compile and torch.export.
 
 
 @relu_norm_max.register_fake
 def _(x, n, alpha, beta, k, towers, pool, stride, relu):
-    return new_outputs(x, pool, stride)
+    return allocate_pooled(x, pool, stride)
 
 
 @relu_norm_max_backward.register_fake
-def _(gradient, x, positions, n, alpha, beta, k, towers, pool, stride, relu):
-    return new_maps(x, *x.shape[2:])
+def _(gradient, x, argmax, n, alpha, beta, k, towers, pool, stride, relu):
+    return allocate_like(x, *x.shape[2:])
 
 
-def _keep(ctx, inputs, output):
-    ctx.set_materialize_grads(False)  # nobody needs zeros as the gradient of positions
-    x, *ctx.how = inputs
+# Autograd.
+
+
+def _setup_context(ctx, inputs, output):
+    ctx.set_materialize_grads(False)  # no zeros as the gradient of the argmax indices
+    x, *ctx.parameters = inputs
     ctx.save_for_backward(x, output[1])
 
 
-def _gradient(ctx, gradient, _):
+def _backward(ctx, gradient, _):
+    none = [None] * len(ctx.parameters)
     if gradient is None:
-        return None, *[None] * len(ctx.how)
-    x, positions = ctx.saved_tensors
-    return relu_norm_max_backward(gradient, x, positions, *ctx.how), *[None] * len(ctx.how)
+        return None, *none
+    x, argmax = ctx.saved_tensors
+    return relu_norm_max_backward(gradient, x, argmax, *ctx.parameters), *none
 
 
-relu_norm_max.register_autograd(_gradient, setup_context=_keep)
+relu_norm_max.register_autograd(_backward, setup_context=_setup_context)

@@ -1,181 +1,145 @@
-"""ReLU and pooling on the CPU. Images are N H W C: a pixel's maps lie side by side in memory.
+"""ReLU and pooling on the CPU, in one pass over memory.
 
-Max pooling keeps, for each output, which position of its window won (row * pool + column), or
-pool * pool where ReLU blocks the gradient. Going back, each pixel asks the few windows that cover
-it whether it won: no races, nothing to clear first, and the input is not needed again.
+Arrays are images (N, H, W, C), the C channels of a pixel side by side, so that the innermost loop
+of each function runs over channels, or over whole rows of W·C numbers, and is vectorized.
+`cpu_windows` has the max pooling of a row, and explains argmax indices and the gathering backward
+pass.
+
+Average pooling is separable. Forward, the rows of a window are added up for all columns at once:
+
+    rows of x    a a a a a a
+                 b b b b b b
+                 c c c c c c
+                 ───────────
+    column sums  s s s s s s      s = ReLU(a) + ReLU(b) + ReLU(c)
+    outputs      └─o─┘            o = the mean of 3 of them; the next one starts `stride` further
+                     └─o─┘
+
+Backward, the same two steps run in reverse order.
+
+Called by `operator` through `cpu_threads.run_on_batch`; each kernel processes the images
+`first … stop - 1`.
 """
 
 # mypy: disable-error-code="no-untyped-def"
 
 import numpy as np
 
-from alexnet.kernels.runtime.cpu_threads import compiled, part
+from alexnet.kernels.pooling.cpu_windows import (
+    find_windows,
+    gather_gradient,
+    max_pool_row,
+    rectify_row,
+)
+from alexnet.kernels.runtime.cpu_threads import compiled, inlined
 
-# np.float32(0) below is a zero that widens neither float32 nor float64.
+# np.float32(0) below is a zero that promotes neither float32 nor float64 to another type.
 
 
 @compiled
-def max_forward(first, last, x, out, positions, pool, stride):
-    """out = ReLU(max over each window of x) and its positions, both N H' W' C."""
-    for image in range(first, last):
+def max_forward(first, stop, x, out, argmax, pool, stride):
+    """Fill out = ReLU(maximum of each window of x) and its argmax indices, both (N, H', W', C)."""
+    for image in range(first, stop):
         for i in range(out.shape[1]):
             rows = i * stride, min(i * stride + pool, x.shape[1])
-            max_row(x[image], rows, out[image, i], positions[image, i], pool, stride)
-            rectify(out[image, i], positions[image, i], pool * pool)
+            max_pool_row(x[image], rows, out[image, i], argmax[image, i], pool, stride)
+            rectify_row(out[image, i], argmax[image, i], pool * pool)
 
 
 @compiled
-def max_backward(first, last, pooled, positions, out, pool, stride):
-    """out: the gradient N H W C of the input, from `pooled`, that of the outputs."""
-    for image in range(first, last):
-        for y in range(out.shape[1]):
-            for x in range(out.shape[2]):
-                unpool(out[image, y, x], pooled[image], positions[image], y, x, pool, stride)
+def max_backward(first, stop, grad_out, argmax, grad_x, pool, stride):
+    """Fill grad_x (N, H, W, C) from the gradient and the argmax indices of the outputs."""
+    for image in range(first, stop):
+        for y in range(grad_x.shape[1]):
+            for x in range(grad_x.shape[2]):
+                pixel = grad_x[image, y, x]
+                gather_gradient(pixel, grad_out[image], argmax[image], y, x, pool, stride)
 
 
 @compiled
-def avg_forward(first, last, x, out, pool, stride, relu_first):
-    """out: the mean of the pixels inside each window, with ReLU before or after."""
-    height, width, maps = x.shape[1:]
-    column = np.empty(width * maps, x.dtype)  # the sums down the window, of a row of pixels
-    for image in range(first, last):
+def avg_forward(first, stop, x, out, pool, stride, relu_first):
+    """Fill out (N, H', W', C): the mean of each window, with ReLU before it or after it."""
+    height, width, channels = x.shape[1:]
+    sums = np.empty(width * channels, x.dtype)  # of each column of the windows in a row
+    for image in range(first, stop):
         for i in range(out.shape[1]):
             top, bottom = i * stride, min(i * stride + pool, height)
-            column[:] = 0
+            sums[:] = 0
             for y in range(top, bottom):
-                _add(x[image, y].reshape(-1), column, relu_first)
+                _add_row(x[image, y].reshape(-1), sums, relu_first)
             means = out[image, i].reshape(-1)
             for j in range(out.shape[2]):
                 left, right = j * stride, min(j * stride + pool, width)
                 share = x.dtype.type(1 / ((bottom - top) * (right - left)))
-                _add_pixels(column, left, right, share, means, j, maps)
+                _add_columns(sums, left, right, share, means, j, channels)
             if not relu_first:
-                block(means, means)
+                mask_by_relu(means, means)
 
 
 @compiled
-def avg_backward(first, last, pooled, kept, out, pool, stride, relu_first):
-    """out: the gradient of the input. `kept` is the input if ReLU came first, else the output."""
-    height, width, maps = out.shape[1:]
-    high, wide = pooled.shape[1:3]
-    column = np.empty(wide * maps, out.dtype)  # what the windows over a row of pixels hand it
-    for image in range(first, last):
+def avg_backward(first, stop, grad_out, kept, grad_x, pool, stride, relu_first):
+    """Fill grad_x (N, H, W, C). `kept` is x if ReLU came before the pooling, else the output."""
+    height, width, channels = grad_x.shape[1:]
+    out_height, out_width = grad_out.shape[1:3]
+    shares = np.empty(out_width * channels, grad_x.dtype)  # what a row gets from its windows
+    for image in range(first, stop):
         for y in range(height):
-            column[:] = 0
-            for i in range(*windows_over(y, high, pool, stride)):
-                share = out.dtype.type(1 / min(pool, height - i * stride))
-                gradient = pooled[image, i].reshape(-1)
+            shares[:] = 0
+            for i in range(*find_windows(y, out_height, pool, stride)):
+                share = grad_x.dtype.type(1 / min(pool, height - i * stride))
+                gradient = grad_out[image, i].reshape(-1)
                 alive = gradient if relu_first else kept[image, i].reshape(-1)
-                _add_share(column, gradient, alive, share, relu_first)
-            row = out[image, y].reshape(-1)
+                _add_share(shares, gradient, alive, share, relu_first)
+            row = grad_x[image, y].reshape(-1)
             row[:] = 0
-            for j in range(wide):
+            for j in range(out_width):
                 left, right = j * stride, min(j * stride + pool, width)
-                _spread_pixel(column, j, row, left, right, out.dtype.type(1 / (right - left)), maps)
+                share = grad_x.dtype.type(1 / (right - left))
+                _spread_to_columns(shares, j, row, left, right, share, channels)
             if relu_first:
-                block(row, kept[image, y].reshape(-1))
+                mask_by_relu(row, kept[image, y].reshape(-1))
 
 
-@part
-def max_row(image, rows, out, positions, pool, stride):
-    """One row of outputs. Row y of the image is at y % (number of rows held): a ring will do."""
-    top, bottom = rows
-    for j in range(out.shape[0]):
-        left, right = j * stride, min(j * stride + pool, image.shape[1])
-        _start(image[top % image.shape[0], left], out[j], positions[j])
-        for y in range(top, bottom):
-            for x in range(left, right):
-                here = (y - top) * pool + x - left
-                if here > 0:
-                    _take_larger(image[y % image.shape[0], x], out[j], positions[j], here)
-
-
-@part
-def rectify(out, positions, dead):
-    """ReLU of a row of maxima; where it blocks, the position becomes `dead`."""
-    flat, where = out.reshape(-1), positions.reshape(-1)
-    for c in range(flat.size):
-        blocked = flat[c] <= 0
-        flat[c] = np.float32(0) if blocked else flat[c]
-        where[c] = dead if blocked else where[c]
-
-
-@part
-def unpool(gradient, pooled, positions, y, x, pool, stride):
-    """The gradient of pixel y, x of an image (C), from that of its maxima (H' W' C)."""
-    gradient[:] = 0
-    for i in range(*windows_over(y, pooled.shape[0], pool, stride)):
-        for j in range(*windows_over(x, pooled.shape[1], pool, stride)):
-            here = (y - i * stride) * pool + x - j * stride
-            _add_won(gradient, pooled[i, j], positions[i, j], here)
-
-
-@part
-def windows_over(y, windows, pool, stride):
-    """The first window that covers y, and the first after it that does not."""
-    return max(0, (y - pool + stride) // stride), min(windows, y // stride + 1)
-
-
-@part
-def block(gradient, x):
-    """The gradient of ReLU, in place; a NaN in x blocks nothing and shows."""
+@inlined
+def mask_by_relu(gradient, x):
+    """Set the gradient to 0 where ReLU blocks it, in place. Where x is NaN it passes."""
     for c in range(gradient.size):
         gradient[c] = np.float32(0) if x[c] <= 0 else gradient[c]
 
 
-@part
-def _start(values, best, position):
-    for c in range(best.size):
-        best[c] = values[c]
-        position[c] = 0
-
-
-@part
-def _take_larger(values, best, position, here):
-    for c in range(best.size):
-        value = values[c]
-        larger = value > best[c] or value != value  # a NaN wins and stays, as in PyTorch
-        best[c] = value if larger else best[c]
-        position[c] = here if larger else position[c]
-
-
-@part
-def _add_won(gradient, pooled, positions, here):
-    for c in range(gradient.size):
-        gradient[c] += pooled[c] if positions[c] == here else np.float32(0)
-
-
-@part
-def _add(values, total, relu):
+@inlined
+def _add_row(row, sums, relu):
+    """sums += row, or ReLU(row)."""
     if relu:
-        for c in range(total.size):
-            total[c] += np.float32(0) if values[c] <= 0 else values[c]
+        for c in range(sums.size):
+            sums[c] += np.float32(0) if row[c] <= 0 else row[c]
     else:
-        for c in range(total.size):
-            total[c] += values[c]
+        for c in range(sums.size):
+            sums[c] += row[c]
 
 
-@part
-def _add_pixels(column, left, right, share, means, j, maps):
-    """means of pixel j = share * the sum of the pixels left … right of the column sums."""
-    for c in range(maps):
-        means[j * maps + c] = column[left * maps + c] * share
+@inlined
+def _add_columns(sums, left, right, share, means, j, channels):
+    """Output j of `means` = share * (the pixels left … right - 1 of `sums` added up)."""
+    for c in range(channels):
+        means[j * channels + c] = sums[left * channels + c] * share
     for x in range(left + 1, right):
-        for c in range(maps):
-            means[j * maps + c] += column[x * maps + c] * share
+        for c in range(channels):
+            means[j * channels + c] += sums[x * channels + c] * share
 
 
-@part
-def _spread_pixel(column, j, row, left, right, share, maps):
+@inlined
+def _spread_to_columns(shares, j, row, left, right, share, channels):
+    """Add share * (output j of `shares`) to the pixels left … right - 1 of `row`."""
     for x in range(left, right):
-        for c in range(maps):
-            row[x * maps + c] += column[j * maps + c] * share
+        for c in range(channels):
+            row[x * channels + c] += shares[j * channels + c] * share
 
 
-@part
-def _add_share(total, gradient, alive, share, always):
-    """total += gradient * share, where ReLU let the output through or came `always` before."""
-    if always:
+@inlined
+def _add_share(total, gradient, alive, share, relu_first):
+    """total += gradient * share; if ReLU came last, except where it blocked the output `alive`."""
+    if relu_first:
         for c in range(total.size):
             total[c] += gradient[c] * share
     else:

@@ -1,4 +1,14 @@
-"""Where our own kernels run: Numba on the CPU, Triton on CUDA; elsewhere the plain formulas do."""
+"""Which implementation of an operation runs: a kernel of this package or its PyTorch reference.
+
+    device of the tensor    compiler    runs
+    cpu                     Numba       kernel
+    cuda                    Triton      kernel, except for float64
+    any other               none        reference
+    within references_only  not used    reference
+
+The reference also runs, with one warning, where the compiler cannot be imported. Called by every
+`operator.py`, which may add limits of its own (a longest window, a smallest number of channels).
+"""
 
 import warnings
 from collections.abc import Iterator
@@ -8,56 +18,64 @@ from importlib import import_module
 import torch
 
 COMPILERS = {"cpu": "numba", "cuda": "triton"}
+"""Type of device → the Python package that compiles the kernels for it."""
 
-_formulas_only = False
-_said: set[str] = set()
-_missing: dict[str, str] = {}
+_references_only = False
+_warned: set[str] = set()
+"""Compilers whose absence has been reported."""
+_import_errors: dict[str, str] = {}
+"""What `find_import_error` found. A dictionary, because torch.compile traces that function and
+would ignore a `functools.cache` around it."""
 
 
 def has_kernel(device: torch.device, dtype: torch.dtype) -> bool:
-    """Whether our own kernel computes this; if not, its formula in plain PyTorch does.
+    """Return whether a kernel supports this device and dtype; if not, call the PyTorch reference.
 
-    Warns once for each device on which the compiler of the kernels is missing.
+    Warns once for each compiler that is missing.
     """
     compiler = COMPILERS.get(device.type)
-    if _formulas_only or compiler is None or (compiler == "triton" and dtype == torch.float64):
+    if _references_only or compiler is None or (compiler == "triton" and dtype == torch.float64):
         return False
-    if why := why_missing(compiler):
-        _say_once(compiler, why)
-    return not why
+    if error := find_import_error(compiler):
+        _warn_once(compiler, error)
+    return not error
 
 
-def why_missing(compiler: str) -> str:
-    """Why a compiler cannot be imported; empty where it can.
+def find_import_error(compiler: str) -> str:
+    """Return why a compiler cannot be imported, or an empty string if it can.
 
-    One that is there may refuse, as Numba does with a NumPy that is newer than it knows.
+    A compiler that is installed may refuse, as Numba does with a NumPy that is too new for it.
     """
-    if compiler not in _missing:  # a dictionary, because torch.compile follows this function
+    if compiler not in _import_errors:
         try:
             import_module(compiler)
-            _missing[compiler] = ""
+            _import_errors[compiler] = ""
         except ImportError as error:
-            _missing[compiler] = str(error)
-    return _missing[compiler]
+            _import_errors[compiler] = str(error)
+    return _import_errors[compiler]
 
 
 @contextmanager
-def formulas_only() -> Iterator[None]:
-    """Within it the plain PyTorch formulas compute everything: for comparing, and for exporting."""
-    global _formulas_only
-    before, _formulas_only = _formulas_only, True
+def references_only() -> Iterator[None]:
+    """Context manager in which the PyTorch references run instead of the kernels.
+
+    For comparisons and for export. It holds for all threads of the process.
+    """
+    global _references_only
+    before, _references_only = _references_only, True
     try:
         yield
     finally:
-        _formulas_only = before
+        _references_only = before
 
 
-def _say_once(compiler: str, why: str) -> None:
-    if compiler not in _said:
-        _said.add(compiler)
+def _warn_once(compiler: str, error: str) -> None:
+    if compiler not in _warned:
+        _warned.add(compiler)
         warnings.warn(
-            f"{compiler} cannot be imported ({why}): plain PyTorch computes norms, pooling, crops "
-            f"and convolutions, which is several times slower. pip install --upgrade {compiler}",
+            f"{compiler} cannot be imported ({error}): plain PyTorch computes norms, pooling, "
+            "crops and convolutions, which is several times slower. "
+            f"pip install --upgrade {compiler}",
             RuntimeWarning,
             stacklevel=4,
         )

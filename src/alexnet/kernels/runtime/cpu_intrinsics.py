@@ -1,6 +1,13 @@
-"""What Numba cannot say itself: a number's bits, bf16, and several numbers moved as one.
+"""Instructions that Numba does not offer: bit casts, conversions of bf16, copies of whole vectors.
 
-bf16 is the upper half of a float32. NumPy has no such type, so kernels get it as uint16.
+bf16 is the upper half of a float32, and NumPy has no such type, so kernels get bf16 arrays as
+uint16 (`layout.as_array`):
+
+    float32   s eeeeeeee mmmmmmm mmmmmmmmmmmmmmmm
+    bf16      s eeeeeeee mmmmmmm
+
+Each public name is a Numba intrinsic: a function for use inside kernels only, that is compiled to
+the LLVM instructions written here. Imported by the `cpu.py` of operations; imports no operation.
 """
 
 from collections.abc import Callable
@@ -12,73 +19,86 @@ from numba.extending import intrinsic
 
 from alexnet.kernels.runtime.layout import VECTOR
 
-WORD, FLOAT = ir.IntType(32), ir.FloatType()
+INT32, FLOAT32 = ir.IntType(32), ir.FloatType()
+ROUND_HALF = 0x7FFF
+"""Just under half of the last bit of a bf16, in the bits of a float32."""
+NAN = 0x7FC0
+"""The bits of a bf16 NaN."""
 
 
-def _bits(source: types.Type, target: types.Type, kind: ir.Type) -> Callable:
-    """A function for kernels that reads the bits of a number as those of another type."""
+def _bit_cast(source: types.Type, target: types.Type, llvm_type: ir.Type) -> Callable:
+    """Make an intrinsic that reads the bits of a `source` number as those of a `target` number."""
 
-    def read(_: object, given: types.Type) -> tuple[Any, Callable]:
-        def bitcast(__: object, builder: ir.IRBuilder, ___: object, numbers: list) -> ir.Value:
-            return builder.bitcast(numbers[0], kind)
+    def type_check(_: object, argument: types.Type) -> tuple[Any, Callable]:
+        def generate(_: object, builder: ir.IRBuilder, __: object, values: list) -> ir.Value:
+            return builder.bitcast(values[0], llvm_type)
 
-        return target(source), bitcast
+        return target(source), generate
 
-    return intrinsic(read)
+    return intrinsic(type_check)
 
 
-as_integer = _bits(types.float32, types.int32, WORD)
-as_float = _bits(types.int32, types.float32, FLOAT)
-"""The bits of a float32 as an int32, and back."""
+as_integer = _bit_cast(types.float32, types.int32, INT32)
+"""`as_integer(x)`: the bits of a float32 as an int32."""
+
+as_float = _bit_cast(types.int32, types.float32, FLOAT32)
+"""`as_float(i)`: the bits of an int32 as a float32."""
 
 
 def _copy_vector(
     _: object, target: types.Array, to: types.Integer, source: types.Array, at: types.Integer
 ) -> tuple[Any, Callable]:
-    def generate(context: Any, builder: ir.IRBuilder, __: object, given: list) -> ir.Value:
-        vectors = []
-        for kind, array, place in ((target, given[0], given[1]), (source, given[2], given[3])):
-            start = context.make_array(kind)(context, builder, array).data
-            pointer = ir.VectorType(start.type.pointee, VECTOR).as_pointer()
-            vectors.append(builder.bitcast(builder.gep(start, [place]), pointer))
-        builder.store(builder.load(vectors[1], align=4), vectors[0], align=4)
+    def generate(context: Any, builder: ir.IRBuilder, _: object, values: list) -> ir.Value:
+        def pointer_to_vector(array_type: types.Array, array: Any, offset: Any) -> ir.Value:
+            start = context.make_array(array_type)(context, builder, array).data
+            vector = ir.VectorType(start.type.pointee, VECTOR).as_pointer()
+            return builder.bitcast(builder.gep(start, [offset]), vector)
+
+        written = pointer_to_vector(target, values[0], values[1])
+        read = pointer_to_vector(source, values[2], values[3])
+        builder.store(builder.load(read, align=4), written, align=4)
         return context.get_dummy_value()
 
     return types.void(target, to, source, at), generate
 
 
 copy_vector: Callable = intrinsic(_copy_vector)
-"""`copy_vector(target, to, source, at)`: VECTOR numbers of a flat array, from `at` on, to another's
-place `to`. A loop over few numbers would be compiled for single ones, its end being unknown."""
+"""`copy_vector(target, to, source, at)` copies `source[at : at + VECTOR]` to
+`target[to : to + VECTOR]`; both arrays are 1-D. A plain loop over so few elements would be compiled
+to scalar copies, because its length is not known at compile time."""
 
 
-def _widened(_: object, value: types.Type) -> tuple[Any, Callable]:
-    def generate(__: object, builder: ir.IRBuilder, ___: object, given: list) -> ir.Value:
+def _bf16_to_float32(_: object, value: types.Type) -> tuple[Any, Callable]:
+    def generate(_: object, builder: ir.IRBuilder, __: object, values: list) -> ir.Value:
         if not isinstance(value, types.Integer):
-            return given[0]
-        upper = builder.shl(builder.zext(given[0], WORD), WORD(16))
-        return builder.bitcast(upper, FLOAT)
+            return values[0]
+        bits = builder.shl(builder.zext(values[0], INT32), INT32(16))
+        return builder.bitcast(bits, FLOAT32)
 
     return (types.float32 if isinstance(value, types.Integer) else value)(value), generate
 
 
-def _narrowed(_: object, value: types.Float, array: types.Array) -> tuple[Any, Callable]:
-    def generate(__: object, builder: ir.IRBuilder, ___: object, given: list) -> ir.Value:
+def _cast_like(_: object, value: types.Float, array: types.Array) -> tuple[Any, Callable]:
+    def generate(_: object, builder: ir.IRBuilder, __: object, values: list) -> ir.Value:
         if not isinstance(array.dtype, types.Integer):
-            return given[0]
-        bits = builder.bitcast(given[0], WORD)
-        odd = builder.and_(builder.lshr(bits, WORD(16)), WORD(1))
-        nearest = builder.lshr(builder.add(bits, builder.add(odd, WORD(0x7FFF))), WORD(16))
-        nan = builder.fcmp_unordered("uno", given[0], given[0])
-        return builder.trunc(builder.select(nan, WORD(0x7FC0), nearest), ir.IntType(16))
+            return values[0]
+        bits = builder.bitcast(values[0], INT32)
+        # Round to nearest, ties to even: add half of the last bit that is kept, a little more if
+        # that bit is 1, and cut off the lower 16 bits. A NaN could overflow, so it is replaced.
+        last_bit = builder.and_(builder.lshr(bits, INT32(16)), INT32(1))
+        half = builder.add(last_bit, INT32(ROUND_HALF))
+        nearest = builder.lshr(builder.add(bits, half), INT32(16))
+        is_nan = builder.fcmp_unordered("uno", values[0], values[0])
+        return builder.trunc(builder.select(is_nan, INT32(NAN), nearest), ir.IntType(16))
 
     result = array.dtype if isinstance(array.dtype, types.Integer) else value
     return result(value, array), generate
 
 
-widened: Callable = intrinsic(_widened)
-"""`widened(value)`: a bf16's bits as the float32 that it is; any other number as it stands."""
+bf16_to_float32: Callable = intrinsic(_bf16_to_float32)
+"""`bf16_to_float32(value)`: the bits of a bf16 as the float32 of the same value. A value that is
+not an integer is returned unchanged, so that one kernel reads arrays of either type."""
 
-narrowed: Callable = intrinsic(_narrowed)
-"""`narrowed(value, array)`: a float32 as the bits of the nearest bf16, ties to even, if the array
-holds such; else as it stands. A NaN stays one."""
+cast_like: Callable = intrinsic(_cast_like)
+"""`cast_like(value, array)`: the bits of the bf16 nearest to a float32 (ties to even) if `array`
+stores bf16 as integers, otherwise the value unchanged. A NaN stays a NaN."""

@@ -1,182 +1,143 @@
-"""Winograd's transforms on the CPU: from tiles of images to places of planes, and back.
+"""Winograd's method on the CPU: the stages of `reference`, run on slices of the batch.
 
-Images are N H W C, planes P G T C/G: places of a transformed tile, groups, tiles, maps. A row of
-tiles is transformed at once and then written plane by plane, or read so: the planes of a single
-tile lie on so many pages that finding these takes longer than the arithmetic.
+`operator` calls `run_forward` and `run_backward`. The filter transform and the products are
+PyTorch's matrix products; the input and output transforms and their adjoints are the Numba kernels
+of `cpu_tiles`. A slice of the batch goes through all stages before the next one begins, so that its
+planes stay in the cache:
+
+    x[slice] ─ input transform ─► inputs ─ bmm with U ─► products ─ output transform ─► out[slice]
+                                 └──── workspace, written anew by every slice ────┘
+
+It must not import `operator`.
 """
 
-# mypy: disable-error-code="no-untyped-def"
+import math
+from collections.abc import Iterator
+from functools import cache
+from typing import NamedTuple
 
 import numpy as np
+import torch
+from torch import Tensor
 
-from alexnet.kernels.runtime.cpu_intrinsics import copy_vector
-from alexnet.kernels.runtime.cpu_threads import compiled, part
-from alexnet.kernels.runtime.layout import VECTOR
-from alexnet.kernels.winograd.cook_toom import OUTPUTS
-from alexnet.kernels.winograd.cpu_transforms import (
-    read_3,
-    read_5,
-    unread_3,
-    unread_5,
-    unwrite_3,
-    unwrite_5,
-    write_3,
-    write_5,
-)
+from alexnet.kernels.runtime.cpu_threads import run_on_batch
+from alexnet.kernels.runtime.layout import as_array, to_channels_last
+from alexnet.kernels.winograd import cpu_tiles
+from alexnet.kernels.winograd.cook_toom import POINTS, build_matrices, tile_side
+from alexnet.kernels.winograd.reference import Tiling
 
-AT_ONCE = 128
-"""So many maps of a tile, thrice, fit the near caches; loops over few maps are not vectorized."""
-
-OF_3 = 36
-"""Planes of filters of 3×3; those of 5×5 have 64."""
+WORKSPACE_PER_THREAD = 18e6
+"""Bytes per thread: the batch is processed in slices whose planes take no more than this, so that
+they stay in the shared L3 cache. The best on two cores of a Xeon with 2 MB of L2 each."""
 
 
-@compiled
-def read(first, last, images, planes, tiles, padding):
-    """Bᵀ d B of images first … last: tiles, which overlap, to planes."""
-    if len(planes) == OF_3:
-        _to_planes(read_3, 6, 6, first, last, images, planes, tiles, padding)
-    else:
-        _to_planes(read_5, 8, 8, first, last, images, planes, tiles, padding)
+def run_forward(x: Tensor, weight: Tensor, bias: Tensor, out: Tensor, tiling: Tiling) -> None:
+    """Write the convolution to `out` (N, M, H', W'), channels_last. The limits are `operator`'s."""
+    x = to_channels_last(x)
+    filters = transform_filters(weight, tiling).transpose(1, 2)  # (t²·G, C/G, M/G)
+    images, outputs, biases = as_array(x), as_array(out), bias.detach().numpy()
+    for batch in _slice_batch(x, out, tiling):
+        n, part, inputs, products = batch
+        run_on_batch(cpu_tiles.transform_input, n, images[part], inputs.numpy(), tiling)
+        torch.bmm(inputs.flatten(0, 1), filters, out=products.flatten(0, 1))
+        run_on_batch(cpu_tiles.transform_output, n, products.numpy(), outputs[part], tiling, biases)
 
 
-@compiled
-def write(first, last, planes, images, tiles, biases):
-    """Aᵀ m A: products to outputs, biases added."""
-    if len(planes) == OF_3:
-        _from_planes(write_3, 6, 4, first, last, planes, images, tiles, 0, biases)
-    else:
-        _from_planes(write_5, 8, 4, first, last, planes, images, tiles, 0, biases)
+def run_backward(
+    gradient: Tensor,
+    x: Tensor,
+    weight: Tensor,
+    grad_x: Tensor | None,
+    tiling: Tiling,
+    needs_weight: bool,
+) -> tuple[Tensor, Tensor] | None:
+    """Write the gradient of x to `grad_x`, unless it is None.
 
-
-@compiled
-def unwrite(first, last, images, planes, tiles):
-    """A g Aᵀ: the gradient of outputs to that of products."""
-    if len(planes) == OF_3:
-        _to_planes(unwrite_3, 4, 6, first, last, images, planes, tiles, 0)
-    else:
-        _to_planes(unwrite_5, 4, 8, first, last, images, planes, tiles, 0)
-
-
-@compiled
-def unread(first, last, planes, images, tiles, padding):
-    """B g Bᵀ: the gradient of planes to that of images, added up where tiles overlap."""
-    if len(planes) == OF_3:
-        _from_planes(unread_3, 6, 6, first, last, planes, images, tiles, padding, np.float32(0))
-    else:
-        _from_planes(unread_5, 8, 8, first, last, planes, images, tiles, padding, np.float32(0))
-
-
-@part
-def _to_planes(transform, takes, gives, first, last, images, planes, tiles, padding):
-    """Tiles of takes × takes pixels, every OUTPUTS pixels, to gives × gives planes."""
-    maps, (down, across) = images.shape[3], tiles
-    share, places = _share(maps), _places(planes)
-    tile = np.empty((takes, takes, share), images.dtype)
-    half = np.empty((takes, gives, share), images.dtype)
-    full = np.empty((across, gives, gives, share), images.dtype)
-    for band in range(first * down, last * down):
-        image, top = band // down, band % down * OUTPUTS - padding
-        for start in range(0, maps, share):
-            n = min(share, maps - start)
-            for t in range(across):
-                _cut(images, image, top, t * OUTPUTS - padding, start, n, tile)
-                _both_sides(transform, tile, half, full[t], n)
-            flat = full.reshape(across, gives * gives, share)
-            _exchange(planes, places[start // VECTOR :], band * across, flat, n, True)
-
-
-@part
-def _from_planes(transform, takes, gives, first, last, planes, images, tiles, padding, biases):
-    """takes × takes planes to tiles of gives × gives pixels, every OUTPUTS pixels, added up."""
-    maps, (down, across) = images.shape[3], tiles
-    share, places = _share(maps), _places(planes)
-    tile = np.empty((across, takes, takes, share), images.dtype)
-    half = np.empty((takes, gives, share), images.dtype)
-    full = np.empty((gives, gives, share), images.dtype)
-    for band in range(first * down, last * down):
-        image, top = band // down, band % down * OUTPUTS - padding
-        if band % down == 0:
-            images[image] = biases
-        for start in range(0, maps, share):
-            n = min(share, maps - start)
-            flat = tile.reshape(across, takes * takes, share)
-            _exchange(planes, places[start // VECTOR :], band * across, flat, n, False)
-            for t in range(across):
-                _both_sides(transform, tile[t], half, full, n)
-                _add(full, images, image, top, t * OUTPUTS - padding, start, n)
-
-
-@part
-def _both_sides(transform, tile, half, full, n):
-    """full = matrix tile matrixᵀ, for n maps."""
-    for j in range(tile.shape[1]):
-        transform(tile, half, j, np.uintp(n))
-    for j in range(half.shape[1]):
-        transform(half, full, j, np.uintp(n))
-
-
-@part
-def _cut(images, image, top, left, start, n, tile):
-    """n maps, from `start` on, of a tile's pixels; zeros outside the image."""
-    _, height, width, maps = images.shape
-    size, _, share = tile.shape
-    source, target = _flat(images), _flat(tile)
-    tile[:] = 0
-    for i in range(max(0, -top), min(size, height - top)):
-        for j in range(max(0, -left), min(size, width - left)):
-            pixel = ((image * height + top + i) * width + left + j) * maps + start
-            for c in range(0, n, VECTOR):
-                copy_vector(target, (i * size + j) * share + c, source, pixel + c)
-
-
-@part
-def _add(full, images, image, top, left, start, n):
-    """Add n maps, from `start` on, to those of a tile's pixels that are inside the image."""
-    size, height, width = len(full), images.shape[1], images.shape[2]
-    first = np.uintp(start)  # where a place may be negative, loops are not vectorized
-    for i in range(max(0, -top), min(size, height - top)):
-        for j in range(max(0, -left), min(size, width - left)):
-            for c in range(np.uintp(n)):
-                images[image, top + i, left + j, first + c] += full[i, j, c]
-
-
-@part
-def _exchange(planes, places, row, tiles, n, out):
-    """Copy n maps of a row of tiles (across, places, maps) to the planes if `out`, else from there.
-
-    The tiles are rows `row` … of each plane; `places` is where each VECTOR of their maps begins.
+    Returns the gradients of the weights, with the strides of `weight`, and of the biases, if
+    `needs_weight`.
     """
-    across, points, share = tiles.shape
-    each, size = planes[0].size, planes.shape[3]
-    here, there = _flat(tiles), _flat(planes)
-    for i in range(points):
-        for c in range(0, n, VECTOR):
-            place = i * each + places[c // VECTOR] + row * size
-            for t in range(across):
-                at = (t * points + i) * share + c
-                if out:
-                    copy_vector(there, place + t * size, here, at)
-                else:
-                    copy_vector(here, at, there, place + t * size)
+    x, gradient = to_channels_last(x), to_channels_last(gradient)
+    filters = transform_filters(weight, tiling)  # (t²·G, M/G, C/G)
+    grad_filters, grad_bias = torch.zeros_like(filters), torch.zeros_like(gradient[0, :, 0, 0])
+    images, gradients = as_array(x), as_array(gradient)
+    for batch in _slice_batch(x, gradient, tiling):
+        n, part, inputs, products = batch
+        flat_inputs, flat_products = inputs.flatten(0, 1), products.flatten(0, 1)
+        run_on_batch(
+            cpu_tiles.transform_output_adjoint, n, gradients[part], products.numpy(), tiling
+        )
+        if needs_weight:
+            run_on_batch(cpu_tiles.transform_input, n, images[part], inputs.numpy(), tiling)
+            grad_filters.baddbmm_(flat_products.transpose(1, 2), flat_inputs)
+            grad_bias += products[_sum_plane(tiling.kernel)].sum(1).flatten()
+        if grad_x is not None:
+            torch.bmm(flat_products, filters, out=flat_inputs)
+            target = as_array(grad_x)[part]
+            run_on_batch(cpu_tiles.transform_input_adjoint, n, inputs.numpy(), target, tiling)
+    if not needs_weight:
+        return None
+    return transform_filters_adjoint(grad_filters, weight, tiling), grad_bias
 
 
-@part
-def _flat(array):
-    """The same memory as one row of numbers."""
-    return array.reshape(array.size)
+class BatchSlice(NamedTuple):
+    """A slice of the batch, and the part of the workspace that holds its planes."""
+
+    n_images: int
+    """Images in the slice."""
+    images: slice
+    """Where they are in the batch."""
+    inputs: Tensor
+    """(t², G, T, C/G), for the transformed input tiles V, or their gradients."""
+    products: Tensor
+    """(t², G, T, M/G), for the products P, or their gradients."""
 
 
-@part
-def _places(planes):
-    """Where each VECTOR of all maps has its first tile in a plane."""
-    _, groups, tiles, size = planes.shape
-    maps = np.arange(0, groups * size, VECTOR)
-    return maps // size * tiles * size + maps % size
+def _slice_batch(x: Tensor, out: Tensor, tiling: Tiling) -> Iterator[BatchSlice]:
+    """Yield slices of equal size, as few as WORKSPACE_PER_THREAD allows; they share a workspace."""
+    workspace_bytes = len(x) * tiling.workspace_bytes(x, out.shape[1])
+    slices = max(1, math.ceil(workspace_bytes / (WORKSPACE_PER_THREAD * torch.get_num_threads())))
+    step = math.ceil(len(x) / slices)
+    positions, tiles = tile_side(tiling.kernel) ** 2, tiling.rows * tiling.columns
+    workspace = [x.new_empty(step * positions * tiles * maps.shape[1]) for maps in (x, out)]
+    for first in range(0, len(x), step):
+        count = min(step, len(x) - first)
+        shape = positions, tiling.groups, count * tiles
+        inputs, products = (
+            memory[: memory.numel() // step * count].view(*shape, maps.shape[1] // tiling.groups)
+            for memory, maps in zip(workspace, (x, out), strict=True)
+        )
+        yield BatchSlice(count, slice(first, first + count), inputs, products)
 
 
-@part
-def _share(maps):
-    """How many maps are transformed at once: equal shares, none too large for the near caches."""
-    shares = -(-maps // AT_ONCE)
-    return -(-maps // (VECTOR * shares)) * VECTOR
+def transform_filters(weight: Tensor, tiling: Tiling) -> Tensor:
+    """Return U = G g Gᵀ of every filter: (M, C/G, r, r) → (t²·G, M/G, C/G)."""
+    outputs, inputs, kernel, _ = weight.shape
+    flat = weight.detach().permute(2, 3, 0, 1).reshape(kernel * kernel, outputs * inputs)
+    return (_filter_matrix(kernel) @ flat).view(-1, outputs // tiling.groups, inputs)
+
+
+def transform_filters_adjoint(gradient: Tensor, weight: Tensor, tiling: Tiling) -> Tensor:
+    """Return Gᵀ U G, the gradient of the filters: (t²·G, M/G, C/G) → (M, C/G, r, r).
+
+    It gets the strides of `weight`; otherwise the optimizer would have to convert it in every step.
+    """
+    outputs, inputs, kernel, _ = weight.shape
+    flat = _filter_matrix(kernel).t() @ gradient.view(-1, outputs * inputs)
+    filters = flat.view(kernel, kernel, outputs, inputs).permute(2, 3, 0, 1)
+    return torch.empty_like(weight).copy_(filters)
+
+
+@cache
+def _filter_matrix(kernel: int) -> Tensor:
+    """Return G ⊗ G (t² × r²), float32: g ↦ G g Gᵀ as one matrix, for filters as columns."""
+    G = build_matrices(kernel)[1]
+    return torch.from_numpy(np.kron(G, G)).float()
+
+
+def _sum_plane(kernel: int) -> int:
+    """Return the index of the plane that holds, for each tile, the sum of its output gradients.
+
+    It is that of interpolation point 1 in rows and columns, where the row of A is all ones.
+    """
+    one = POINTS[kernel].index(1)
+    return one * tile_side(kernel) + one

@@ -1,26 +1,37 @@
-"""The matrices of Winograd's method, written out: sums that two rows share are added once.
+"""The products with Winograd's matrices Aᵀ, A, Bᵀ and B, written out as sums.
 
-Each function multiplies column j of a tile by its matrix, for n maps at once, and writes row j of
-another: points × points × maps. Twice that, and the tile is multiplied from both sides. A test
-holds each to its matrix, `cook_toom.transforms`; the factors are exact in float32.
+A sum that two rows of a matrix share is computed once. Each function multiplies column j of a tile
+(rows × columns × channels) by its matrix, for n channels at once, and writes the product as row j
+of `out`, that is, transposed. Applied twice, it therefore gives matrix · tile · matrixᵀ:
+
+    d                          out
+    ┌───┬───┬───┐              ┌───────────┐
+    │   │ j │   │   matrix ·   │           │        first   out = (matrix · d)ᵀ
+    │   │   │   │   ───────►   ├───────────┤        again   out = (matrix · (matrix · d)ᵀ)ᵀ
+    │   │   │   │              │     j     │                    = matrix · d · matrixᵀ
+    └───┴───┴───┘              └───────────┘
+
+`cpu_tiles` calls them; a test compares each with its matrix of `cook_toom`. The factors are exact
+in float32. d0 … d7 are the numbers of the column. `even` and `odd` belong to a pair of points x and
+-x: what is the same for both, and what has the opposite sign.
 """
 
 # mypy: disable-error-code="no-untyped-def"
 
 import numpy as np
 
-from alexnet.kernels.runtime.cpu_threads import part
+from alexnet.kernels.runtime.cpu_threads import inlined
 
 f = np.float32
-"""A Python float would widen float32 arithmetic."""
+"""A Python float would promote float32 arithmetic to float64."""
 
 
-# Filters of 3×3: the points 0, 1, -1, ½, -2 and infinity.
+# F(4×4, 3×3), t = 6: the points 0, 1, -1, ½, -2 and infinity.
 
 
-@part
-def read_3(d, out, j, n):
-    """Bᵀ times column j, into row j."""
+@inlined
+def transform_input_3x3(d, out, j, n):
+    """Write Bᵀ · column j of `d` as row j of `out`."""
     for c in range(n):
         d1, d2, d3, d4 = d[1, j, c], d[2, j, c], d[3, j, c], d[4, j, c]
         out[j, 0, c] = d[0, j, c] + f(1.5) * (d3 - d1) - f(2) * d2 + d4
@@ -31,9 +42,9 @@ def read_3(d, out, j, n):
         out[j, 5, c] = d1 + f(1.5) * (d4 - d2) - f(2) * d3 + d[5, j, c]
 
 
-@part
-def unread_3(d, out, j, n):
-    """B times column j, into row j."""
+@inlined
+def transform_input_adjoint_3x3(d, out, j, n):
+    """Write B · column j of `d` as row j of `out`."""
     for c in range(n):
         d0, d1, d2 = d[0, j, c], d[1, j, c], d[2, j, c]
         d3, d4, d5 = d[3, j, c], d[4, j, c], d[5, j, c]
@@ -46,9 +57,9 @@ def unread_3(d, out, j, n):
         out[j, 5, c] = d5
 
 
-@part
-def write_3(d, out, j, n):
-    """Aᵀ times column j, into row j."""
+@inlined
+def transform_output_3x3(d, out, j, n):
+    """Write Aᵀ · column j of `d` as row j of `out`."""
     for c in range(n):
         d3, d4 = d[3, j, c], d[4, j, c]
         even, odd = d[1, j, c] + d[2, j, c], d[1, j, c] - d[2, j, c]
@@ -58,9 +69,9 @@ def write_3(d, out, j, n):
         out[j, 3, c] = odd + f(0.125) * d3 - f(8) * d4 + d[5, j, c]
 
 
-@part
-def unwrite_3(d, out, j, n):
-    """A times column j, into row j."""
+@inlined
+def transform_output_adjoint_3x3(d, out, j, n):
+    """Write A · column j of `d` as row j of `out`."""
     for c in range(n):
         d0, d1, d2, d3 = d[0, j, c], d[1, j, c], d[2, j, c], d[3, j, c]
         even, odd = d0 + d2, d1 + d3
@@ -72,12 +83,13 @@ def unwrite_3(d, out, j, n):
         out[j, 5, c] = d3
 
 
-# Filters of 5×5: the points 0, ±1, ±½, ±2 and infinity. Even and odd powers make the pairs.
+# F(4×4, 5×5), t = 8: the points 0, ±1, ±½, ±2 and infinity. The rows of x and -x are computed
+# as even + odd and even - odd.
 
 
-@part
-def read_5(d, out, j, n):
-    """Bᵀ times column j, into row j."""
+@inlined
+def transform_input_5x5(d, out, j, n):
+    """Write Bᵀ · column j of `d` as row j of `out`."""
     for c in range(n):
         d1, d2, d3 = d[1, j, c], d[2, j, c], d[3, j, c]
         d4, d5, d6 = d[4, j, c], d[5, j, c], d[6, j, c]
@@ -97,9 +109,9 @@ def read_5(d, out, j, n):
         out[j, 6, c] = even - odd
 
 
-@part
-def unread_5(d, out, j, n):
-    """B times column j, into row j."""
+@inlined
+def transform_input_adjoint_5x5(d, out, j, n):
+    """Write B · column j of `d` as row j of `out`."""
     for c in range(n):
         d0, d7 = d[0, j, c], d[7, j, c]
         even1, odd1 = d[1, j, c] + d[2, j, c], d[1, j, c] - d[2, j, c]
@@ -115,9 +127,9 @@ def unread_5(d, out, j, n):
         out[j, 7, c] = f(0.5) * d7
 
 
-@part
-def write_5(d, out, j, n):
-    """Aᵀ times column j, into row j."""
+@inlined
+def transform_output_5x5(d, out, j, n):
+    """Write Aᵀ · column j of `d` as row j of `out`."""
     for c in range(n):
         even1, odd1 = d[1, j, c] + d[2, j, c], d[1, j, c] - d[2, j, c]
         even2, odd2 = d[3, j, c] + d[4, j, c], d[3, j, c] - d[4, j, c]
@@ -128,9 +140,9 @@ def write_5(d, out, j, n):
         out[j, 3, c] = odd1 + f(0.125) * odd2 + f(8) * odd3 + d[7, j, c]
 
 
-@part
-def unwrite_5(d, out, j, n):
-    """A times column j, into row j."""
+@inlined
+def transform_output_adjoint_5x5(d, out, j, n):
+    """Write A · column j of `d` as row j of `out`."""
     for c in range(n):
         d0, d1, d2, d3 = d[0, j, c], d[1, j, c], d[2, j, c], d[3, j, c]
         out[j, 0, c] = d0

@@ -1,0 +1,6 @@
+"""Normalization within each channel over neighboring pixels, which the 2012 code has.
+
+`operator`    `within_channel_norm` and `contrast_norm`: checks, autograd, kernel or reference
+`reference`   both in plain PyTorch
+`cpu`         the kernel of `within_channel_norm`
+"""
