@@ -13,7 +13,7 @@ from alexnet.cli import main
 from alexnet.evaluation.counts import Counts
 from alexnet.evaluation.images import is_run, trained_on
 from alexnet.evaluation.scores import measure, relabeling
-from alexnet.packing.automatic import pack_beside
+from alexnet.packing.automatic import pack_next_to_run
 from alexnet.packing.pack import pack, pack_images
 from alexnet.recipes.recipe import RECIPES, packed_side
 from alexnet.runs import check_folder
@@ -70,7 +70,7 @@ def test_tiny_and_lopsided_sets_are_trained_measured_and_predicted(
     assert command("train", images, run, *QUICKLY) == 0
     made = alexnet.open_pack(tmp_path / "runs" / "images.pack")
     assert made.classes == tuple(sorted(counts))
-    assert (made.size, made.facts["fit"]) == (36, "crop")
+    assert (made.size, made.metadata["fit"]) == (36, "crop")
     empty = [line for line in (made.path / "skipped.jsonl").read_text().splitlines() if line]
     assert len(empty) == list(counts.values()).count(0)
     status = command("evaluate", run, "--per-class", "--json", "--device", "cpu")
@@ -109,7 +109,7 @@ def test_a_new_pack_takes_size_and_fit_of_the_network_that_training_begins_with(
     options = ["--init", run, "--epochs", 1, "--device", "cpu"]
     assert command("train", images, tmp_path / "run", *options) == 0
     made = alexnet.open_pack(tmp_path / "photos.pack")
-    assert (made.size, made.facts["fit"], made.pixels) == (32, "pad", "rgb")
+    assert (made.size, made.metadata["fit"], made.pixels) == (32, "pad", "rgb")
     assert f"32×32 (fit: pad), as the network of {run}" in capsys.readouterr().err
 
 
@@ -211,7 +211,7 @@ def test_a_folder_is_measured_whole_as_the_network_wants_it(trained, unseen, cap
     assert (found["seen"], found["split"]) == (9, "val")
     made = alexnet.open_pack(found["pack"]["path"])
     assert made.path == run.parent / "photos_test.pack"
-    assert (made.size, made.facts["fit"]) == (32, "pad")
+    assert (made.size, made.metadata["fit"]) == (32, "pad")
     assert "all its images are measured" in err
     assert measure(run, unseen, device="cpu").counts.seen == 9
     assert alexnet.evaluate(run, str(unseen), device="cpu").pack == made.path
@@ -354,12 +354,12 @@ def test_a_pack_for_a_network_has_its_settings(trained):
 def test_packs_go_elsewhere_where_the_runs_folder_cannot_be_written(
     trained, unseen, monkeypatch, tmp_path
 ):
-    from alexnet.packing import automatic as beside
+    from alexnet.packing import automatic
 
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(beside, "_can_be_written", lambda folder: False)
+    monkeypatch.setattr(automatic, "_is_writable", lambda folder: False)
     source = open_source(unseen, measured="val")
-    assert pack_beside(source, trained[0], "x", size=8, processes=1).path.parts == (
+    assert pack_next_to_run(source, trained[0], "x", size=8, processes=1).path.parts == (
         "packs",
         "x.pack",
     )

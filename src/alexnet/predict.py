@@ -35,7 +35,7 @@ from alexnet.images.decoders import Decoders
 from alexnet.images.prepare import Options, Outcome
 from alexnet.images.workers import Item
 from alexnet.nets.layers import Hook, pass_through
-from alexnet.packing.pack import cores
+from alexnet.packing.pack import count_cores
 from alexnet.sources.entry import UNLABELED, Entry, Skipped
 
 Image = Any
@@ -111,7 +111,7 @@ class Classifier:
             preprocessing.upright,
             max_pixels,
         )
-        self._decoders = Decoders(self.options, cores(), timeout)
+        self._decoders = Decoders(self.options, count_cores(), timeout)
 
     def __enter__(self) -> Classifier:
         return self

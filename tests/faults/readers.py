@@ -136,7 +136,7 @@ def read_pack(folder: Path, name: str) -> None:
     """A pack, as commands use it."""
     from alexnet.batches.augment import Preprocessing
     from alexnet.packs.pack import open_pack
-    from alexnet.packs.summary import info
+    from alexnet.packs.summary import describe_pack
     from alexnet.packs.verification import verify
     from alexnet.recipes.recipe import RECIPES, recommend
 
@@ -153,7 +153,7 @@ def read_pack(folder: Path, name: str) -> None:
             there.gather([0, len(there) - 1])
 
     each(
-        lambda: info(pack),
+        lambda: describe_pack(pack),
         lambda: verify(pack),
         lambda: recommend(pack.source["kind"], pack.size, 10, "val" in pack.splits),
         lambda: Preprocessing.of(pack, replace(RECIPES["cifar"], crop=8)),

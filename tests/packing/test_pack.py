@@ -14,11 +14,12 @@ import numpy as np
 import pytest
 from tests.packing.packing_sources import arrays, contents, files, pixels, png, source
 
-from alexnet.packing.automatic import pack_beside
-from alexnet.packing.loop import OtherPack, expected
+from alexnet.packing.automatic import pack_next_to_run
 from alexnet.packing.pack import pack, pack_images
+from alexnet.packing.progress import count_items
+from alexnet.packing.resume import OtherPack
 from alexnet.packs.pack import open_pack
-from alexnet.packs.summary import contact_sheet, info, outcome
+from alexnet.packs.summary import describe_pack, draw_contact_sheet, summarize_pack
 from alexnet.packs.verification import verify
 from alexnet.sources.entry import Entry, Source, Span
 from alexnet.sources.open import open_source
@@ -53,7 +54,7 @@ def test_every_item_is_used_or_listed_with_its_reason(photos, tmp_path):
     (skipped,) = lines(tmp_path / "pack" / "skipped.jsonl")
     assert (skipped["split"], skipped["path"]) == ("train", "003.png")
     assert (skipped["reason"], bool(skipped["detail"])) == ("truncated", True)
-    assert made.facts["splits"]["train"]["skipped"] == {"truncated": 1}
+    assert made.metadata["splits"]["train"]["skipped"] == {"truncated": 1}
     assert "003.png" not in made.splits["train"].names
 
 
@@ -199,7 +200,9 @@ def test_a_pack_is_made_beside_a_run_and_one_of_other_settings_beside_that(tmp_p
     run, said = tmp_path / "runs" / "one", []
 
     def beside(**options):
-        return pack_beside(open_source(folder), run, "photos", said.append, processes=1, **options)
+        return pack_next_to_run(
+            open_source(folder), run, "photos", said.append, processes=1, **options
+        )
 
     assert beside(size=8).path == tmp_path / "runs" / "photos.pack"
     assert beside(size=8).path == tmp_path / "runs" / "photos.pack"
@@ -218,11 +221,11 @@ def test_a_pack_is_made_beside_a_run_and_one_of_other_settings_beside_that(tmp_p
 def test_a_pack_is_never_put_among_the_images(tmp_path, monkeypatch):
     folder = write_photos(tmp_path / "photos", [f"{c}/{i}" for c in "ab" for i in range(3)])
     monkeypatch.chdir(tmp_path)
-    made = pack_beside(open_source(folder), folder / "run", "photos", size=8, processes=1)
+    made = pack_next_to_run(open_source(folder), folder / "run", "photos", size=8, processes=1)
     assert made.path == Path("packs/photos.pack")
     monkeypatch.chdir(folder)
     with pytest.raises(ValueError, match="is inside"):
-        pack_beside(open_source("."), folder / "run", "photos", size=8, processes=1)
+        pack_next_to_run(open_source("."), folder / "run", "photos", size=8, processes=1)
     assert sorted(path.name for path in folder.iterdir()) == ["a", "b"]
 
 
@@ -276,7 +279,7 @@ def test_images_in_two_splits_are_named_and_kept(tmp_path):
     }
     made = pack(source("x", items), tmp_path / "pack")
     assert len(made.splits["val"]) == 3
-    assert made.facts["duplicates"] == 1
+    assert made.metadata["duplicates"] == 1
     assert lines(tmp_path / "pack" / "duplicates.jsonl") == [
         {"split": "val", "path": "v3", "same_split": "train", "same_path": "t3"}
     ]
@@ -285,7 +288,7 @@ def test_images_in_two_splits_are_named_and_kept(tmp_path):
 def test_peculiarities_are_counted(tmp_path):
     items = {"train": [Entry("train", "a.jpg", 0, png(pixels(1)))]}
     made = pack(source("x", items), tmp_path / "pack", processes=1)
-    assert made.facts["splits"]["train"]["notes"] == {"format_mismatch": 1}
+    assert made.metadata["splits"]["train"]["notes"] == {"format_mismatch": 1}
 
 
 def test_progress_tells_what_is_done_and_what_is_left(photos, tmp_path):
@@ -311,8 +314,8 @@ def test_memory_does_not_grow_with_the_number_of_images(tmp_path):
 
 
 def test_archives_are_not_read_only_to_be_counted(photos):
-    assert expected(photos) == 40
-    assert expected(source("x", {"train": [Entry("train", "a", 0, b"")]})) is None
+    assert count_items(photos) == 40
+    assert count_items(source("x", {"train": [Entry("train", "a", 0, b"")]})) is None
 
 
 def test_of_an_archive_the_time_left_is_told_by_its_length(tmp_path):
@@ -339,8 +342,8 @@ def test_folders_are_packed_from_python_in_one_call(tmp_path):
 def test_a_pack_is_told_in_words_and_shown_on_a_sheet(photos, tmp_path):
     made = pack(photos, tmp_path / "pack", processes=1, pixels="yuv420")
     verify(made)
-    assert "29 train and 10 val images of 2 classes, 8×8 yuv420" in outcome(made)
-    assert "not used: 1 truncated" in outcome(made)
-    assert made.checksum in info(made)
-    contact_sheet(made, tmp_path / "sheet.png")
+    assert "29 train and 10 val images of 2 classes, 8×8 yuv420" in summarize_pack(made)
+    assert "not used: 1 truncated" in summarize_pack(made)
+    assert made.checksum in describe_pack(made)
+    draw_contact_sheet(made, tmp_path / "sheet.png")
     assert (tmp_path / "sheet.png").read_bytes().startswith(b"\x89PNG")

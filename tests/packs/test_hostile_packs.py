@@ -12,13 +12,13 @@ import pytest
 from safetensors.numpy import save
 from tests.packing.packing_sources import arrays
 
-from alexnet.commands.pack import Pack as PackCommand
+from alexnet.commands.pack import PackCommand
 from alexnet.packing.journal import NAME, Journal, read_journal
 from alexnet.packing.pack import pack
 from alexnet.packs import samples
 from alexnet.packs.pack import open_pack, read_names
-from alexnet.packs.schema import content_checksum, metadata_digest
-from alexnet.packs.summary import info
+from alexnet.packs.schema import compute_checksum, compute_digest
+from alexnet.packs.summary import describe_pack
 from alexnet.packs.verification import verify
 
 DEEP = "[" * 100_000
@@ -114,7 +114,7 @@ def test_any_description_gives_a_pack_or_an_error(copy):
         for split in found.splits.values():
             assert len(split) == 12
         if opened % 8 == 0:  # all that commands read of it
-            assert attempt(functools.partial(info, found)) != (None, "")
+            assert attempt(functools.partial(describe_pack, found)) != (None, "")
             assert attempt(functools.partial(verify, found)) != (None, "")
     assert opened > 30
 
@@ -210,8 +210,8 @@ def test_headers_other_than_a_packs_are_refused(copy):
     [
         (lambda text: text + b"more\n", "has more than 12 names for 12 images"),
         (lambda text: text[text.index(b"\n") + 1 :], "has 11 names for 12 images"),
-        (lambda text: text[:-1], "line 12 of .* is cut off"),
-        (lambda text: b"\xff" + text[1:], "line 1 of .* is no UTF-8"),
+        (lambda text: text[:-1], "line 12 of .* is truncated"),
+        (lambda text: b"\xff" + text[1:], "line 1 of .* is not UTF-8"),
         (lambda text: b"x" * (1 << 21), "line 1 of .* has no end"),
     ],
 )
@@ -231,14 +231,14 @@ def change_facts(folder, change, keep_digest=False):
     facts = json.loads((folder / "pack.json").read_text())
     change(facts)
     if not keep_digest:
-        facts["metadata_sha256"] = metadata_digest(facts)
+        facts["metadata_sha256"] = compute_digest(facts)
     (folder / "pack.json").write_text(json.dumps(facts))
 
 
 def test_verify_finds_every_change_of_the_description(copy, original):
     for field in ("fit", "remarks", "source", "max_pixels", "duplicates", "upright"):
         other = {"fit": "pad", "remarks": ["x"], "source": {"kind": "x", "path": "y"}}
-        old = original.facts[field]
+        old = original.metadata[field]
         new = other.get(field, 3 if field != "upright" else not old)
         new = {**old, **new} if field == "source" else new
         change_facts(copy, lambda facts, f=field, n=new: facts.update({f: n}), keep_digest=True)
@@ -274,7 +274,7 @@ def test_verify_finds_a_mean_that_is_anothers(copy):
         from alexnet.packs.pack import crc32
 
         facts["mean_crc32"] = crc32(path)
-        facts["checksum"] = content_checksum(facts)
+        facts["checksum"] = compute_checksum(facts)
 
     change_facts(copy, agree)
     with pytest.raises(ValueError, match=r"mean\.npy \(it is not the mean of the training images"):
@@ -306,7 +306,7 @@ def test_a_pack_of_an_earlier_version_opens_and_is_told_of(copy, original, capsy
     PackCommand(info=copy, verify=True).run()
     told = capsys.readouterr().err.splitlines()
     assert told[0] == "All checksums agree."
-    assert told[1].startswith("Not checked: what pack.json says of the source")
+    assert told[1].startswith("Not checked: the source")
 
 
 def test_verify_is_silent_about_a_new_pack_also_of_yuv420(original, tmp_path):

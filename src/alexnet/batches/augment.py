@@ -66,14 +66,14 @@ class Preprocessing:
         return cls(
             side=pack.size,
             crop=recipe.crop,
-            fit=pack.facts["fit"],
+            fit=pack.metadata["fit"],
             pixels=pack.pixels,
             pixel_scale=recipe.pixel_scale,
             mean=mean if recipe.subtract_mean else torch.zeros_like(mean),
             components=torch.from_numpy(pack.components.astype(np.float32)),
             deviations=torch.from_numpy(pack.deviations.astype(np.float32)),
             mean_at=recipe.mean_at,
-            upright=pack.facts.get("upright", False),
+            upright=pack.metadata.get("upright", False),
         )
 
     @property

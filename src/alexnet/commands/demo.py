@@ -28,13 +28,13 @@ class Demo:
     def run(self) -> int:
         """The main job, step by step, each with the command that does it alone."""
         from alexnet.commands.evaluate import Evaluate
-        from alexnet.commands.pack import make
+        from alexnet.commands.pack import pack_with_bar
         from alexnet.commands.train import Train
         from alexnet.predict import load
 
         began, run = time.monotonic(), self.folder / "run"
         step(f"alexnet pack digits {self.folder / 'digits'}")
-        pack = make("digits", self.folder / "digits")
+        pack = pack_with_bar("digits", self.folder / "digits")
         shutil.rmtree(run, ignore_errors=True)
         step(f"alexnet train {pack.path} {run} --recipe digits")
         if status := Train(str(pack.path), run, recipe="digits").run():

@@ -95,14 +95,14 @@ class Evaluate:
         """The pack of the images for a run, made if need be; None for that of its training."""
         if images is None or (images / "pack.json").is_file():
             return images
-        from alexnet.commands.pack import make_beside
+        from alexnet.commands.pack import pack_next_to_run_with_bar
         from alexnet.evaluation.images import load_trained, pack_for, trained_on
 
         path, trained = load_trained(run)
         if own := trained_on(path.parent, images):
             print(f"{run} was trained on {images}: measured as in {own.path}", file=sys.stderr)
             return own.path
-        return pack_for(images, path, trained, self.split, make_beside).path
+        return pack_for(images, path, trained, self.split, pack_next_to_run_with_bar).path
 
     def how(self) -> dict[str, Any]:
         """The options that say how a run is measured."""

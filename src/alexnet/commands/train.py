@@ -152,7 +152,7 @@ class Train:
 
     def opened(self, folder: Path) -> Pack:
         """The pack itself, or the one made of these images beside the run."""
-        from alexnet.commands.pack import make_beside
+        from alexnet.commands.pack import pack_next_to_run_with_bar
         from alexnet.packs.pack import open_pack
         from alexnet.sources import open_source
 
@@ -165,7 +165,7 @@ class Train:
         how = f"{options['size']}×{options['size']} {why}"
         self.check_before_packing(source, options["size"], how)
         print(f"{self.images} is not a pack: packing it first, {how}", file=sys.stderr)
-        return make_beside(self.images, source, folder, **options)
+        return pack_next_to_run_with_bar(self.images, source, folder, **options)
 
     def pack_of_resumed(self) -> Pack | None:
         """The pack that a resumed training was begun on, if it was made of these images."""
@@ -178,7 +178,7 @@ class Train:
         """The options of a new pack, which are those of the network that it is for, and why."""
         from alexnet import checkpoint
         from alexnet.evaluation.images import packing_like
-        from alexnet.packing.pack import PHOTOGRAPH
+        from alexnet.packing.pack import DEFAULT_SIZE
         from alexnet.runs import checkpoint_of
 
         if start := self.init or (self.resumed and checkpoint_of(self.resumed)):
@@ -188,7 +188,7 @@ class Train:
         if native and (crop is None or crop <= native):
             return {"size": native}, "as they are"
         if crop is None:
-            return {"size": PHOTOGRAPH}, "as in the paper"
+            return {"size": DEFAULT_SIZE}, "as in the paper"
         return {"size": packed_side(crop)}, f"for crops of {crop}×{crop}"
 
     def wanted_crop(self) -> int | None:

@@ -11,7 +11,7 @@ from typing import Any
 from alexnet import checkpoint as checkpoints
 from alexnet import runs
 from alexnet.checkpoint import Checkpoint
-from alexnet.packing.automatic import pack_beside, pack_name
+from alexnet.packing.automatic import pack_name, pack_next_to_run
 from alexnet.packs.pack import Pack, open_pack
 from alexnet.sources import Source, digits, open_source
 from alexnet.sources.names import some
@@ -91,4 +91,4 @@ def trained_on(run: Path, images: str | Path, *, may_be_relative: bool = False) 
 
 
 def _make(images: str, source: Source, run: Path, **options: Any) -> Pack:
-    return pack_beside(source, run, pack_name(images), **options)
+    return pack_next_to_run(source, run, pack_name(images), **options)

@@ -28,7 +28,7 @@ from alexnet.files import replace_file
 from alexnet.images.records import Format, record_shape, rgb, write_record
 from alexnet.packs.pack import Pack, open_pack
 from alexnet.packs.samples import NAME as SAMPLES
-from alexnet.packs.samples import read_samples, spread
+from alexnet.packs.samples import read_samples, space_evenly
 
 COMPARED = 32
 """Images that a float32 file is compared on."""
@@ -167,7 +167,7 @@ def _of_pack(trained: Checkpoint, pack: Pack, split: str, number: int) -> Tried:
     """So many images of a split, evenly spread over it."""
     trained.preprocessing_for(pack)  # raises for another size
     some = pack.splits[split]
-    records = some.gather(spread(number, len(some)))
+    records = some.gather(space_evenly(number, len(some)))
     return Tried(_as_rgb(records, pack.size, pack.pixels), f"{pack.path}, {split}")
 
 

@@ -32,7 +32,7 @@ from alexnet.evaluation.counts import Counts, evaluate
 from alexnet.files import lock_folder, replace_json
 from alexnet.nets.layers import set_key
 from alexnet.nets.variations import network_of
-from alexnet.packs.background_check import ShardCheck
+from alexnet.packs.background_check import BackgroundCheck
 from alexnet.packs.pack import Pack
 from alexnet.packs.samples import write_samples
 from alexnet.recipes.recipe import SMALLEST_PHOTOGRAPH, Recipe
@@ -122,7 +122,7 @@ def train(
         if init is not None and start is None:
             training.borrow(init)
         training.save_seconds, training.log_seconds = save_minutes * 60, log_seconds
-        training.shard_check.start()
+        training.background_check.start()
         try:
             outcome = training.run_epochs()
         except (MemoryError, RuntimeError) as error:
@@ -130,7 +130,7 @@ def train(
                 raise MemoryError(out_of_memory(error, recipe, machine)) from error
             raise
         finally:
-            training.shard_check.stop()
+            training.background_check.stop()
             folder.used = start is not None or training.meter.steps > 0
     return replace(outcome, signal=interrupt.signal)
 
@@ -177,7 +177,7 @@ class Training:
         self.log = RunLog(run, screen, done=epoch * len(self.batches) + step)
         self.log.rewind(epoch, step)
         self.meter = Meter(self)
-        self.shard_check = ShardCheck(pack)
+        self.background_check = BackgroundCheck(pack)
 
     def borrow(self, init: Transfer) -> None:
         """Begin with layers of an earlier training, and say with which."""
@@ -202,7 +202,7 @@ class Training:
                 self._tell(epoch, measured)
             if self.interrupt.signal is not None:
                 break
-            if self.shard_check.news:
+            if self.background_check.report:
                 self._heed_shard_check()
         return Outcome(self.run, self.position, self.interrupt.signal, saved)
 
@@ -219,7 +219,7 @@ class Training:
             meter.add(step, loss, len(batch.labels))
             if self.interrupt.signal is not None:
                 break
-            if self.shard_check.news:
+            if self.background_check.report:
                 self._heed_shard_check()
             if time.monotonic() - last_save > self.save_seconds:
                 meter.read()
@@ -229,8 +229,8 @@ class Training:
 
     def _heed_shard_check(self) -> None:
         """Say that the pack's files are whole; save and raise ValueError where one is damaged."""
-        news = self.shard_check.take_news()
-        if not self.shard_check.is_damaged:
+        news = self.background_check.take_report()
+        if not self.background_check.is_damaged:
             self.screen.say(news)
             return
         self.meter.read()
