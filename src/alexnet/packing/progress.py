@@ -1,7 +1,7 @@
 """Packing progress as numbers; displaying them is left to the caller.
 
-`packing.loop` counts with a `ProgressReporter`; `commands.pack` draws the `PackingProgress` that its
-callback receives. Neither changes the state of a packing.
+`packing.loop` counts with a `ProgressReporter`; `commands.pack` draws the `PackingProgress` that
+its callback receives. Neither changes the state of a packing.
 """
 
 from __future__ import annotations
