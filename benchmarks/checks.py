@@ -142,14 +142,14 @@ def homes(device: str, batch: int) -> Iterator[Check]:
     pack, recipe = made_pack(4 * batch + 3), Recipe(batch_size=batch)
     split, how = pack.splits["train"], Preprocessing.of(pack, recipe)
     plain = Batches(split, how, recipe, devices.Machine(torch.device("cpu")))
-    assert isinstance(plain.home, OnHost)
+    assert isinstance(plain.loader, OnHost)
     for resident in "yes", "no":
         where = devices.machine(device, "float32", resident)  # type: ignore[arg-type]
         mine = Batches(split, how.to(where.device), recipe, where)
         worst = 0.0
         for a, b in zip(mine.epoch(1), plain.epoch(1), strict=True):
             worst = max(worst, off(a.images.cpu(), b.images), off(a.labels.cpu(), b.labels))
-        yield f"batches from {type(mine.home).__name__}", worst, ALLOWED[torch.float32]
+        yield f"batches from {type(mine.loader).__name__}", worst, ALLOWED[torch.float32]
 
 
 class Stop(Screen):

@@ -55,7 +55,7 @@ def seconds_of(training: Training, epoch: int, start: int = 0) -> float:
 def memory_beside_records(training: Training, batch: int) -> dict[str, int]:
     """Bytes of the GPU that training was counted to take, and what it took at most."""
     counted = training_memory(Recipe(batch_size=batch), CLASSES, training.machine.precision)
-    records = getattr(training.batches.home, "records", None)
+    records = getattr(training.batches.loader, "records", None)
     resident = records.nbytes if isinstance(records, torch.Tensor) else 0
     return {"counted": counted.whole, "taken": torch.cuda.max_memory_reserved() - resident}
 
@@ -74,7 +74,7 @@ def told(found: Contestant, training: Training, images: int) -> list[str]:
     epoch = IMAGENET / rate
     how = "measured" if images == IMAGENET else f"extrapolated from {images:,} images"
     return [
-        f"{images:,} records of noise, {training.how.pixels}; home: {training.home}, filled in "
+        f"{images:,} records of noise, {training.preprocessing.pixels}; home: {training.home}, filled in "
         f"{training.seconds_to_fill:.1f} s",
         table([found], found),
         f"an epoch of {IMAGENET:,} images: {duration(epoch)} ({how})",

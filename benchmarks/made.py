@@ -101,7 +101,7 @@ class Training:
     @property
     def home(self) -> str:
         """Where the records are."""
-        return type(self.batches.home).__name__
+        return type(self.batches.loader).__name__
 
     def losses(self, epoch: int, start: int = 0) -> Iterator[Tensor]:
         """The loss of every step of an epoch, not yet waited for, from step `start` on."""

@@ -11,7 +11,7 @@ import alexnet
 from alexnet import checkpoint
 from alexnet.cli import main
 from alexnet.evaluation.counts import Counts
-from alexnet.evaluation.images import is_run, trained_on
+from alexnet.evaluation.images import is_run, packing_like, trained_on
 from alexnet.evaluation.scores import measure, relabeling
 from alexnet.packing.automatic import pack_next_to_run
 from alexnet.packing.pack import pack, pack_images
@@ -19,7 +19,6 @@ from alexnet.recipes.recipe import RECIPES, packed_side
 from alexnet.runs import check_folder
 from alexnet.sources import Entry, Source, open_source
 from alexnet.training.train import train
-from alexnet.training.transfer import packing_like
 from tests.conftest import CLASSES, QUICK, picture, pictures
 
 QUICKLY = ["--recipe", "cifar", "--epochs", "1", "--device", "cpu"]

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from alexnet.batches.augment import Preprocessing, augment, draws, order
-from alexnet.batches.batches import Batches, see, views
+from alexnet.batches.batches import Batches, crop_views, views
 from alexnet.batches.loaders import prefetch
 from alexnet.device import Machine
 from alexnet.recipes.recipe import Recipe
@@ -41,9 +41,9 @@ def test_starting_in_the_middle_gives_what_going_through_would_have_given(batche
 
 def test_a_batch_is_the_augmentation_of_its_records(batches, tiny_pack):
     split = tiny_pack.splits["train"]
-    sequence, draw = order(0, 1, 150), draws(RECIPE, 1, 150, batches.how)
+    sequence, draw = order(0, 1, 150), draws(RECIPE, 1, 150, batches.preprocessing)
     at = slice(32, 64)
-    twin = augment(split.gather(sequence[at]), draw[at], batches.how, color_noise=0.1)
+    twin = augment(split.gather(sequence[at]), draw[at], batches.preprocessing, color_noise=0.1)
     images = [batch.images.clone() for batch in batches.epoch(1)]
     assert torch.equal(images[1], twin)
 
@@ -56,20 +56,20 @@ def test_labels_belong_to_their_images(batches, tiny_pack):
 def test_views_of_an_image_stand_together(tiny_pack):
     split, how = tiny_pack.splits["val"], Preprocessing.of(tiny_pack, RECIPE)
     members = np.arange(7)
-    some = list(views(split, split.labels, members, how, CPU, many=10, batch_size=3))
+    some = list(views(split, split.labels, members, how, CPU, n_views=10, batch_size=3))
     assert [tuple(b.images.shape) for b in some] == [
         (30, 3, 28, 28),
         (30, 3, 28, 28),
         (10, 3, 28, 28),
     ]
-    alone = see(split.gather(np.array([4])), how, 10)
+    alone = crop_views(split.gather(np.array([4])), how, 10)
     assert torch.equal(some[1].images[10:20], alone)
 
 
 def test_another_number_of_views_is_refused(tiny_pack):
     how = Preprocessing.of(tiny_pack, RECIPE)
     with pytest.raises(ValueError, match="7 views: there are 1"):
-        see(tiny_pack.splits["val"].gather(np.arange(2)), how, 7)
+        crop_views(tiny_pack.splits["val"].gather(np.arange(2)), how, 7)
 
 
 def test_an_error_in_the_background_reaches_the_foreground():

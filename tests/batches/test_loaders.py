@@ -91,7 +91,7 @@ def test_resident_records_give_the_batches_of_the_host(tiny_pack):
     split, how = tiny_pack.splits["train"], Preprocessing.of(tiny_pack, RECIPE)
     machine = Machine(torch.device("cpu"))
     host, resident = (Batches(split, how, RECIPE, machine) for _ in range(2))
-    resident.home = Resident(split, how, RECIPE.batch_size, machine)
+    resident.loader = Resident(split, how, RECIPE.batch_size, machine)
     for mine, theirs in zip(resident.epoch(1), host.epoch(1), strict=True):
         assert torch.equal(mine.images, theirs.images)
         assert torch.equal(mine.labels, theirs.labels)

@@ -15,7 +15,7 @@ from tests.conftest import TRAINED as RECIPE
 
 import alexnet
 from alexnet import checkpoint as checkpoints
-from alexnet.batches.batches import see
+from alexnet.batches.batches import crop_views
 from alexnet.evaluation import ensemble
 from alexnet.exporting import whole, write
 from alexnet.exporting.libraries import library
@@ -137,7 +137,7 @@ def test_the_network_alone_takes_images_and_gives_logits(run, tiny_pack, tmp_pat
     path = export(run, tmp_path / f"net{ending}", network_only=True).path
     classifier = alexnet.load(run, device="cpu")
     records = records_of(tiny_pack)
-    images = see(records, classifier.preprocessing, 1).contiguous().numpy()
+    images = crop_views(records, classifier.preprocessing, 1).contiguous().numpy()
     found, about = run_elsewhere(path, "images", images)
     np.testing.assert_allclose(found, classifier.logits(list(records)), atol=1e-4)
     assert about["takes"] == "images"

@@ -93,7 +93,7 @@ def test_a_signal_that_gets_lost_in_c_is_raised(two_threads, monkeypatch):
 
 def test_a_cached_kernel_depends_on_the_files_of_its_parts():
     names = [name for name, _, _ in write._cache._cache_file._source_stamp]
-    assert {"cpu_winograd.py", "cpu_transforms.py", "cpu_threads.py"} <= set(names)
+    assert {"winograd/cpu.py", "runtime/cpu_threads.py"} <= set(names)
 
 
 def test_kernels_compile_where_no_cache_can_be_written(monkeypatch):

@@ -251,7 +251,7 @@ def test_a_source_without_one_usable_image_is_an_error(tmp_path):
 
 def test_two_processes_cannot_pack_into_one_folder(photos, tmp_path):
     def again(_):
-        with pytest.raises(ValueError, match="another process is packing"):
+        with pytest.raises(BlockingIOError, match="another process is packing"):
             pack(photos, tmp_path / "pack")
         raise PowerCut
 

@@ -231,15 +231,15 @@ class NothingRead(TorchFunctionMode):
         return function(*arguments, **(options or {}))
 
 
-@pytest.mark.parametrize("many", [1, 10])
-def test_validation_on_a_gpu_reads_its_counts_once(many, gpus, tiny_pack, quick, monkeypatch):
+@pytest.mark.parametrize("n_views", [1, 10])
+def test_validation_on_a_gpu_reads_its_counts_once(n_views, gpus, tiny_pack, quick, monkeypatch):
     machine = devices.machine("cuda", "float32")
     how = Preprocessing.of(tiny_pack, quick).to(machine.device)
     network = devices.place(nets.build("cifar", len(tiny_pack.classes), 28), machine)
     network.initialize("variance")
     split, classes = tiny_pack.splits["val"], len(tiny_pack.classes)
     on_the_cpu = devices.Machine(torch.device("cpu"))
-    wanted = evaluate(network, split, how, classes, on_the_cpu, many=many, batch_size=20)
+    wanted = evaluate(network, split, how, classes, on_the_cpu, n_views=n_views, batch_size=20)
     monkeypatch.setattr(crops, "_check_inside", lambda *_: None)  # on CUDA there is no check
     watching, read, reads = NothingRead(), Counts.read, []
 
@@ -250,7 +250,7 @@ def test_validation_on_a_gpu_reads_its_counts_once(many, gpus, tiny_pack, quick,
 
     monkeypatch.setattr(Counts, "read", at_the_end)
     with watching:
-        found = evaluate(network, split, how, classes, machine, many=many, batch_size=20)
+        found = evaluate(network, split, how, classes, machine, n_views=n_views, batch_size=20)
     assert len(reads) == 1
     assert reads[0].device == machine.device
     assert found.seen == wanted.seen == len(split)
@@ -277,5 +277,5 @@ def test_room_for_training_is_left_beside_resident_records(gpus, tiny_pack, quic
         room_for_steps(dataclasses.replace(quick, batch_size=n), classes, machine) for n in (16, 99)
     )
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (records + room + 1, FREE))
-    homes = [Batches(split, preprocessing, quick, machine, r).home for r in (room, larger)]
+    homes = [Batches(split, preprocessing, quick, machine, r).loader for r in (room, larger)]
     assert [type(home).__name__ for home in homes] == ["Resident", "Streamed"]

@@ -45,8 +45,9 @@ def compiled(kernel: Callable) -> Callable:
 @cache
 def _stamp() -> tuple[tuple[str, int, int], ...]:
     """What a cached kernel depends on: Numba by itself looks at the kernel's own file alone."""
-    sources = sorted(Path(__file__).parents[1].rglob("*.py"))
-    return tuple((p.name, p.stat().st_mtime_ns, p.stat().st_size) for p in sources)
+    folder = Path(__file__).parents[1]
+    files = ((path, path.stat()) for path in sorted(folder.rglob("*.py")))
+    return tuple((str(p.relative_to(folder)), x.st_mtime_ns, x.st_size) for p, x in files)
 
 
 def part(function: Callable) -> Callable:
