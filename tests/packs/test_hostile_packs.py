@@ -155,7 +155,7 @@ def test_any_changed_file_gives_data_or_an_error(copy, file):
         ({"classes": ["cat", "cat"]}, "2 classes have 1 names"),
         ({"classes": ["cat", 3]}, r"classes\[1\] is 3, not a text"),
         ({"classes": []}, "0 classes"),
-        ({"classes": ["cat"]}, "labels from 0 to 1, and there are 1 classes"),
+        ({"classes": ["cat"]}, "labels from 0 to 1, but with 1 classes they must be from -1 to 0"),
         ({"wordnet_ids": ["n1"]}, "1 WordNet ids for 2 classes"),
         ({"components": [[1, 0, 0], [0, 1, 0], [0, 0, math.nan]]}, r"components\[2\]\[2\] is NaN"),
         ({"components": [[1, 0, 0]]}, "1 rows of components, not 3"),

@@ -69,7 +69,8 @@ class Split:
         if len(labels) and not -1 <= labels.min() <= labels.max() < self.classes:
             raise ValueError(
                 f"the pack is damaged: {path} has labels from {labels.min()} to {labels.max()}, "
-                f"but must have labels from -1 to {self.classes - 1}. Pack again"
+                f"but with {self.classes} classes they must be from -1 to {self.classes - 1}. "
+                "Pack again"
             )
         return labels
 

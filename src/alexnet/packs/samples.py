@@ -117,4 +117,4 @@ def _read_tensor(file: Any, name: str, kind: str, shape: tuple[int, ...]) -> Any
     tensor = file.get_slice(name)  # the header only: the data are read below
     if (actual := (tensor.get_dtype(), *tensor.get_shape())) != (kind, *shape):
         raise ValueError(f"its {name} are {actual}, not {(kind, *shape)}")
-    return file.get_read_tensor(name)
+    return file.get_tensor(name)
