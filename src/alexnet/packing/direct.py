@@ -33,9 +33,8 @@ class DirectWriter:
     """
 
     def __init__(self, path: Path) -> None:
-        self._blocks = [
-            mmap.mmap(-1, BLOCK_BYTES) for _ in range(2)
-        ]  # page-aligned, as O_DIRECT requires
+        # Memory from mmap is page-aligned, as O_DIRECT requires.
+        self._blocks = [mmap.mmap(-1, BLOCK_BYTES) for _ in range(2)]
         self._thread = ThreadPoolExecutor(1)
         self._pending: Future[None] | None = None
         self._filled = self._offset = 0
@@ -74,9 +73,7 @@ class DirectWriter:
     def finish(self, start: bytes) -> None:
         """Write the rest, replace the first bytes by `start`, flush to the disk and close."""
         self._wait()
-        stop_direct(
-            self._file
-        )  # direct writes need whole sectors, which the last block need not fill
+        stop_direct(self._file)  # the last block may end inside a sector
         write_all(self._file, memoryview(self._blocks[0])[: self._filled], self._offset)
         write_all(self._file, memoryview(start), 0)
         os.fsync(self._file)

@@ -2,7 +2,7 @@
 
 `packing.pack` makes a `Packing` and calls `run` and then `finish`. For each item of the source, in
 order, the loop takes the record that a worker has prepared, appends it or notes why it was skipped,
-and updates the state. Nothing that the state says counts until `_commit` has saved it.
+and updates the state in memory. `_commit` saves it; a resumed packing starts from the last commit.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ class Packing:
                 reporter.report(split)
 
     def _check_space(self, images: int | None) -> None:
-        """Raise OSError unless the records of so many images fit on the disk."""
+        """Raise OSError unless the records of `images` more images fit on the disk."""
         needed = (images or 0) * self.options.record_bytes / 1e9
         free = shutil.disk_usage(self.out).free / 1e9
         if needed > free:
