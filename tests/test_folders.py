@@ -12,8 +12,8 @@ from alexnet import checkpoint
 from alexnet.cli import main
 from alexnet.evaluation.counts import Counts
 from alexnet.evaluation.measured_pack import derive_pack_options, is_run, open_training_pack
-from alexnet.evaluation.scores import evaluate_run, relabeling
-from alexnet.packing.automatic import pack_beside
+from alexnet.evaluation.scores import evaluate_run, match_classes
+from alexnet.packing.automatic import pack_next_to_run
 from alexnet.packing.pack import pack, pack_images
 from alexnet.recipes.named import RECIPES, packed_side
 from alexnet.runs import check_folder
@@ -69,7 +69,7 @@ def test_tiny_and_unbalanced_sets_can_be_trained_on_evaluated_and_predicted(
     assert command("train", images, run, *QUICKLY) == 0
     made = alexnet.open_pack(tmp_path / "runs" / "images.pack")
     assert made.classes == tuple(sorted(counts))
-    assert (made.size, made.facts["fit"]) == (36, "crop")
+    assert (made.size, made.metadata["fit"]) == (36, "crop")
     empty = [line for line in (made.path / "skipped.jsonl").read_text().splitlines() if line]
     assert len(empty) == list(counts.values()).count(0)
     status = command("evaluate", run, "--per-class", "--json", "--device", "cpu")
@@ -108,7 +108,7 @@ def test_a_new_pack_gets_the_size_and_fit_of_the_network_that_training_starts_fr
     options = ["--init", run, "--epochs", 1, "--device", "cpu"]
     assert command("train", images, tmp_path / "run", *options) == 0
     made = alexnet.open_pack(tmp_path / "photos.pack")
-    assert (made.size, made.facts["fit"], made.pixels) == (32, "pad", "rgb")
+    assert (made.size, made.metadata["fit"], made.pixels) == (32, "pad", "rgb")
     assert f"32×32 (fit: pad), as the network of {run}" in capsys.readouterr().err
 
 
@@ -302,7 +302,7 @@ def test_classes_are_matched_by_wordnet_id_too(trained, tmp_path):
     made = pack(
         open_source(images, evaluation_split="val"), tmp_path / "pack", size=32, processes=1
     )
-    assert relabeling(known, made, "val", False).tolist() == [1, 2, 0]
+    assert match_classes(known, made, "val", False).tolist() == [1, 2, 0]
 
 
 def test_runs_packs_and_folders_of_images_are_distinguished(trained, tmp_path, capsys):
@@ -359,12 +359,12 @@ def test_packing_settings_can_be_read_from_a_checkpoint(trained):
 def test_a_pack_goes_into_the_folder_packs_if_the_runs_folder_is_read_only(
     trained, unseen, monkeypatch, tmp_path
 ):
-    from alexnet.packing import automatic as beside
+    from alexnet.packing import automatic
 
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(beside, "_can_be_written", lambda folder: False)
+    monkeypatch.setattr(automatic, "_is_writable", lambda folder: False)
     source = open_source(unseen, evaluation_split="val")
-    assert pack_beside(source, trained[0], "x", size=8, processes=1).path.parts == (
+    assert pack_next_to_run(source, trained[0], "x", size=8, processes=1).path.parts == (
         "packs",
         "x.pack",
     )

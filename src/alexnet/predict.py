@@ -41,7 +41,7 @@ from alexnet.images.memory import MAX_PIXELS
 from alexnet.images.pillow import read_pillow_image
 from alexnet.images.preparation import PreparationResult, RecordOptions
 from alexnet.nets.layers import Hook, pass_through
-from alexnet.packing.pack import cores
+from alexnet.processor import count_cores
 from alexnet.sources.entry import UNLABELED, Entry, Skipped
 
 Image = Any
@@ -139,7 +139,7 @@ class Classifier:
             preprocessing.upright,
             max_pixels,
         )
-        self._decoders = DecoderPool(self.options, cores(), timeout)
+        self._decoders = DecoderPool(self.options, count_cores(), timeout)
 
     def __enter__(self) -> Classifier:
         """Return the classifier; the end of the `with` block closes it."""

@@ -129,7 +129,7 @@ def test_neighbors_change_nothing_in_a_batch_of_the_same_size(trained, files):
 
 def test_orientation_is_applied_and_remembered(trained, tmp_path):
     run, pack, folder = trained
-    assert pack.facts["upright"] is True
+    assert pack.metadata["upright"] is True
     assert checkpoints.load(checkpoints.find(run)).preprocessing.upright is True
     lying = alexnet.pack(folder, tmp_path / "pack", size=SIZE, upright=False, processes=1)
     assert lying.facts["upright"] is False
@@ -145,8 +145,8 @@ def test_images_of_the_challenge_are_not_rotated_by_default(tmp_path, kind, upri
         yield Entry(split, "x.png", 0, picture(0, 1))
 
     source = Source(kind, tmp_path / "source", ("a",), None, ("train",), (), 32, stream)
-    assert pack(source, tmp_path / "pack", processes=1).facts["upright"] is upright
-    assert pack(source, tmp_path / "other", upright=True, processes=1).facts["upright"] is True
+    assert pack(source, tmp_path / "pack", processes=1).metadata["upright"] is upright
+    assert pack(source, tmp_path / "other", upright=True, processes=1).metadata["upright"] is True
 
 
 def test_packs_and_checkpoints_of_earlier_versions_do_not_rotate_images(trained, tmp_path):
@@ -154,7 +154,7 @@ def test_packs_and_checkpoints_of_earlier_versions_do_not_rotate_images(trained,
     packed = alexnet.pack(folder, tmp_path / "pack", size=SIZE, upright=False, processes=1)
     again = alexnet.pack(folder, tmp_path / "pack", size=SIZE, processes=1)  # not refused
     assert again.checksum == packed.checksum
-    facts = dict(packed.facts)
+    facts = dict(packed.metadata)
     del facts["upright"]
     (tmp_path / "pack" / "pack.json").write_text(json.dumps(facts))
     assert Preprocessing.of(alexnet.open_pack(tmp_path / "pack"), RECIPE).upright is False

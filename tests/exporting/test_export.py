@@ -10,7 +10,6 @@ import sys
 import numpy as np
 import pytest
 import torch
-from alexnet.images.decode import write_png
 from tests.conftest import CLASSES, picture, pictures
 from tests.conftest import TRAINED as RECIPE
 
@@ -22,7 +21,8 @@ from alexnet.exporting import preprocessing_graph, writing
 from alexnet.exporting.comparison import ExportMismatch
 from alexnet.exporting.export import export
 from alexnet.exporting.libraries import import_library
-from alexnet.images.records import fit as pixels_to_square
+from alexnet.images.png import write_png
+from alexnet.images.resizing import fit as pixels_to_square
 from alexnet.packing.pack import pack
 from alexnet.packs.samples import read_samples
 from alexnet.training.train import train

@@ -138,7 +138,7 @@ def read_pack(folder: Path, name: str) -> None:
     """A pack, as commands use it."""
     from alexnet.batches.preprocessing import Preprocessing
     from alexnet.packs.pack import open_pack
-    from alexnet.packs.summary import info
+    from alexnet.packs.summary import describe_pack
     from alexnet.packs.verification import verify
     from alexnet.recipes.named import RECIPES, recommend
 
@@ -155,7 +155,7 @@ def read_pack(folder: Path, name: str) -> None:
             there.gather([0, len(there) - 1])
 
     each(
-        lambda: info(pack),
+        lambda: describe_pack(pack),
         lambda: verify(pack),
         lambda: recommend(pack.source["kind"], pack.size, 10, "val" in pack.splits),
         lambda: Preprocessing.of(pack, replace(RECIPES["cifar"], crop=8)),

@@ -29,14 +29,14 @@ def written(path, parts, start=b""):
     return path.read_bytes()
 
 
-def test_a_file_is_what_was_written_with_its_start_replaced(tmp_path, parts):
+def test_a_file_holds_what_was_written_with_its_start_replaced(tmp_path, parts):
     whole = b"".join(part.tobytes() for part in parts)
     assert written(tmp_path / "a", parts) == whole
     assert written(tmp_path / "b", parts, b"HEAD") == b"HEAD" + whole[4:]
     assert written(tmp_path / "c", []) == b""
 
 
-def test_file_systems_without_direct_writes_get_others(tmp_path, parts, monkeypatch):
+def test_file_systems_without_direct_writes_get_buffered_writes(tmp_path, parts, monkeypatch):
     if not direct.DIRECT:
         pytest.skip("this system has no direct writes")
     whole, refused = b"".join(part.tobytes() for part in parts), []

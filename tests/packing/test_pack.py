@@ -14,11 +14,12 @@ import numpy as np
 import pytest
 from tests.packing.packing_sources import arrays, contents, files, pixels, png, source
 
-from alexnet.packing.automatic import pack_beside
-from alexnet.packing.loop import OtherPack, expected
+from alexnet.packing.automatic import pack_next_to_run
 from alexnet.packing.pack import pack, pack_images
+from alexnet.packing.progress import count_items
+from alexnet.packing.resume import OtherPack
 from alexnet.packs.pack import open_pack
-from alexnet.packs.summary import contact_sheet, info, outcome
+from alexnet.packs.summary import describe_pack, draw_contact_sheet, summarize_pack
 from alexnet.packs.verification import verify
 from alexnet.sources.entry import Entry, Source, Span
 from alexnet.sources.recognition import open_source
@@ -53,7 +54,7 @@ def test_every_item_is_used_or_listed_with_its_reason(photos, tmp_path):
     (skipped,) = lines(tmp_path / "pack" / "skipped.jsonl")
     assert (skipped["split"], skipped["path"]) == ("train", "003.png")
     assert (skipped["reason"], bool(skipped["detail"])) == ("truncated", True)
-    assert made.facts["splits"]["train"]["skipped"] == {"truncated": 1}
+    assert made.metadata["splits"]["train"]["skipped"] == {"truncated": 1}
     assert "003.png" not in made.splits["train"].names
 
 
@@ -82,7 +83,7 @@ def test_yuv420_packs_half_the_bytes_and_nearly_the_same_mean(photos, tmp_path):
     assert np.array_equal(rgb.components, yuv.components)
 
 
-def test_killed_at_any_moment_with_two_processes_too(photos, tmp_path):
+def test_a_packing_killed_at_any_moment_resumes_to_the_same_bytes(photos, tmp_path):
     code = (
         "import sys; from pathlib import Path; from alexnet.packing.pack import pack;"
         "from tests.packing.packing_sources import files;"
@@ -144,7 +145,7 @@ def test_a_finished_pack_is_opened_at_once_unless_something_differs(photos, tmp_
         pack(photos, tmp_path / "pack")
 
 
-def test_another_way_to_set_images_apart_is_another_pack(tmp_path):
+def test_another_choice_of_validation_images_is_another_pack(tmp_path):
     first = open_source("digits", seed=0)
     pack(first, tmp_path / "pack", processes=1)
     with pytest.raises(OtherPack, match=r"other settings \(division .*'seed': 0.*'seed': 1"):
@@ -162,7 +163,7 @@ def without_division(path):
     path.write_text(json.dumps(facts))
 
 
-def test_packs_of_earlier_versions_open_and_are_found_again(tmp_path):
+def test_packs_of_earlier_versions_open_and_are_reused(tmp_path):
     folder = write_photos(
         tmp_path / "divided", [f"{s}/{c}/1" for s in ("train", "val") for c in "ab"]
     )
@@ -172,7 +173,7 @@ def test_packs_of_earlier_versions_open_and_are_found_again(tmp_path):
     assert open_pack(tmp_path / "pack").checksum == again.checksum == first.checksum
 
 
-def test_a_pack_that_an_earlier_version_divided_is_named_and_can_be_used(tmp_path):
+def test_a_pack_with_the_holdout_of_an_earlier_version_is_refused_but_opens(tmp_path):
     folder = write_photos(tmp_path / "photos", [f"{c}/{i}" for c in "ab" for i in range(3)])
     pack(open_source(folder), tmp_path / "pack", size=8, processes=1)
     without_division(tmp_path / "pack" / "pack.json")
@@ -181,7 +182,7 @@ def test_a_pack_that_an_earlier_version_divided_is_named_and_can_be_used(tmp_pat
     assert len(open_pack(tmp_path / "pack").splits["val"]) == 2
 
 
-def test_a_packing_that_an_earlier_version_began_is_named_or_goes_on(tmp_path):
+def test_a_packing_that_an_earlier_version_began_is_refused_or_resumes(tmp_path):
     flat = write_photos(tmp_path / "flat", [f"{c}/{i}" for c in "ab" for i in range(3)])
     split = write_photos(tmp_path / "split", [f"{s}/{c}/1" for s in ("train", "val") for c in "ab"])
     for folder in (flat, split):
@@ -194,39 +195,41 @@ def test_a_packing_that_an_earlier_version_began_is_named_or_goes_on(tmp_path):
     assert made.splits["val"].labels.tolist() == [0, 1]
 
 
-def test_a_pack_is_made_beside_a_run_and_one_of_other_settings_beside_that(tmp_path):
+def test_automatic_packs_of_other_settings_get_names_of_their_own(tmp_path):
     folder = write_photos(tmp_path / "photos", [f"{c}/{i}" for c in "ab" for i in range(3)])
     run, said = tmp_path / "runs" / "one", []
 
-    def beside(**options):
-        return pack_beside(open_source(folder), run, "photos", said.append, processes=1, **options)
+    def pack_again(**options):
+        return pack_next_to_run(
+            open_source(folder), run, "photos", said.append, processes=1, **options
+        )
 
-    assert beside(size=8).path == tmp_path / "runs" / "photos.pack"
-    assert beside(size=8).path == tmp_path / "runs" / "photos.pack"
+    assert pack_again(size=8).path == tmp_path / "runs" / "photos.pack"
+    assert pack_again(size=8).path == tmp_path / "runs" / "photos.pack"
     assert said == []
-    assert beside(size=16, fit="pad").path == tmp_path / "runs" / "photos-16-pad.pack"
-    assert beside(size=16, fit="pad").path == tmp_path / "runs" / "photos-16-pad.pack"
+    assert pack_again(size=16, fit="pad").path == tmp_path / "runs" / "photos-16-pad.pack"
+    assert pack_again(size=16, fit="pad").path == tmp_path / "runs" / "photos-16-pad.pack"
     assert "size 8, not 16" in said[0]
     write_photos(folder, ["b/9"])
-    assert beside(size=8).path == tmp_path / "runs" / "photos-8.pack"
+    assert pack_again(size=8).path == tmp_path / "runs" / "photos-8.pack"
     assert "has changed since" in said[-1]
     write_photos(folder, ["b/10"])
-    assert beside(size=8).path == tmp_path / "runs" / "photos-8-2.pack"
+    assert pack_again(size=8).path == tmp_path / "runs" / "photos-8-2.pack"
     assert not run.exists()
 
 
 def test_a_pack_is_never_put_among_the_images(tmp_path, monkeypatch):
     folder = write_photos(tmp_path / "photos", [f"{c}/{i}" for c in "ab" for i in range(3)])
     monkeypatch.chdir(tmp_path)
-    made = pack_beside(open_source(folder), folder / "run", "photos", size=8, processes=1)
+    made = pack_next_to_run(open_source(folder), folder / "run", "photos", size=8, processes=1)
     assert made.path == Path("packs/photos.pack")
     monkeypatch.chdir(folder)
     with pytest.raises(ValueError, match="is inside"):
-        pack_beside(open_source("."), folder / "run", "photos", size=8, processes=1)
+        pack_next_to_run(open_source("."), folder / "run", "photos", size=8, processes=1)
     assert sorted(path.name for path in folder.iterdir()) == ["a", "b"]
 
 
-def test_what_cannot_be_is_refused_at_the_door(photos, tmp_path):
+def test_invalid_arguments_are_refused_before_packing(photos, tmp_path):
     with pytest.raises(ValueError, match="even size"):
         pack(photos, tmp_path / "pack", size=7, pixels="yuv420")
     with pytest.raises(ValueError, match="crop, pad, squash"):
@@ -246,7 +249,7 @@ def test_a_source_without_one_usable_image_is_an_error(tmp_path):
         pack(nothing, tmp_path / "pack", processes=1)
 
 
-def test_two_packings_into_one_folder_are_refused(photos, tmp_path):
+def test_two_processes_cannot_pack_into_one_folder(photos, tmp_path):
     def again(_):
         with pytest.raises(BlockingIOError, match="another process is packing"):
             pack(photos, tmp_path / "pack")
@@ -256,7 +259,7 @@ def test_two_packings_into_one_folder_are_refused(photos, tmp_path):
         pack(photos, tmp_path / "pack", processes=1, progress=again)
 
 
-def test_a_full_disk_is_named_and_a_second_call_goes_on(tmp_path):
+def test_a_full_disk_is_reported_and_a_second_call_resumes(tmp_path):
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (3000, limits[1]))
     try:
@@ -269,26 +272,26 @@ def test_a_full_disk_is_named_and_a_second_call_goes_on(tmp_path):
     assert contents(tmp_path / "full") == contents(tmp_path / "whole")
 
 
-def test_images_in_two_splits_are_named_and_kept(tmp_path):
+def test_images_in_two_splits_are_listed_and_kept(tmp_path):
     items = {
         "train": [Entry("train", f"t{i}", 0, pixels(i)) for i in range(5)],
         "val": [Entry("val", f"v{i}", 0, pixels(i)) for i in (7, 3, 8)],
     }
     made = pack(source("x", items), tmp_path / "pack")
     assert len(made.splits["val"]) == 3
-    assert made.facts["duplicates"] == 1
+    assert made.metadata["duplicates"] == 1
     assert lines(tmp_path / "pack" / "duplicates.jsonl") == [
         {"split": "val", "path": "v3", "same_split": "train", "same_path": "t3"}
     ]
 
 
-def test_peculiarities_are_counted(tmp_path):
+def test_unusual_images_are_counted(tmp_path):
     items = {"train": [Entry("train", "a.jpg", 0, png(pixels(1)))]}
     made = pack(source("x", items), tmp_path / "pack", processes=1)
-    assert made.facts["splits"]["train"]["notes"] == {"format_mismatch": 1}
+    assert made.metadata["splits"]["train"]["notes"] == {"format_mismatch": 1}
 
 
-def test_progress_tells_what_is_done_and_what_is_left(photos, tmp_path):
+def test_progress_has_the_items_done_and_the_time_left(photos, tmp_path):
     seen = []
     pack(photos, tmp_path / "pack", processes=1, progress=seen.append)
     assert (seen[-1].done, seen[-1].total, seen[-1].skipped) == (40, 40, 1)
@@ -310,12 +313,12 @@ def test_memory_does_not_grow_with_the_number_of_images(tmp_path):
     assert peaks[2] < peaks[1] + 100_000
 
 
-def test_archives_are_not_read_only_to_be_counted(photos):
-    assert expected(photos) == 40
-    assert expected(source("x", {"train": [Entry("train", "a", 0, b"")]})) is None
+def test_archives_are_not_read_for_counting(photos):
+    assert count_items(photos) == 40
+    assert count_items(source("x", {"train": [Entry("train", "a", 0, b"")]})) is None
 
 
-def test_of_an_archive_the_time_left_is_told_by_its_length(tmp_path):
+def test_the_time_left_for_an_archive_is_estimated_from_its_length(tmp_path):
     archive, image = tmp_path / "archive", png(pixels(1))
     archive.write_bytes(image * 50)
     spans = [Span(archive, i * len(image), len(image)) for i in range(50)]
@@ -325,7 +328,7 @@ def test_of_an_archive_the_time_left_is_told_by_its_length(tmp_path):
     assert (seen[-1].done, seen[-1].total, seen[-1].seconds_left) == (50, None, 0)
 
 
-def test_folders_are_packed_from_python_in_one_call(tmp_path):
+def test_pack_images_packs_a_folder(tmp_path):
     for split in ("train", "val"):
         for label in ("cat", "dog"):
             folder = tmp_path / "images" / split / label
@@ -336,11 +339,11 @@ def test_folders_are_packed_from_python_in_one_call(tmp_path):
     assert made.splits["val"].labels.tolist() == [0, 1]
 
 
-def test_a_pack_is_told_in_words_and_shown_on_a_sheet(photos, tmp_path):
+def test_a_pack_is_described_in_words_and_drawn_on_a_contact_sheet(photos, tmp_path):
     made = pack(photos, tmp_path / "pack", processes=1, pixels="yuv420")
     verify(made)
-    assert "29 train and 10 val images of 2 classes, 8×8 yuv420" in outcome(made)
-    assert "not used: 1 truncated" in outcome(made)
-    assert made.checksum in info(made)
-    contact_sheet(made, tmp_path / "sheet.png")
+    assert "29 train and 10 val images of 2 classes, 8×8 yuv420" in summarize_pack(made)
+    assert "not used: 1 truncated" in summarize_pack(made)
+    assert made.checksum in describe_pack(made)
+    draw_contact_sheet(made, tmp_path / "sheet.png")
     assert (tmp_path / "sheet.png").read_bytes().startswith(b"\x89PNG")

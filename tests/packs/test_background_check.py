@@ -10,7 +10,7 @@ from tests.conftest import pictures
 
 from alexnet import checkpoint
 from alexnet.packing.pack import pack
-from alexnet.packs.background_check import ShardCheck
+from alexnet.packs.background_check import BackgroundCheck
 from alexnet.packs.pack import open_pack
 from alexnet.training.log import Screen
 from alexnet.training.train import train
@@ -28,7 +28,7 @@ class Listener(Screen):
 def at_once(monkeypatch):
     """The check runs before the first step, not beside it: what it says is certain then."""
     monkeypatch.setattr("alexnet.packs.background_check._lower_priority", lambda: None)
-    monkeypatch.setattr(ShardCheck, "start", ShardCheck._run)
+    monkeypatch.setattr(BackgroundCheck, "start", BackgroundCheck._run)
 
 
 @pytest.fixture(scope="module")
@@ -53,9 +53,7 @@ def agreeing(said):
     return [text for text in said if "agree with their checksums" in text]
 
 
-def test_whole_shards_are_told_of_once_and_once_more_when_resumed(
-    shards, recipe, tmp_path, at_once
-):
+def test_intact_shards_are_reported_once_per_call(shards, recipe, tmp_path, at_once):
     screen = Listener()
     run = train(open_pack(shards), tmp_path / "run", recipe, device="cpu", screen=screen).run
     assert agreeing(screen.said) == [f"All 3 shards of {shards} agree with their checksums."]
@@ -67,7 +65,7 @@ def test_whole_shards_are_told_of_once_and_once_more_when_resumed(
 @pytest.mark.parametrize(
     "file", ["train/images-00001.npy", "val/images-00000.npy", "train/labels.npy", "mean.npy"]
 )
-def test_a_damaged_file_stops_a_training_which_is_saved_first(
+def test_a_damaged_file_stops_a_training_after_a_checkpoint_is_saved(
     shards, recipe, tmp_path, at_once, file
 ):
     copy = shutil.copytree(shards, tmp_path / "copy")
@@ -98,28 +96,30 @@ def test_a_resumed_training_stops_as_well(shards, recipe, tmp_path, at_once):
     assert checkpoint.load(run / "last.safetensors").position.epoch == 1
 
 
-def test_the_thread_ends_when_asked_in_the_middle_of_a_file(shards, monkeypatch):
+def test_the_thread_stops_in_the_middle_of_a_file(shards, monkeypatch):
     monkeypatch.setattr("alexnet.packs.background_check.BLOCK", 1)
-    monkeypatch.setattr("alexnet.packs.background_check.REST", 1e6)
-    check = ShardCheck(open_pack(shards))
+    monkeypatch.setattr("alexnet.packs.background_check.WAIT_FACTOR", 1e6)
+    check = BackgroundCheck(open_pack(shards))
     check.start()
     check.stop()
     assert not check._thread.is_alive()
-    assert check.take_news() == ""
+    assert check.take_report() == ""
 
 
-def test_the_thread_reads_while_others_work(shards):
-    check = ShardCheck(open_pack(shards))
+def test_the_thread_reads_in_the_background(shards):
+    check = BackgroundCheck(open_pack(shards))
     check.start()
     deadline = time.monotonic() + 60
-    while not check.news and time.monotonic() < deadline:
+    while not check.report and time.monotonic() < deadline:
         time.sleep(0.01)
-    assert "All 3 shards" in check.take_news()
-    assert check.take_news() == ""
+    assert "All 3 shards" in check.take_report()
+    assert check.take_report() == ""
     assert os.getpriority(os.PRIO_PROCESS, 0) < 19  # only the thread steps back
 
 
-def test_a_pack_that_disappears_is_told_of_and_ends_nothing(shards, recipe, tmp_path, monkeypatch):
+def test_a_pack_that_disappears_is_reported_and_does_not_stop_the_training(
+    shards, recipe, tmp_path, monkeypatch
+):
     copy = open_pack(shutil.copytree(shards, tmp_path / "copy"))
     assert len(copy.splits["val"].labels) == 15  # read before they disappear
 
@@ -128,7 +128,7 @@ def test_a_pack_that_disappears_is_told_of_and_ends_nothing(shards, recipe, tmp_
         check._run()
 
     monkeypatch.setattr("alexnet.packs.background_check._lower_priority", lambda: None)
-    monkeypatch.setattr(ShardCheck, "start", disappear)
+    monkeypatch.setattr(BackgroundCheck, "start", disappear)
     screen = Listener()
     outcome = train(copy, tmp_path / "run", recipe, device="cpu", screen=screen)
     assert outcome.position.epoch == 1

@@ -12,13 +12,13 @@ import pytest
 from safetensors.numpy import save
 from tests.packing.packing_sources import arrays
 
-from alexnet.commands.pack import Pack as PackCommand
+from alexnet.commands.pack import PackCommand
 from alexnet.packing.journal import NAME, Journal, read_journal
 from alexnet.packing.pack import pack
 from alexnet.packs import samples
 from alexnet.packs.pack import open_pack, read_names
-from alexnet.packs.schema import content_checksum, metadata_digest
-from alexnet.packs.summary import info
+from alexnet.packs.schema import compute_checksum, compute_digest
+from alexnet.packs.summary import describe_pack
 from alexnet.packs.verification import verify
 
 DEEP = "[" * 100_000
@@ -101,7 +101,7 @@ def attempt(read):
         return None, str(error)
 
 
-def test_any_description_gives_a_pack_or_an_error(copy):
+def test_any_changed_pack_json_gives_a_pack_or_an_error(copy):
     path = copy / "pack.json"
     text, chance, opened = path.read_text(), random.Random(1), 0
     for _ in range(2000):
@@ -114,7 +114,7 @@ def test_any_description_gives_a_pack_or_an_error(copy):
         for split in found.splits.values():
             assert len(split) == 12
         if opened % 8 == 0:  # all that commands read of it
-            assert attempt(functools.partial(info, found)) != (None, "")
+            assert attempt(functools.partial(describe_pack, found)) != (None, "")
             assert attempt(functools.partial(verify, found)) != (None, "")
     assert opened > 30
 
@@ -122,7 +122,7 @@ def test_any_description_gives_a_pack_or_an_error(copy):
 @pytest.mark.parametrize(
     "file", ["train/images-00000.npy", "train/labels.npy", "train/names.txt", "mean.npy"]
 )
-def test_any_file_gives_data_or_an_error(copy, file):
+def test_any_changed_file_gives_data_or_an_error(copy, file):
     def look():
         found = open_pack(copy)
         split = found.splits["train"]
@@ -155,7 +155,7 @@ def test_any_file_gives_data_or_an_error(copy, file):
         ({"classes": ["cat", "cat"]}, "2 classes have 1 names"),
         ({"classes": ["cat", 3]}, r"classes\[1\] is 3, not a text"),
         ({"classes": []}, "0 classes"),
-        ({"classes": ["cat"]}, "labels from 0 to 1, and there are 1 classes"),
+        ({"classes": ["cat"]}, "labels from 0 to 1, but with 1 classes they must be from -1 to 0"),
         ({"wordnet_ids": ["n1"]}, "1 WordNet ids for 2 classes"),
         ({"components": [[1, 0, 0], [0, 1, 0], [0, 0, math.nan]]}, r"components\[2\]\[2\] is NaN"),
         ({"components": [[1, 0, 0]]}, "1 rows of components, not 3"),
@@ -176,7 +176,7 @@ def test_the_error_names_the_field(copy, change, message):
 
 
 @pytest.mark.parametrize("file", ["train/../val/images-00000.npy", "/etc/passwd", "val/x.npy"])
-def test_shards_are_files_of_their_split(copy, file):
+def test_shards_with_other_names_than_those_of_their_split_are_refused(copy, file):
     facts = json.loads((copy / "pack.json").read_text())
     facts["splits"]["train"]["shards"][0]["file"] = file
     (copy / "pack.json").write_text(json.dumps(facts))
@@ -185,13 +185,13 @@ def test_shards_are_files_of_their_split(copy, file):
 
 
 @pytest.mark.parametrize("content", [DEEP.encode(), b"\xff\xfe", b"", b"3", b'{"a":' * 100_000])
-def test_what_is_no_description_is_refused(copy, content):
+def test_a_malformed_pack_json_is_refused(copy, content):
     (copy / "pack.json").write_bytes(content)
     with pytest.raises(ValueError, match=r"pack\.json .*pack again"):
         open_pack(copy)
 
 
-def test_headers_other_than_a_packs_are_refused(copy):
+def test_npy_headers_that_no_pack_has_are_refused(copy):
     path = copy / "train" / "labels.npy"
     labels = np.load(path)
     np.save(path, np.asfortranarray(np.zeros((12, 2), np.int64)))
@@ -210,38 +210,38 @@ def test_headers_other_than_a_packs_are_refused(copy):
     [
         (lambda text: text + b"more\n", "has more than 12 names for 12 images"),
         (lambda text: text[text.index(b"\n") + 1 :], "has 11 names for 12 images"),
-        (lambda text: text[:-1], "line 12 of .* is cut off"),
-        (lambda text: b"\xff" + text[1:], "line 1 of .* is no UTF-8"),
+        (lambda text: text[:-1], "line 12 of .* is truncated"),
+        (lambda text: b"\xff" + text[1:], "line 1 of .* is not UTF-8"),
         (lambda text: b"x" * (1 << 21), "line 1 of .* has no end"),
     ],
 )
-def test_names_that_are_none_are_refused(copy, change, message):
+def test_malformed_names_are_refused(copy, change, message):
     path = copy / "train" / "names.txt"
     path.write_bytes(change(path.read_bytes()))
     with pytest.raises(ValueError, match=message):
         _ = open_pack(copy).splits["train"].names
 
 
-def test_a_file_without_an_end_is_not_read_to_it():
+def test_reading_names_stops_at_the_longest_line():
     with open("/dev/zero", "rb"), pytest.raises(ValueError, match="line 1 of /dev/zero has no end"):
         next(read_names("/dev/zero"))
 
 
-def change_facts(folder, change, keep_digest=False):
+def change_metadata(folder, change, keep_digest=False):
     facts = json.loads((folder / "pack.json").read_text())
     change(facts)
     if not keep_digest:
-        facts["metadata_sha256"] = metadata_digest(facts)
+        facts["metadata_sha256"] = compute_digest(facts)
     (folder / "pack.json").write_text(json.dumps(facts))
 
 
-def test_verify_finds_every_change_of_the_description(copy, original):
+def test_verify_finds_every_changed_field_of_pack_json(copy, original):
     for field in ("fit", "remarks", "source", "max_pixels", "duplicates", "upright"):
         other = {"fit": "pad", "remarks": ["x"], "source": {"kind": "x", "path": "y"}}
-        old = original.facts[field]
+        old = original.metadata[field]
         new = other.get(field, 3 if field != "upright" else not old)
         new = {**old, **new} if field == "source" else new
-        change_facts(copy, lambda facts, f=field, n=new: facts.update({f: n}), keep_digest=True)
+        change_metadata(copy, lambda facts, f=field, n=new: facts.update({f: n}), keep_digest=True)
         with pytest.raises(ValueError, match=r"damaged: pack\.json \(it was changed"):
             verify(open_pack(copy))
         shutil.copy(original.path / "pack.json", copy)
@@ -260,13 +260,13 @@ def test_verify_finds_every_change_of_the_description(copy, original):
         (lambda f: f["splits"]["val"].update(names_crc32="0" * 8), r"val/names\.txt"),
     ],
 )
-def test_verify_finds_a_change_that_has_the_right_digest(copy, change, message):
-    change_facts(copy, change)
+def test_verify_finds_a_change_with_a_matching_digest(copy, change, message):
+    change_metadata(copy, change)
     with pytest.raises(ValueError, match=message):
         verify(open_pack(copy))
 
 
-def test_verify_finds_a_mean_that_is_anothers(copy):
+def test_verify_finds_the_mean_of_other_images(copy):
     path = copy / "mean.npy"
     path.write_bytes(path.read_bytes()[:128] + np.zeros((8, 8, 3), np.float32).tobytes())
 
@@ -274,23 +274,23 @@ def test_verify_finds_a_mean_that_is_anothers(copy):
         from alexnet.packs.pack import crc32
 
         facts["mean_crc32"] = crc32(path)
-        facts["checksum"] = content_checksum(facts)
+        facts["checksum"] = compute_checksum(facts)
 
-    change_facts(copy, agree)
+    change_metadata(copy, agree)
     with pytest.raises(ValueError, match=r"mean\.npy \(it is not the mean of the training images"):
         verify(open_pack(copy))
 
 
 @pytest.mark.parametrize("name", ["skipped.jsonl", "duplicates.jsonl"])
 @pytest.mark.parametrize("line", [b"[3]\n", b"\xff\n", DEEP.encode() + b"\n", b'{"a": 3}\n', b"{"])
-def test_verify_reads_the_lists(copy, name, line):
+def test_verify_checks_the_lists(copy, name, line):
     with open(copy / name, "ab") as lines:
         lines.write(line)
     with pytest.raises(ValueError, match=rf"damaged: line \d+ of .*{re.escape(name)}"):
         verify(open_pack(copy))
 
 
-def as_of_old(folder):
+def make_old_version(folder):
     """Make a pack one of the first version."""
     facts = json.loads((folder / "pack.json").read_text())
     for name in ("metadata_sha256", "division", "upright"):
@@ -298,30 +298,34 @@ def as_of_old(folder):
     (folder / "pack.json").write_text(json.dumps(facts))
 
 
-def test_a_pack_of_an_earlier_version_opens_and_is_told_of(copy, original, capsys):
-    as_of_old(copy)
+def test_a_pack_of_an_earlier_version_opens_and_verify_says_what_it_cannot_check(
+    copy, original, capsys
+):
+    make_old_version(copy)
     old = open_pack(copy)
     assert old.checksum == original.checksum
     assert np.array_equal(old.splits["val"].gather([3]), original.splits["val"].gather([3]))
     PackCommand(info=copy, verify=True).run()
     told = capsys.readouterr().err.splitlines()
     assert told[0] == "All checksums agree."
-    assert told[1].startswith("Not checked: what pack.json says of the source")
+    assert told[1].startswith("Not checked: the source")
 
 
-def test_verify_is_silent_about_a_new_pack_also_of_yuv420(original, tmp_path):
+def test_verify_checks_everything_of_new_packs(original, tmp_path):
     made = pack(arrays(5), tmp_path / "yuv", pixels="yuv420", processes=1)
     assert verify(made) == verify(original) == ()
-    as_of_old(made.path)
+    make_old_version(made.path)
     assert len(verify(open_pack(made.path))) == 2
 
 
 def test_a_pack_of_a_later_version_with_more_fields_opens(copy):
-    change_facts(copy, lambda facts: facts.update(more=[1], source={**facts["source"], "more": 2}))
+    change_metadata(
+        copy, lambda facts: facts.update(more=[1], source={**facts["source"], "more": 2})
+    )
     assert verify(open_pack(copy)) == ()
 
 
-def test_any_journal_is_read_or_refused(begun):
+def test_any_changed_journal_is_read_or_refused(begun):
     path = begun / NAME
     text, chance, read = path.read_text(), random.Random(3), 0
     for _ in range(2000):
@@ -332,14 +336,14 @@ def test_any_journal_is_read_or_refused(begun):
     assert read > 20
 
 
-def test_a_changed_journal_does_not_lose_images(begun):
+def test_a_changed_journal_is_refused_and_loses_no_images(begun):
     path = begun / NAME
     path.write_text(path.read_text().replace('"done": false', '"done": true'))
     with pytest.raises(ValueError, match="does not agree with its metadata_sha256"):
         pack(arrays(12), begun, shard_images=4, processes=1)
 
 
-def test_journals_beyond_the_source_or_the_files_are_refused(begun):
+def test_journals_that_exceed_the_source_or_the_files_are_refused(begun):
     path = begun / NAME
     stored = json.loads(path.read_text())
     del stored["metadata_sha256"]  # as by an earlier version
@@ -356,7 +360,7 @@ def test_journals_beyond_the_source_or_the_files_are_refused(begun):
         pack(arrays(12), begun, shard_images=4, processes=1)
 
 
-def test_sums_that_cannot_be_are_refused(begun):
+def test_impossible_sums_are_refused(begun):
     (sums,) = begun.glob("sums-*.npy")
     content = bytearray(sums.read_bytes())
     content[135] = 255
@@ -365,7 +369,7 @@ def test_sums_that_cannot_be_are_refused(begun):
         pack(arrays(12), begun, shard_images=4, processes=1)
 
 
-def test_any_samples_are_read_or_refused(original, tmp_path):
+def test_any_changed_samples_are_read_or_refused(original, tmp_path):
     samples.write_samples(original, tmp_path)
     path = tmp_path / samples.NAME
     assert samples.read_samples(tmp_path).names[0] == samples.escape("val/ä\n1000")
@@ -392,7 +396,7 @@ def test_any_samples_are_read_or_refused(original, tmp_path):
         ({"pixels": 3}, "pixels is 3"),
     ],
 )
-def test_samples_say_what_they_are(original, tmp_path, about, message):
+def test_malformed_samples_are_refused_with_the_field(original, tmp_path, about, message):
     good = {"split": "val", "size": 8, "pixels": "rgb", "pack_checksum": "x", "names": ["a", "b"]}
     text = about if isinstance(about, str) else json.dumps(good | about)
     tensors = {"records": np.zeros((2, 8, 8, 3), np.uint8), "labels": np.zeros(2, np.int64)}

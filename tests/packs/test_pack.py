@@ -27,7 +27,7 @@ def copy(original, tmp_path):
     return shutil.copytree(original.path, tmp_path / "copy")
 
 
-def test_a_pack_says_what_is_in_it(original):
+def test_an_opened_pack_has_its_images_labels_names_and_metadata(original):
     assert (original.size, original.pixels) == (8, "rgb")
     assert original.classes == ("cat", "dog")
     train = original.splits["train"]
@@ -40,13 +40,13 @@ def test_a_pack_says_what_is_in_it(original):
 
 
 @given(st.lists(st.integers(0, 39), max_size=60))
-def test_gathering_is_indexing(original, indices):
+def test_gather_equals_indexing(original, indices):
     train = original.splits["train"]
     everything = np.concatenate(train.shards)
     assert np.array_equal(train.gather(indices), everything[np.array(indices, int)])
 
 
-def test_gathering_into_an_array_makes_none(original, tmp_path):
+def test_gather_into_an_array_returns_that_array(original, tmp_path):
     for made in (original, pack(arrays(5), tmp_path / "one")):
         out = np.empty((3, 8, 8, 3), np.uint8)
         split = made.splits["train"]
@@ -54,29 +54,29 @@ def test_gathering_into_an_array_makes_none(original, tmp_path):
         assert np.array_equal(out, split.gather([4, 0, 4]))
 
 
-@pytest.mark.parametrize("place", [-1, 40])
-def test_places_outside_are_refused(original, place):
+@pytest.mark.parametrize("index", [-1, 40])
+def test_indices_out_of_range_are_refused(original, index):
     with pytest.raises(IndexError, match="of 40 images"):
-        original.splits["train"].gather([0, place])
+        original.splits["train"].gather([0, index])
 
 
-def test_another_process_maps_the_files_instead_of_being_sent_them(original):
+def test_a_pickled_pack_holds_only_the_path(original):
     sent = pickle.dumps(original)
     assert len(sent) < 1000
     assert pickle.loads(sent).checksum == original.checksum
 
 
-def test_shards_cannot_be_written(original):
+def test_shards_are_read_only(original):
     with pytest.raises(ValueError, match="read-only"):
         original.splits["train"].shards[0][0] = 0
 
 
-def test_a_whole_pack_verifies(original):
+def test_verify_accepts_an_intact_pack(original):
     verify(original)
 
 
 @pytest.mark.parametrize("file", ["train/images-00002.npy", "val/labels.npy", "mean.npy"])
-def test_a_changed_byte_is_found(copy, file):
+def test_verify_finds_a_changed_byte(copy, file):
     content = bytearray((copy / file).read_bytes())
     content[-1] ^= 1
     (copy / file).write_bytes(content)
@@ -87,20 +87,20 @@ def test_a_changed_byte_is_found(copy, file):
 @pytest.mark.parametrize(
     "file", ["train/images-00002.npy", "val/labels.npy", "val/names.txt", "mean.npy"]
 )
-def test_a_missing_file_is_found_at_once(copy, file):
+def test_opening_finds_a_missing_file(copy, file):
     (copy / file).unlink()
     with pytest.raises(ValueError, match=f"{file} is missing"):
         open_pack(copy)
 
 
-def test_a_cut_file_is_found_at_once(copy):
+def test_opening_finds_a_truncated_file(copy):
     shard = copy / "train" / "images-00005.npy"
     shard.write_bytes(shard.read_bytes()[:-1])
     with pytest.raises(ValueError, match=r"images-00005\.npy has 1087 bytes, not 1088"):
         open_pack(copy)
 
 
-def test_a_file_of_another_shape_is_found(copy):
+def test_opening_finds_an_array_of_another_shape(copy):
     np.save(copy / "mean.npy", np.zeros((8 * 8, 3), np.float32))
     with pytest.raises(ValueError, match=r"holds float32 \(64, 3\), not float32 \(8, 8, 3\)"):
         _ = open_pack(copy).mean
@@ -115,14 +115,14 @@ def test_a_file_of_another_shape_is_found(copy):
         ({"size": None}, "damaged"),
     ],
 )
-def test_a_description_that_cannot_be_is_refused(copy, change, message):
+def test_invalid_metadata_are_refused(copy, change, message):
     facts = json.loads((copy / "pack.json").read_text())
     (copy / "pack.json").write_text(json.dumps(facts | change))
     with pytest.raises(ValueError, match=message):
         open_pack(copy)
 
 
-def test_what_is_no_pack_is_refused_with_the_command_that_makes_one(tmp_path, copy):
+def test_the_error_for_a_folder_without_a_pack_has_the_command_that_makes_one(tmp_path, copy):
     with pytest.raises(FileNotFoundError, match="Make one: alexnet pack IMAGES"):
         open_pack(tmp_path / "nothing")
     (copy / "pack.json").write_text("{")
@@ -131,14 +131,14 @@ def test_what_is_no_pack_is_refused_with_the_command_that_makes_one(tmp_path, co
 
 
 @given(st.text(st.characters(exclude_categories=())))
-def test_any_name_survives_on_one_line(name):
+def test_escape_writes_any_name_on_one_line_and_unescape_restores_it(name):
     line = escape(name)
     assert unescape(line) == name
     assert len(line.splitlines()) <= 1
     line.encode()
 
 
-def test_a_fault_of_the_program_is_not_called_damage(original, monkeypatch):
+def test_an_error_of_the_program_is_not_reported_as_damage(original, monkeypatch):
     def half_imported(*arguments):
         raise AttributeError("partially initialized module 'numpy' has no attribute 'array'")
 

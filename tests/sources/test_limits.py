@@ -142,7 +142,7 @@ import json, resource, sys
 from alexnet.packing.pack import pack_images
 pack = pack_images(sys.argv[1], sys.argv[2], size=32, processes=2)
 used = [resource.getrusage(w).ru_maxrss for w in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
-print(json.dumps([pack.facts["splits"]["train"]["skipped"], *used]))
+print(json.dumps([pack.metadata["splits"]["train"]["skipped"], *used]))
 """
 
 

@@ -16,12 +16,12 @@ from alexnet.commands.demo import Demo
 from alexnet.commands.evaluate import Evaluate
 from alexnet.commands.export import Export
 from alexnet.commands.networks import Networks
-from alexnet.commands.pack import Pack
+from alexnet.commands.pack import PackCommand
 from alexnet.commands.predict import Predict
 from alexnet.commands.train import Train
 
 COMMANDS: dict[str, Callable[..., Any]] = {
-    "pack": Pack,
+    "pack": PackCommand,
     "train": Train,
     "evaluate": Evaluate,
     "predict": Predict,

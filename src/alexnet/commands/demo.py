@@ -33,13 +33,13 @@ class Demo:
     def run(self) -> int:
         """Pack, train and evaluate, printing each step's command first; then draw predictions."""
         from alexnet.commands.evaluate import Evaluate
-        from alexnet.commands.pack import make
+        from alexnet.commands.pack import pack_with_bar
         from alexnet.commands.train import Train
         from alexnet.predict import load
 
         start, run = time.monotonic(), self.folder / "run"
         print_command(f"alexnet pack digits {self.folder / 'digits'}")
-        pack = make("digits", self.folder / "digits")
+        pack = pack_with_bar("digits", self.folder / "digits")
         shutil.rmtree(run, ignore_errors=True)
         print_command(f"alexnet train {pack.path} {run} --recipe digits")
         if status := Train(str(pack.path), run, recipe="digits").run():

@@ -106,14 +106,14 @@ class Evaluate:
         """
         if images is None or (images / "pack.json").is_file():
             return images
-        from alexnet.commands.pack import make_beside
+        from alexnet.commands.pack import pack_next_to_run_with_bar
         from alexnet.evaluation.measured_pack import ensure_pack, load_run, open_training_pack
 
         path, trained = load_run(run)
         if own := open_training_pack(path.parent, images):
             print(f"{run} was trained on {images}: measured as in {own.path}", file=sys.stderr)
             return own.path
-        return ensure_pack(images, path, trained, self.split, make_beside).path
+        return ensure_pack(images, path, trained, self.split, pack_next_to_run_with_bar).path
 
     def measure_options(self) -> dict[str, Any]:
         """Return the options that `evaluate_run` and `predict_split` share, by name."""

@@ -1,4 +1,8 @@
-"""`alexnet pack`: labeled images into a pack; what is in a pack."""
+"""`alexnet pack`: make a pack of labeled images, or describe a pack.
+
+The functions below the command are also used by `train`, `evaluate` and `demo`, which pack images
+themselves: they draw the progress bar and say what was packed. Imports packing only when it runs.
+"""
 
 from __future__ import annotations
 
@@ -13,14 +17,14 @@ from typing import TYPE_CHECKING, Any, Literal
 from tyro.conf import Positional
 
 if TYPE_CHECKING:
-    from alexnet.packing.progress import Progress
-    from alexnet.packs.pack import Pack as PackOnDisk
+    from alexnet.packing.progress import PackingProgress
+    from alexnet.packs.pack import Pack
     from alexnet.screen import Bar
     from alexnet.sources import Source
 
 
 @dataclass(frozen=True)
-class Pack:
+class PackCommand:
     """Decode and resize labeled images once, into a pack."""
 
     images: Positional[str | None] = None
@@ -31,62 +35,66 @@ class Pack:
     size: int | None = None
     """Side in pixels of the packed squares; by default 256, or the images' own if all share it."""
     fit: Literal["crop", "pad", "squash"] = "crop"
-    """How an image that is not square becomes so."""
+    """What makes an image square: `crop` cuts off the ends of the longer side, `pad` adds borders,
+    `squash` changes the proportions."""
     pixels: Literal["rgb", "yuv420"] = "rgb"
-    """How pixels are stored: yuv420 takes half the bytes."""
+    """Format of the stored pixels: yuv420 takes half the bytes of rgb."""
     val_fraction: float | None = None
-    """Share of each class held out for validation where the source has no split, at least one
-    image of two; by default a tenth. To choose, names are read first, and compressed archives once
-    more."""
+    """Fraction of each class held out for validation if the source has no validation split; by
+    default a tenth, but at least one image of a class that has two. Choosing them requires a pass
+    over the names first; a compressed archive is read twice."""
     seed: int = 0
-    """Decides which images those are."""
+    """Seed of the random choice of these images."""
     upright: bool | None = None
-    """Turn images as their EXIF orientation says; by default all but those of the ILSVRC archives,
+    """Turn images as their EXIF orientation says. On by default, except for the ILSVRC archives,
     which are read as in 2012."""
     processes: int | None = None
-    """Decoding processes; by default one a core. Each takes the memory of one file (1 GiB at most)
-    and of its decoding; the packing process and what it shares with them stay below 2 GiB."""
+    """Number of decoding processes; by default one per core. Each needs memory for one file (at
+    most 1 GiB) and for decoding it; the packing process, with what they share, stays below 2 GiB.
+    """
     max_pixels: int = 178_956_970
-    """Images of more pixels than this are not read, nor those that take more than 12 times as many
+    """Skip images with more pixels than this, and images that need more than 12 times as many
     bytes to decode."""
     timeout: float = 30.0
-    """Seconds after which an image that is still being decoded is given up."""
+    """Seconds after which an image that is still being decoded is skipped."""
     info: Path | None = None
-    """Print what is inside this pack, and make none."""
+    """Describe this pack instead of making one."""
     sheet: Path | None = None
     """With --info: write a contact sheet to this PNG file."""
     verify: bool = False
-    """With --info: read everything, and compare it with the checksums and with what pack.json says
-    of classes, counts, mean and colors."""
+    """With --info: read all files and compare them with the checksums, classes, counts, mean and
+    color components in pack.json."""
     json: bool = False
     """With --info: print pack.json."""
 
     def run(self) -> int:
-        """Make a pack, or tell of one."""
+        """Make a pack, or describe one; return the exit status."""
         from alexnet.packing.automatic import pack_name
 
         if self.info is not None:
-            return self.tell(self.info)
+            return self._describe(self.info)
         if self.images is None:
             raise ValueError(
                 "name images to pack (alexnet pack IMAGES PACK), or a pack with --info"
             )
-        options = {k: v for k, v in vars(self).items() if k in PACKING}
+        options = {k: v for k, v in vars(self).items() if k in PACKING_OPTIONS}
         path = self.pack or Path("packs") / pack_name(self.images)
-        pack = make(self.images, path, val_fraction=self.val_fraction, seed=self.seed, **options)
+        pack = pack_with_bar(
+            self.images, path, val_fraction=self.val_fraction, seed=self.seed, **options
+        )
         print(f"Train on it: alexnet train {pack.path}")
         return 0
 
-    def tell(self, path: Path) -> int:
-        """Print what is in a pack; draw and verify it if asked."""
+    def _describe(self, path: Path) -> int:
+        """Print what is in a pack; draw a contact sheet and verify the pack if asked to."""
         from alexnet.packs.pack import open_pack
-        from alexnet.packs.summary import contact_sheet, info
+        from alexnet.packs.summary import describe_pack, draw_contact_sheet
         from alexnet.packs.verification import verify
 
         pack = open_pack(path)
-        print(json.dumps(pack.facts, indent=2) if self.json else info(pack))
+        print(json.dumps(pack.metadata, indent=2) if self.json else describe_pack(pack))
         if self.sheet is not None:
-            contact_sheet(pack, self.sheet)
+            draw_contact_sheet(pack, self.sheet)
             print(f"Contact sheet: {self.sheet}", file=sys.stderr)
         if self.verify:
             unchecked = verify(pack)
@@ -96,37 +104,40 @@ class Pack:
         return 0
 
 
-PACKING = "size", "fit", "pixels", "upright", "processes", "max_pixels", "timeout"
+PACKING_OPTIONS = "size", "fit", "pixels", "upright", "processes", "max_pixels", "timeout"
+"""Options that `packing.pack.pack` takes under the same name."""
 
 
-def make(
+def pack_with_bar(
     images: str, path: Path, *, val_fraction: float | None = None, seed: int = 0, **options: Any
-) -> PackOnDisk:
-    """Pack with a bar, and say what was found, used and left out."""
+) -> Pack:
+    """Pack with a progress bar, and print what was found, used and skipped."""
     from alexnet.packing.pack import pack
     from alexnet.sources import open_source
 
     source = open_source(images, val_fraction=val_fraction, seed=seed)
-    with packing_bar(images, source) as bar:
-        made = pack(source, path, progress=packing_progress(bar), **options)
-        tell_outcome(bar, made)
+    with open_bar(images, source) as bar:
+        made = pack(source, path, progress=draw_progress(bar), **options)
+        print_summary(bar, made)
     return made
 
 
-def make_beside(images: str, source: Source, run: Path, **options: Any) -> PackOnDisk:
-    """Pack beside a run, with a bar, or open the pack that is there; say what it came to."""
-    from alexnet.packing.automatic import pack_beside, pack_name
+def pack_next_to_run_with_bar(images: str, source: Source, run: Path, **options: Any) -> Pack:
+    """Pack next to a run, or open the pack that is there, with a progress bar and a summary."""
+    from alexnet.packing.automatic import pack_name, pack_next_to_run
 
-    with packing_bar(images, source) as bar:
-        progress = packing_progress(bar)
-        made = pack_beside(source, run, pack_name(images), bar.say, progress=progress, **options)
-        tell_outcome(bar, made)
+    with open_bar(images, source) as bar:
+        progress = draw_progress(bar)
+        made = pack_next_to_run(
+            source, run, pack_name(images), bar.say, progress=progress, **options
+        )
+        print_summary(bar, made)
     return made
 
 
 @contextlib.contextmanager
-def packing_bar(images: str, source: Source) -> Iterator[Bar]:
-    """A bar, after what a person should know of the images."""
+def open_bar(images: str, source: Source) -> Iterator[Bar]:
+    """Print the kind of the source and remarks on it, then open a progress bar."""
     from alexnet.screen import Bar
 
     with Bar() as bar:
@@ -136,25 +147,26 @@ def packing_bar(images: str, source: Source) -> Iterator[Bar]:
         yield bar
 
 
-def packing_progress(bar: Bar) -> Callable[[Progress], None]:
-    """What shows on a bar where a packing stands."""
-    return lambda at: bar.show(at.done, at.total, packing_line(at))
+def draw_progress(bar: Bar) -> Callable[[PackingProgress], None]:
+    """Return a callback that draws the progress of a packing on a bar."""
+    return lambda progress: bar.show(progress.done, progress.total, format_progress(progress))
 
 
-def tell_outcome(bar: Bar, pack: PackOnDisk) -> None:
-    """Say what a packing came to."""
-    from alexnet.packs.summary import outcome
+def print_summary(bar: Bar, pack: Pack) -> None:
+    """Print the summary of a pack above the bar."""
+    from alexnet.packs.summary import summarize_pack
 
-    bar.say(outcome(pack))
+    bar.say(summarize_pack(pack))
 
 
-def packing_line(at: Progress) -> str:
-    """Where a packing stands, in one line."""
+def format_progress(progress: PackingProgress) -> str:
+    """Return the progress of a packing as one line."""
     from alexnet.screen import format_duration
 
-    of = f"/{at.total:,}" if at.total is not None else ""
-    left = f"  {format_duration(at.seconds_left)} left" if at.seconds_left is not None else ""
+    total = f"/{progress.total:,}" if progress.total is not None else ""
+    seconds = progress.seconds_left
+    left = f"  {format_duration(seconds)} left" if seconds is not None else ""
     return (
-        f"packing {at.split}  {at.done:,}{of} images  {at.images_per_second:,.0f} images/s"
-        f"  {at.skipped:,} skipped{left}"
+        f"packing {progress.split}  {progress.done:,}{total} images"
+        f"  {progress.images_per_second:,.0f} images/s  {progress.skipped:,} skipped{left}"
     )

@@ -37,7 +37,7 @@ class TrainingPack:
 
         Raises ValueError or OSError if there are no images, or none that could be trained on.
         """
-        from alexnet.commands.pack import make_beside
+        from alexnet.commands.pack import pack_next_to_run_with_bar
         from alexnet.packs.pack import open_pack
         from alexnet.sources import open_source
 
@@ -50,7 +50,7 @@ class TrainingPack:
         description = f"{options['size']}×{options['size']} {reason}"
         self._check_before_packing(source, options["size"], description)
         print(f"{self.images} is not a pack: packing it first, {description}", file=sys.stderr)
-        return make_beside(self.images, source, run, **options)
+        return pack_next_to_run_with_bar(self.images, source, run, **options)
 
     def _find_pack_of_resumed(self) -> Pack | None:
         """Return the pack that the resumed run was trained on, if it was made of these images."""
@@ -67,7 +67,7 @@ class TrainingPack:
         """
         from alexnet import checkpoint
         from alexnet.evaluation.measured_pack import derive_pack_options
-        from alexnet.packing.pack import PHOTOGRAPH
+        from alexnet.packing.pack import DEFAULT_SIZE
         from alexnet.runs import find_checkpoint_to_resume
 
         # An earlier network wants images as it was trained on, and else the recipe decides.
@@ -78,7 +78,7 @@ class TrainingPack:
         if native and (crop is None or crop <= native):
             return {"size": native}, "as they are"
         if crop is None:
-            return {"size": PHOTOGRAPH}, "as in the paper"
+            return {"size": DEFAULT_SIZE}, "as in the paper"
         return {"size": packed_side(crop)}, f"for crops of {crop}×{crop}"
 
     def _check_before_packing(self, source: Source, size: int, description: str) -> None:

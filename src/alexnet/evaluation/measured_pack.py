@@ -17,7 +17,7 @@ from typing import Any
 from alexnet import checkpoint as checkpoints
 from alexnet import runs
 from alexnet.checkpoint import Checkpoint
-from alexnet.packing.automatic import pack_beside, pack_name
+from alexnet.packing.automatic import pack_name, pack_next_to_run
 from alexnet.packs.pack import Pack, open_pack
 from alexnet.sources import Source, digits, open_source
 from alexnet.sources.names import quote_names
@@ -156,4 +156,4 @@ def find_pack_of(checkpoint: Path) -> Path:
 
 def _make_pack(images: str, source: Source, run: Path, **options: Any) -> Pack:
     """Pack images next to a run, without showing progress."""
-    return pack_beside(source, run, pack_name(images), **options)
+    return pack_next_to_run(source, run, pack_name(images), **options)

@@ -24,7 +24,7 @@ from alexnet.exporting.runtimes import ExportedNetwork, open_exported
 from alexnet.images.records import Format, record_shape, records_to_rgb, write_record
 from alexnet.packs.pack import Pack
 from alexnet.packs.samples import NAME as SAMPLES
-from alexnet.packs.samples import read_samples, spread
+from alexnet.packs.samples import read_samples, space_evenly
 
 N_COMPARED = 32
 """The number of images that a float32 file is compared on."""
@@ -90,7 +90,7 @@ def take_images(trained: Checkpoint, pack: Pack, split: str, n_images: int) -> C
     """
     trained.adapt_preprocessing(pack)  # raises if the pack has another size
     images = pack.splits[split]
-    records = images.gather(spread(n_images, len(images)))
+    records = images.gather(space_evenly(n_images, len(images)))
     return ComparisonImages(_to_rgb_bytes(records, pack.size, pack.pixels), f"{pack.path}, {split}")
 
 

@@ -22,7 +22,21 @@ import torch
 from torch import Tensor
 
 from alexnet.batches.preprocessing import Preprocessing
-from alexnet.colors import BLUE_OF_U, GREEN_OF_U, GREEN_OF_V, RED_OF_V
+from alexnet.colors import (
+    BLUE_OF_U,
+    GREEN_OF_U,
+    GREEN_OF_V,
+    RED_OF_V,
+    U_OF_BLUE,
+    U_OF_GREEN,
+    U_OF_RED,
+    V_OF_BLUE,
+    V_OF_GREEN,
+    V_OF_RED,
+    Y_OF_BLUE,
+    Y_OF_GREEN,
+    Y_OF_RED,
+)
 from alexnet.exporting.libraries import import_library
 from alexnet.exporting.onnx_graph import (
     INPUT,
@@ -74,8 +88,11 @@ def _round_to_yuv420(graph: OnnxGraph, colors: str, side: int) -> str:
     between two integers may be rounded to the other one.
     """
     half = side // 2
-    to_luma = torch.tensor([[19595.0], [38470.0], [7471.0]])
-    to_chroma = torch.tensor([[-11059.0, 32768.0], [-21709.0, -27439.0], [32768.0, -5329.0]])
+    to_luma = torch.tensor([[Y_OF_RED], [Y_OF_GREEN], [Y_OF_BLUE]], dtype=torch.float32)
+    to_chroma = torch.tensor(
+        [[U_OF_RED, V_OF_RED], [U_OF_GREEN, V_OF_GREEN], [U_OF_BLUE, V_OF_BLUE]],
+        dtype=torch.float32,
+    )
     to_rgb = torch.tensor([[0, GREEN_OF_U, BLUE_OF_U], [RED_OF_V, GREEN_OF_V, 0]])
     blocks = graph.add("Reshape", colors, torch.tensor([-1, half, 2, half, 2, 3]))
     sums = graph.add("ReduceSum", blocks, torch.tensor([2, 4]), keepdims=0)

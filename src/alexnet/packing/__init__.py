@@ -1,1 +1,32 @@
-"""TODO."""
+"""Making packs: images are decoded once, brought to one size and written in shards.
+
+    source ──items──▶ workers ──records──▶ shards ──▶ journal ──▶ pack.json
+    sources/          images/workers       shards     journal     loop.Packing.finish
+    lists images      decode, resize       append     commit      written last
+
+The loop takes the items of each split in order. When a shard is full, the loop flushes all files to
+the disk and then replaces the journal, packing.json, which records the length of each of them. The
+next call truncates the files to these lengths and continues there. After a kill
+
+    before the first commit     the next call starts from the beginning
+    inside a shard              the next call deletes that shard and packs its images again
+    between shard and journal   the same: the journal does not list the shard
+    after the last commit       the next call writes the mean, duplicates.jsonl and pack.json
+    after pack.json             the pack is finished; the next call deletes the leftovers
+
+Two ways of writing meet here. Small files, the journal and pack.json, are replaced whole through
+`alexnet.files`. Large files, the shards, are written directly to their final names by
+`direct.DirectWriter`, since only the journal makes them part of the pack.
+
+    pack         the public functions: arguments checked, a packing begun, resumed or opened
+    resume       is what the folder holds the pack that was asked for, of the same source?
+    loop         one packing, from the state in the journal to pack.json
+    journal      the saved state: packing.json
+    shards       the files of one split, which are only appended to
+    direct       a large file written without filling the page cache
+    duplicates   images that occur in two splits
+    progress     counts and rates for display
+    automatic    packs that `train` and `evaluate` make next to a run
+
+`alexnet.packs` describes the format. Nothing here imports torch.
+"""

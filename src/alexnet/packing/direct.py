@@ -1,4 +1,13 @@
-"""Writing a large file from its beginning to its end without filling the page cache."""
+"""Writes a large file from its beginning to its end without filling the page cache.
+
+Two blocks take turns. While a thread writes one to the disk, the caller fills the other:
+
+    caller   fill A │ fill B  │ fill A  │ fill B  │ …
+    thread          │ write A │ write B │ write A │ …
+
+`packing.shards` writes shards in this way. Files that must be replaced whole are written by
+`alexnet.files` instead. Imports nothing of this package.
+"""
 
 from __future__ import annotations
 
@@ -10,20 +19,22 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 BLOCK_BYTES = 1 << 22
-"""Written at a time: a multiple of every page and sector."""
+"""Number of bytes per write: a multiple of every page and sector size."""
 DIRECT = getattr(os, "O_DIRECT", 0)
-"""Where the system has it, the disk takes its bytes from our memory. Copies in the page cache take
-about as long to make as images to decode, and push out what other programs have there."""
+"""O_DIRECT, or 0 where the platform lacks it. Direct writes bypass the page cache. Copying into it
+would take about as long as decoding the images, and would evict the files of other programs."""
 
 
 class DirectWriter:
-    """A new file, written by a thread in blocks while the next block is filled.
+    """Writes a new file in blocks, each in the background while the next one is filled.
 
-    What a write raises, such as OSError on a full disk, is raised by a later call.
+    If a background write fails, for example because the disk is full, a later call raises its
+    OSError.
     """
 
     def __init__(self, path: Path) -> None:
-        self._blocks = [mmap.mmap(-1, BLOCK_BYTES) for _ in range(2)]  # aligned, as direct I/O asks
+        # Memory from mmap is page-aligned, as O_DIRECT requires.
+        self._blocks = [mmap.mmap(-1, BLOCK_BYTES) for _ in range(2)]
         self._thread = ThreadPoolExecutor(1)
         self._pending: Future[None] | None = None
         self._filled = self._offset = 0
@@ -33,10 +44,10 @@ class DirectWriter:
         except OSError as error:
             if error.errno != errno.EINVAL:
                 raise
-            self._file = os.open(path, flags, 0o666)  # a file system without direct writes
+            self._file = os.open(path, flags, 0o666)  # the file system has no direct writes
 
     def write(self, content: memoryview) -> None:
-        """Append bytes."""
+        """Append bytes. Raises OSError if an earlier block could not be written."""
         content = content.cast("B")
         while len(content):
             part = content[: BLOCK_BYTES - self._filled]
@@ -44,10 +55,10 @@ class DirectWriter:
             self._filled += len(part)
             content = content[len(part) :]
             if self._filled == BLOCK_BYTES:
-                self._send()
+                self._start_write()
 
-    def _send(self) -> None:
-        """Have the block written, and go on with the other once that one is."""
+    def _start_write(self) -> None:
+        """Wait for the previous write, start writing the filled block, and switch to the other."""
         self._wait()
         block = memoryview(self._blocks[0])[: self._filled]
         self._pending = self._thread.submit(write_all, self._file, block, self._offset)
@@ -55,20 +66,21 @@ class DirectWriter:
         self._blocks.reverse()
 
     def _wait(self) -> None:
+        """Wait for the write in the background, if any, and raise its error."""
         if self._pending is not None:
             self._pending.result()
 
     def finish(self, start: bytes) -> None:
-        """Write what is left, replace the first bytes, see that all is on disk, and close."""
+        """Write the rest, replace the first bytes by `start`, flush to the disk and close."""
         self._wait()
-        stop_direct(self._file)  # the last block ends anywhere
+        stop_direct(self._file)  # the last block may end inside a sector
         write_all(self._file, memoryview(self._blocks[0])[: self._filled], self._offset)
         write_all(self._file, memoryview(start), 0)
         os.fsync(self._file)
         self.close()
 
     def close(self) -> None:
-        """Close the file, in whatever state it is."""
+        """Close the file, whether complete or not."""
         self._thread.shutdown()
         file, self._file = self._file, -1
         if file >= 0:
@@ -76,19 +88,19 @@ class DirectWriter:
 
 
 def write_all(file: int, content: memoryview, offset: int) -> None:
-    """Write bytes at a place of a file, all of them."""
+    """Write all bytes at an offset of a file, without O_DIRECT if the file system rejects it."""
     while len(content):
         try:
             written = os.pwrite(file, content, offset)
         except OSError as error:
             if error.errno != errno.EINVAL or not stop_direct(file):
                 raise
-            continue  # no direct writes here, or not from where the last one ended
+            continue  # no direct writes here, or not at this offset
         content, offset = content[written:], offset + written
 
 
 def stop_direct(file: int) -> bool:
-    """Write a file by way of the page cache from now on; False if it was so already."""
+    """Turn off O_DIRECT for an open file; return whether it was on."""
     flags = fcntl.fcntl(file, fcntl.F_GETFL)
     fcntl.fcntl(file, fcntl.F_SETFL, flags & ~DIRECT)
     return bool(flags & DIRECT)

@@ -1,6 +1,9 @@
-"""Writing the files of one split: shards of records, labels, names and hashes, only ever appended.
+"""Writes the files of one split: shards of records, labels, names and hashes.
 
-Plain writes, not memory maps: a full disk is an error here, and would be a crash there.
+All of them are only appended to. After a kill, the next `SplitWriter` truncates them to the lengths
+in the journal and deletes the shard that was not complete. Files are written with `write`, not
+through memory maps: when the disk is full, a write raises OSError, but a store to a memory map
+kills the process (SIGBUS). `packing.loop` calls this module; it never saves the journal itself.
 """
 
 from __future__ import annotations
@@ -20,10 +23,14 @@ from alexnet.packing.journal import SplitState
 from alexnet.packs.pack import HEADER_BYTES, escape
 
 HASHES = "hashes.bin"
+"""File of the 64-bit hashes of the records of a split. Removed when the pack is finished."""
 
 
 class SplitWriter:
-    """Appends images to a split, from where its state says that it stands."""
+    """Appends images to a split, continuing from its state, and keeps that state up to date.
+
+    Raises ValueError if a file is shorter than the state says.
+    """
 
     def __init__(
         self, folder: Path, state: SplitState, shape: tuple[int, ...], shard_images: int
@@ -32,30 +39,31 @@ class SplitWriter:
         self._shard: DirectWriter | None = None
         self._count = self._crc = 0
         folder.mkdir(exist_ok=True)
-        self._forget_unfinished()
+        self._remove_incomplete()
         labels = folder / "labels.npy"
         if not labels.exists():
-            labels.write_bytes(header(np.int64, (0,)))
+            labels.write_bytes(make_header(np.int64, (0,)))
         self._labels = open_at(labels, HEADER_BYTES + 8 * state.images)
         self._names = open_at(folder / "names.txt", state.names_bytes)
         self._hashes = open_at(folder / HASHES, 8 * state.images)
 
-    def _forget_unfinished(self) -> None:
-        finished = {Path(shard["file"]).name for shard in self.state.shards}
+    def _remove_incomplete(self) -> None:
+        """Delete shards that the journal does not list."""
+        complete = {Path(shard["file"]).name for shard in self.state.shards}
         for path in self.folder.glob("images-*.npy"):
-            if path.name not in finished:
+            if path.name not in complete:
                 path.unlink()
 
     @property
-    def full(self) -> bool:
-        """Whether the shard is complete: it is time to commit."""
+    def is_full(self) -> bool:
+        """Whether the current shard has all its images, so that it is time to commit."""
         return self._count == self.shard_images
 
     def append(self, record: NDArray[np.uint8], label: int, name: str, digest: bytes) -> None:
-        """Add one image."""
+        """Append one image: its record, its label, its name and the hash of its record."""
         if self._shard is None:
             self._shard = DirectWriter(self._shard_path)
-            self._shard.write(memoryview(header(np.uint8, (self.shard_images, *self.shape))))
+            self._shard.write(memoryview(make_header(np.uint8, (self.shard_images, *self.shape))))
         self._shard.write(record.data)
         self._crc = zlib.crc32(record.data, self._crc)
         self._count += 1
@@ -71,12 +79,16 @@ class SplitWriter:
 
     @property
     def _shard_path(self) -> Path:
+        """Path of the current shard, which has the number after the last complete one."""
         return self.folder / f"images-{len(self.state.shards):05}.npy"
 
     def commit(self) -> None:
-        """Complete the shard, and see that everything is on disk; the state then says so."""
+        """Complete the shard, flush all files to the disk and add the shard to the state.
+
+        A shard begins with the header of a full one; here it gets the header of its real length.
+        """
         if self._shard is not None:
-            self._shard.finish(header(np.uint8, (self._count, *self.shape)))
+            self._shard.finish(make_header(np.uint8, (self._count, *self.shape)))
             file = f"{self.folder.name}/{self._shard_path.name}"
             self._shard = None
             self.state.shards.append(
@@ -87,32 +99,35 @@ class SplitWriter:
             sync(opened)
 
     def finish(self) -> None:
-        """Commit, and give the labels their final header."""
+        """Write the final header of the labels, then commit."""
         self._labels.seek(0)
-        self._labels.write(header(np.int64, (self.state.images,)))
+        self._labels.write(make_header(np.int64, (self.state.images,)))
         self.commit()
 
     def close(self) -> None:
-        """Close the files, in whatever state they are."""
+        """Close the files, whether complete or not."""
         for opened in (self._shard, self._labels, self._names, self._hashes):
-            with contextlib.suppress(OSError):  # what a full disk refused is refused once more
+            with contextlib.suppress(OSError):  # a full disk rejects buffered bytes again
                 if opened is not None:
                     opened.close()
 
 
 def open_at(path: Path, end: int) -> IO[bytes]:
-    """A file cut to its first `end` bytes and opened there."""
+    """Truncate a file to its first `end` bytes and open it for appending there.
+
+    A missing file is created. Raises ValueError if the file is shorter than `end`.
+    """
     path.touch()
-    if (found := path.stat().st_size) < end:
-        raise ValueError(f"{path} has {found} bytes, not {end}: delete the pack and pack again")
+    if (size := path.stat().st_size) < end:
+        raise ValueError(f"{path} has {size} bytes, not {end}: delete the pack and pack again")
     file = open(path, "r+b")  # noqa: SIM115 - closed by its owner
     file.truncate(end)
     file.seek(end)
     return file
 
 
-def header(kind: type[np.generic], shape: tuple[int, ...]) -> bytes:
-    """The header of a .npy file, always of the same length, so that the shape can change later."""
+def make_header(kind: type[np.generic], shape: tuple[int, ...]) -> bytes:
+    """Return the header of a .npy file, always 128 bytes, so that the shape can be replaced."""
     stream = io.BytesIO()
     fields = {"descr": np.dtype(kind).str, "fortran_order": False, "shape": shape}
     np.lib.format.write_array_header_1_0(stream, fields)
@@ -122,14 +137,14 @@ def header(kind: type[np.generic], shape: tuple[int, ...]) -> bytes:
 
 
 def sync(file: IO[bytes]) -> None:
-    """See that what was written is on disk."""
+    """Flush what was written to the disk."""
     file.flush()
     os.fsync(file.fileno())
 
 
 def write_array(path: Path, array: NDArray[np.generic]) -> None:
-    """Write a .npy file to disk."""
+    """Write an array to a .npy file and flush it to the disk."""
     with open(path, "wb") as file:
-        file.write(header(array.dtype.type, array.shape))
+        file.write(make_header(array.dtype.type, array.shape))
         file.write(np.ascontiguousarray(array).data)
         sync(file)

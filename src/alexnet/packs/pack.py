@@ -1,9 +1,9 @@
-"""Reading a pack: its images as memory maps, its labels and names, and what it says of itself.
+"""Opens a pack: images as memory maps, labels, names and metadata.
 
-A pack is a folder. `pack.json` describes it and is written last: a folder without one is not a
-pack. Each split has `images-00000.npy`, … (uint8, N size size 3, or N size·size·3/2 for yuv420),
-`labels.npy` (int64, −1 for none) and `names.txt`; `mean.npy` holds the mean of every pixel of the
-training images.
+The format is described in `alexnet.packs`. Everything that trains, evaluates or exports opens packs
+through `open_pack`. Files are checked before they are used, because a pack may have been
+damaged, truncated or edited: an error names the file and says to pack again. Never import
+`alexnet.packing` here.
 """
 
 from __future__ import annotations
@@ -23,35 +23,36 @@ import numpy as np
 from numpy.typing import NDArray
 
 from alexnet.images.records import Format, record_shape
-from alexnet.packs.schema import LARGEST, check_description
+from alexnet.packs.schema import LARGEST, check_metadata
 from alexnet.validate import read_json
 
 HEADER_BYTES = 128
-"""What stands before the records in each of a pack's .npy files."""
+"""Length of the header of every .npy file of a pack; the data follow it."""
 LONGEST_LINE = 1 << 20
-"""Bytes of a line of names.txt: no path has so many."""
+"""Maximum length of a line of names.txt in bytes, more than any path has."""
 Records = NDArray[np.uint8]
 
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """The images of one split in order, their labels and their names."""
+    """The images of one split in order, with their labels and names."""
 
     folder: Path
     shape: tuple[int, ...]
-    """Of one record."""
+    """Shape of one record: (size, size, 3) for rgb, (size · size · 3/2,) for yuv420."""
     files: tuple[str, ...]
+    """Names of the shards, in order."""
     counts: tuple[int, ...]
-    """Images in each file."""
+    """Number of images in each shard."""
     classes: int
-    """Classes of the pack."""
+    """Number of classes of the pack; labels are below it."""
 
     def __len__(self) -> int:
         return sum(self.counts)
 
     @functools.cached_property
     def shards(self) -> list[Records]:
-        """One read-only memory map a file: uint8 n record…"""
+        """One read-only memory map per shard: uint8 (n, *shape)."""
         return [
             map_array(self.folder / file, (count, *self.shape), np.uint8)
             for file, count in zip(self.files, self.counts, strict=True)
@@ -59,22 +60,26 @@ class Split:
 
     @functools.cached_property
     def labels(self) -> NDArray[np.int64]:
-        """N indices into the pack's classes; −1 for an unlabeled image.
+        """Indices into the pack's classes, int64 (N,); −1 for an unlabeled image.
 
-        Raises ValueError for any other number.
+        Raises ValueError if a label is outside this range.
         """
         path = self.folder / "labels.npy"
         labels = np.array(map_array(path, (len(self),), np.int64))
         if len(labels) and not -1 <= labels.min() <= labels.max() < self.classes:
             raise ValueError(
                 f"the pack is damaged: {path} has labels from {labels.min()} to {labels.max()}, "
-                f"and there are {self.classes} classes, from 0. Pack again"
+                f"but with {self.classes} classes they must be from -1 to {self.classes - 1}. "
+                "Pack again"
             )
         return labels
 
     @functools.cached_property
     def names(self) -> Sequence[str]:
-        """N names, as in the source, relative and separated by "/"."""
+        """The names of the N images: their paths in the source, relative, separated by "/".
+
+        Raises ValueError if names.txt is damaged or has another number of names.
+        """
         path = self.folder / "names.txt"
         names = list(itertools.islice(read_names(path), len(self) + 1))
         if len(names) != len(self):
@@ -85,148 +90,175 @@ class Split:
         return names
 
     def name(self, index: int) -> str:
-        """The name of one image."""
+        """Return the name of the image at `index`."""
         return self.names[index]
 
     def gather(self, indices: Any, out: Records | None = None) -> Records:
-        """Copy the records at these places, any order, into `out` or a new array: uint8 N record…
+        """Copy the records at `indices`, in that order, into `out` or a new array.
 
-        Raises IndexError for a place outside the split.
+        Returns uint8 (len(indices), *shape). Raises IndexError if an index is outside the split.
         """
-        places = np.asarray(indices, dtype=np.int64).reshape(-1)
-        if len(places) and not 0 <= places.min() <= places.max() < len(self):
-            raise IndexError(f"places {places.min()} to {places.max()} of {len(self)} images")
+        indices = np.asarray(indices, dtype=np.int64).reshape(-1)
+        if len(indices) and not 0 <= indices.min() <= indices.max() < len(self):
+            raise IndexError(
+                f"indices from {indices.min()} to {indices.max()} are out of range for a split "
+                f"of {len(self)} images"
+            )
         if out is None:
-            out = np.empty((len(places), *self.shape), np.uint8)
-        if len(self.shards) == 1:
-            return np.take(self.shards[0], places, axis=0, out=out, mode="clip")
-        files = np.searchsorted(self._starts, places, side="right") - 1
-        for row, (file, place) in enumerate(zip(files, places - self._starts[files], strict=True)):
-            out[row] = self.shards[file][place]
+            out = np.empty((len(indices), *self.shape), np.uint8)
+        if len(self.shards) == 1:  # mode="clip" lets NumPy write into `out` without a buffer
+            return np.take(self.shards[0], indices, axis=0, out=out, mode="clip")
+        shards = np.searchsorted(self._starts, indices, side="right") - 1
+        offsets = indices - self._starts[shards]
+        for row, (shard, offset) in enumerate(zip(shards, offsets, strict=True)):
+            out[row] = self.shards[shard][offset]
         return out
 
     @functools.cached_property
     def _starts(self) -> NDArray[np.int64]:
+        """Index in the split of the first image of each shard."""
         return np.cumsum((0, *self.counts), dtype=np.int64)[:-1]
 
 
 @dataclass(frozen=True, eq=False)
 class Pack:
-    """Labeled images of one size, ready to be cut into batches."""
+    """A pack that `open_pack` has opened: labeled images of one size, in splits."""
 
     path: Path
     size: int
-    """Pixels a side."""
+    """Width and height of the images in pixels."""
     pixels: Format
-    """How a record holds its image: rgb or yuv420."""
+    """How a record stores its image: rgb or yuv420."""
     classes: tuple[str, ...]
     wordnet_ids: tuple[str, ...] | None
+    """The WordNet id of each class, for ImageNet; None for other sources."""
     components: NDArray[np.float64]
-    """3 3: the principal components of the RGB values of the training images, one a column."""
+    """Principal components of the RGB values of the training images, one per column: (3, 3)."""
     deviations: NDArray[np.float64]
-    """3: the standard deviation along each component, ascending."""
+    """The standard deviation along each component, ascending: (3,)."""
     checksum: str
-    """Of everything a training depends on: images, labels, classes and mean."""
+    """SHA-256 of everything that a training depends on: images, labels, classes and mean."""
     source: dict[str, Any]
     """Where the images came from: kind, path, splits."""
     splits: dict[str, Split]
-    facts: dict[str, Any]
-    """What pack.json says, checked: see `description.PackFacts`."""
+    metadata: dict[str, Any]
+    """The content of pack.json, checked against `schema.PackMetadata`."""
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """The metadata, by the name that earlier versions gave it."""
+        return self.metadata
 
     @functools.cached_property
     def mean(self) -> NDArray[np.float32]:
-        """size size 3: the mean of every pixel over the training images."""
+        """The mean of the training images in RGB: float32 (size, size, 3).
+
+        Raises ValueError if a value is infinite or not a number.
+        """
         path = self.path / "mean.npy"
         mean = np.array(map_array(path, (self.size, self.size, 3), np.float32))
         if not np.isfinite(mean).all():
-            raise ValueError(f"the pack is damaged: {path} has numbers that are none. Pack again")
+            raise ValueError(
+                f"the pack is damaged: {path} holds NaN or infinite values. Pack again"
+            )
         return mean
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return open_pack, (self.path,)  # another process maps the files, it is not sent them
+        # Pickle only the path: the receiving process memory-maps the files itself.
+        return open_pack, (self.path,)
 
 
 def open_pack(path: str | Path) -> Pack:
     """Open a finished pack.
 
-    Raises FileNotFoundError where there is none, ValueError where it is damaged or too new.
+    Raises FileNotFoundError if `path` holds no finished pack, and ValueError if the pack is
+    damaged or its format is newer than this program.
     """
     path = Path(path)
-    facts = _facts(path)
-    names, classes = facts["wordnet_ids"], tuple(facts["classes"])
-    shape = record_shape(facts["size"], facts["pixels"])
+    metadata = _read_metadata(path)
+    wordnet_ids, classes = metadata["wordnet_ids"], tuple(metadata["classes"])
+    shape = record_shape(metadata["size"], metadata["pixels"])
     pack = Pack(
         path,
-        facts["size"],
-        facts["pixels"],
+        metadata["size"],
+        metadata["pixels"],
         classes=classes,
-        wordnet_ids=None if names is None else tuple(names),
-        components=np.array(facts["components"], np.float64),
-        deviations=np.array(facts["deviations"], np.float64),
-        checksum=facts["checksum"],
-        source=facts["source"],
+        wordnet_ids=None if wordnet_ids is None else tuple(wordnet_ids),
+        components=np.array(metadata["components"], np.float64),
+        deviations=np.array(metadata["deviations"], np.float64),
+        checksum=metadata["checksum"],
+        source=metadata["source"],
         splits={
-            name: _split(path / name, shape, split, len(classes))
-            for name, split in facts["splits"].items()
+            name: _make_split(path / name, shape, split, len(classes))
+            for name, split in metadata["splits"].items()
         },
-        facts=facts,
+        metadata=metadata,
     )
     _check_files(pack)
     return pack
 
 
-def _facts(path: Path) -> dict[str, Any]:
+def _read_metadata(path: Path) -> dict[str, Any]:
+    """Read and check pack.json. If it is missing, say whether a packing was interrupted."""
     try:
         raw = read_json(path / "pack.json", LARGEST)
     except (FileNotFoundError, NotADirectoryError):
         begun = (path / "packing.json").exists()
-        state = "its packing has not finished. Go on" if begun else "it has no pack.json. Make one"
+        state = (
+            "its packing has not finished. Resume it" if begun else "it has no pack.json. Make one"
+        )
         message = f"no pack at {path}: {state}: alexnet pack IMAGES {path}"
         raise FileNotFoundError(message) from None
     except ValueError as error:
         raise ValueError(f"{error}. The file is damaged: pack again") from error
-    return check_description(raw, path / "pack.json")
+    return check_metadata(raw, path / "pack.json")
 
 
-def _split(folder: Path, shape: tuple[int, ...], facts: dict[str, Any], classes: int) -> Split:
-    files = tuple(Path(shard["file"]).name for shard in facts["shards"])
-    counts = tuple(shard["images"] for shard in facts["shards"])
+def _make_split(
+    folder: Path, shape: tuple[int, ...], metadata: dict[str, Any], classes: int
+) -> Split:
+    files = tuple(Path(shard["file"]).name for shard in metadata["shards"])
+    counts = tuple(shard["images"] for shard in metadata["shards"])
     return Split(folder, shape, files, counts, classes)
 
 
 def _check_files(pack: Pack) -> None:
-    """A missing, cut or exchanged file is found now and not in the middle of a training."""
+    """Check that every file exists and has the right type, shape and length.
+
+    A damaged pack then fails when it is opened and not in the middle of a training.
+    """
     for split in pack.splits.values():
         for file, count in zip(split.files, split.counts, strict=True):
             check_array(split.folder / file, (count, *split.shape), np.uint8)
         check_array(split.folder / "labels.npy", (len(split),), np.int64)
-        _check_is_there(split.folder / "names.txt")
+        _check_exists(split.folder / "names.txt")
     check_array(pack.path / "mean.npy", (pack.size, pack.size, 3), np.float32)
 
 
-def _check_is_there(path: Path) -> None:
+def _check_exists(path: Path) -> None:
     if not path.is_file():
         raise ValueError(f"the pack is damaged: {path} is missing. Pack again")
 
 
 def check_array(path: Path, shape: tuple[int, ...], kind: type[np.generic]) -> None:
-    """Raise ValueError unless a file has the header and the bytes of such an array.
+    """Raise ValueError unless a .npy file has this shape and type and the right length.
 
-    Nothing but its header is read, and no memory is taken.
+    Only the header is read, so the cost does not depend on the size of the array.
     """
-    _check_is_there(path)
+    _check_exists(path)
     with open(path, "rb") as file:
         header = _HEADER.fullmatch(file.read(HEADER_BYTES))
-    found, wanted = path.stat().st_size, HEADER_BYTES + math.prod((np.dtype(kind).itemsize, *shape))
+    size = path.stat().st_size
+    expected_size = HEADER_BYTES + math.prod((np.dtype(kind).itemsize, *shape))
     if header is None:
-        what = f"begins with no .npy header of {HEADER_BYTES} bytes, as a pack's files have"
-    elif (there := _described(header)) != (here := f"{np.dtype(kind)} {shape}"):
-        what = f"holds {there}, not {here}"
-    elif found != wanted:
-        what = f"has {found} bytes, not {wanted}"
+        problem = f"begins with no .npy header of {HEADER_BYTES} bytes, as a pack's files have"
+    elif (actual := _describe_header(header)) != (expected := f"{np.dtype(kind)} {shape}"):
+        problem = f"holds {actual}, not {expected}"
+    elif size != expected_size:
+        problem = f"has {size} bytes, not {expected_size}"
     else:
         return
-    raise ValueError(f"the pack is damaged: {path} {what}. Pack again")
+    raise ValueError(f"the pack is damaged: {path} {problem}. Pack again")
 
 
 _HEADER = re.compile(
@@ -236,8 +268,8 @@ _HEADER = re.compile(
 _KINDS = {np.dtype(kind).str: kind for kind in ("uint8", "uint64", "int64", "float32")}
 
 
-def _described(header: re.Match[bytes]) -> str:
-    """The type and shape that a header tells, in words."""
+def _describe_header(header: re.Match[bytes]) -> str:
+    """Return the type and shape in a header as text, such as `uint8 (10, 8, 8, 3)`."""
     kind, in_columns, shape = (group.decode("latin-1") for group in header.groups())
     numbers = [number for number in re.split("[, ]+", shape) if number]
     comma = "," if len(numbers) == 1 else ""
@@ -246,15 +278,15 @@ def _described(header: re.Match[bytes]) -> str:
 
 
 def map_array(path: Path, shape: tuple[int, ...], kind: type[np.generic]) -> NDArray[Any]:
-    """The array in a file, memory-mapped, if it is what it should be: see `check_array`."""
+    """Memory-map the array in a .npy file, read-only. Raises ValueError as `check_array` does."""
     check_array(path, shape, kind)
     if not math.prod(shape):
-        return np.empty(shape, kind)
+        return np.empty(shape, kind)  # an empty file cannot be mapped
     return np.memmap(path, kind, "r", HEADER_BYTES, shape)
 
 
 def crc32(path: Path) -> str:
-    """CRC-32 of a file in eight hexadecimal digits; of a .npy file, of what follows its header."""
+    """Return the CRC-32 of a file, without the header of a .npy file, as 8 hexadecimal digits."""
     crc = 0
     for block in read_blocks(path, 1 << 20):
         crc = zlib.crc32(block, crc)
@@ -262,18 +294,19 @@ def crc32(path: Path) -> str:
 
 
 def read_blocks(path: Path, size: int) -> Iterator[memoryview]:
-    """A file in blocks of so many bytes; of a .npy file, what follows its header.
+    """Yield a file in blocks of `size` bytes; the header of a .npy file is left out.
 
-    Each is good until the next is asked for.
+    All blocks share one buffer: a block is valid only until the next one is requested.
     """
     buffer = memoryview(bytearray(size))
     with open(path, "rb", buffering=0) as file:
         file.seek(HEADER_BYTES if path.suffix == ".npy" else 0)
-        while filled := _fill(file, buffer):
+        while filled := _read_into(file, buffer):
             yield buffer[:filled]
 
 
-def _fill(file: io.FileIO, buffer: memoryview) -> int:
+def _read_into(file: io.FileIO, buffer: memoryview) -> int:
+    """Fill the buffer, or read to the end of the file; return the number of bytes read."""
     filled = 0
     while filled < len(buffer) and (count := file.readinto(buffer[filled:])):
         filled += count
@@ -281,21 +314,25 @@ def _fill(file: io.FileIO, buffer: memoryview) -> int:
 
 
 def escape(name: str) -> str:
-    r"""A name on one line of UTF-8: \uXXXX for control characters, backslashes and lone bytes."""
+    r"""Encode a name as one line of valid UTF-8.
+
+    Control characters, line separators, backslashes and lone surrogates (the bytes of a file name
+    that are not UTF-8) become \uXXXX.
+    """
     return re.sub(
         r"[\\\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]", lambda c: f"\\u{ord(c[0]):04x}", name
     )
 
 
 def unescape(line: str) -> str:
-    """The name that `escape` made this line of."""
+    """Undo `escape`."""
     return re.sub(r"\\u([0-9a-f]{4})", lambda digits: chr(int(digits[1], 16)), line)
 
 
 def read_names(path: Path) -> Iterator[str]:
-    """The names in a names.txt, one after the other.
+    """Yield the names in a names.txt.
 
-    Raises ValueError for what is no line of UTF-8.
+    Raises ValueError for a line that is truncated, too long or not UTF-8.
     """
     with open(path, "rb") as lines:
         for number in itertools.count(1):
@@ -303,10 +340,12 @@ def read_names(path: Path) -> Iterator[str]:
             if not line:
                 return
             if not line.endswith(b"\n"):
-                what = "is cut off" if len(line) < LONGEST_LINE else "has no end"
-                raise ValueError(f"the pack is damaged: line {number} of {path} {what}. Pack again")
+                problem = "is truncated" if len(line) < LONGEST_LINE else "has no end"
+                raise ValueError(
+                    f"the pack is damaged: line {number} of {path} {problem}. Pack again"
+                )
             try:
                 yield unescape(line[:-1].decode())
             except UnicodeDecodeError as error:
-                message = f"the pack is damaged: line {number} of {path} is no UTF-8 ({error})"
+                message = f"the pack is damaged: line {number} of {path} is not UTF-8 ({error})"
                 raise ValueError(f"{message}. Pack again") from error

@@ -1,6 +1,16 @@
-"""What `pack.json` and the journal of a packing say, checked field by field.
+"""The fields of pack.json, checked one by one, and the digests of metadata.
 
-`dataset.open_pack` and `journal.read_journal` read through this module. It reads no images.
+`packs.pack.open_pack` and `packing.journal.read_journal` read their JSON through this module. It
+reads no images and never imports a module of this folder. The dataclasses are used only for
+checking (`alexnet.validate.check`); the program works on with the plain dictionaries. The metadata
+known when a packing begins, `PackingMetadata`, are the first part of those of the finished pack:
+
+    PackMetadata (pack.json)
+     ├─ PackingMetadata (also "about" in the journal)   size, fit, pixels, classes, …
+     │   └─ source: SourceMetadata                      kind, path, splits
+     ├─ splits: {name: SplitMetadata}                   images, CRCs, skipped, chain
+     │   └─ shards: [ShardMetadata]                     file, images, crc32
+     └─ components, deviations, mean_crc32, checksum, metadata_sha256
 """
 
 from __future__ import annotations
@@ -18,9 +28,10 @@ from alexnet.validate import Range, check
 
 FORMAT, VERSION = "alexnet pack", 1
 DIGEST = "metadata_sha256"
-"""The field of pack.json that holds the digest of all others. Earlier packs have none."""
+"""The field of pack.json that holds the digest of all other fields. Packs of earlier versions do
+not have it."""
 LARGEST = 1 << 26
-"""Bytes of a description at most: one of a million classes has less."""
+"""Maximum size of pack.json in bytes; with a million classes it is smaller than this."""
 Count = Annotated[int, Range(0, 1 << 53)]
 Crc = Annotated[int, Range(0, (1 << 32) - 1)]
 _CRC = re.compile("[0-9a-f]{8}")
@@ -28,35 +39,37 @@ _SPLIT = re.compile(r"\w[\w-]*")
 
 
 @dataclass(frozen=True)
-class ShardFacts:
-    """One file of records."""
+class ShardMetadata:
+    """One shard: a file of records."""
 
     file: str
-    """Relative to the pack."""
+    """Path relative to the pack."""
     images: Annotated[int, Range(1, 1 << 53)]
     crc32: str
 
     def __post_init__(self) -> None:
-        """Raise ValueError for a checksum that is none."""
+        """Raise ValueError for a malformed checksum."""
         _check_crc(self.crc32)
 
 
 @dataclass(frozen=True)
-class SplitFacts:
+class SplitMetadata:
     """One split of a finished pack."""
 
     images: Count
-    shards: tuple[ShardFacts, ...]
+    shards: tuple[ShardMetadata, ...]
     labels_crc32: str
     names_crc32: str
     skipped: dict[str, Count]
-    """How many images were not used, by reason."""
+    """Number of images that were not used, by reason."""
     notes: dict[str, Count]
+    """Number of images that were used but are unusual, by kind, such as `format_mismatch`."""
     chain: str
-    """Digest of the items of the source, in order."""
+    """Digest of the items of the source in order: each is hashed with the digest before it. It
+    shows whether the source has changed since it was packed."""
 
     def __post_init__(self) -> None:
-        """Raise ValueError for counts that do not go together."""
+        """Raise ValueError for malformed checksums or inconsistent counts."""
         _check_crc(self.labels_crc32)
         _check_crc(self.names_crc32)
         if (total := sum(shard.images for shard in self.shards)) != self.images:
@@ -64,7 +77,7 @@ class SplitFacts:
 
 
 @dataclass(frozen=True)
-class SourceFacts:
+class SourceMetadata:
     """Where the images came from."""
 
     kind: str
@@ -72,7 +85,7 @@ class SourceFacts:
     splits: tuple[str, ...]
 
     def __post_init__(self) -> None:
-        """Raise ValueError for splits that cannot be folders of a pack."""
+        """Raise ValueError for split names that are missing, repeated or no names of folders."""
         if len(set(self.splits)) != len(self.splits) or not self.splits:
             raise ValueError(f"{len(self.splits)} splits have {len(set(self.splits))} names")
         if wrong := [name for name in self.splits if not _SPLIT.fullmatch(name)]:
@@ -80,8 +93,8 @@ class SourceFacts:
 
 
 @dataclass(frozen=True, kw_only=True)
-class About:
-    """The source and the options: what is known when a packing begins."""
+class PackingMetadata:
+    """The source and the options: the metadata that are known when a packing begins."""
 
     size: Annotated[int, Range(1, 1 << 20)]
     fit: Fit
@@ -91,12 +104,14 @@ class About:
     shard_images: Annotated[int, Range(1)]
     classes: tuple[str, ...]
     wordnet_ids: tuple[str, ...] | None
-    source: SourceFacts
+    source: SourceMetadata
     division: dict[str, int | float | str | None] | None = None
+    """How validation images were held out; None if the source has its own split."""
     remarks: tuple[str, ...]
+    """Remarks on the source for the user."""
 
     def __post_init__(self) -> None:
-        """Raise ValueError for classes that cannot be told apart, or a size that cannot be."""
+        """Raise ValueError for repeated or missing classes, or a size that the format excludes."""
         record_shape(self.size, self.pixels)
         if len(set(self.classes)) != len(self.classes) or not self.classes:
             raise ValueError(f"{len(self.classes)} classes have {len(set(self.classes))} names")
@@ -109,14 +124,14 @@ Deviation = Annotated[float, Range(0, 256)]
 
 
 @dataclass(frozen=True, kw_only=True)
-class PackFacts(About):
-    """Everything that pack.json says."""
+class PackMetadata(PackingMetadata):
+    """All fields of pack.json."""
 
     format: Literal["alexnet pack"]
     version: Literal[1]
-    splits: dict[str, SplitFacts]
+    splits: dict[str, SplitMetadata]
     duplicates: Count
-    """Images that are in two splits."""
+    """Number of images that also occur in an earlier split."""
     mean_crc32: str
     components: tuple[tuple[Element, Element, Element], ...]
     deviations: tuple[Deviation, Deviation, Deviation]
@@ -124,7 +139,7 @@ class PackFacts(About):
     metadata_sha256: str | None = None
 
     def __post_init__(self) -> None:
-        """Raise ValueError for parts that do not go together."""
+        """Raise ValueError for inconsistent fields."""
         super().__post_init__()
         _check_crc(self.mean_crc32)
         if len(self.components) != 3:
@@ -148,11 +163,11 @@ def check_files(split: str, files: list[str]) -> None:
             raise ValueError(f"shard {number} of {split} is {file[:80]!r}, not {wanted}")
 
 
-def check_description(raw: Any, path: Path) -> dict[str, Any]:
-    """The fields of a pack.json that this version knows, if they are what they should be.
+def check_metadata(raw: Any, path: Path) -> dict[str, Any]:
+    """Check the content of pack.json and return the fields that this version knows.
 
-    Raises ValueError, naming the field, if they are not. Fields that a later version may have
-    added are left out.
+    Fields that a later version may have added are left out. Raises ValueError, naming the field,
+    for a value of the wrong type or out of range.
     """
     if not isinstance(raw, dict) or raw.get("format") != FORMAT:
         raise ValueError(f"{path} does not describe a pack: pack again")
@@ -162,45 +177,51 @@ def check_description(raw: Any, path: Path) -> dict[str, Any]:
             f"{path.parent} has version {version} of the format, this program reads {VERSION}: "
             "pack again, or use the version of the program that made it"
         )
-    facts = _known(raw, PackFacts)
-    if isinstance(facts.get("source"), dict):
-        facts["source"] = _known(facts["source"], SourceFacts)
-    if isinstance(splits := facts.get("splits"), dict):
-        facts["splits"] = {name: _known_of_split(split) for name, split in splits.items()}
+    metadata = _select_known(raw, PackMetadata)
+    if isinstance(metadata.get("source"), dict):
+        metadata["source"] = _select_known(metadata["source"], SourceMetadata)
+    if isinstance(splits := metadata.get("splits"), dict):
+        metadata["splits"] = {name: _select_known_of_split(split) for name, split in splits.items()}
     try:
-        check(facts, PackFacts, str(path))
+        check(metadata, PackMetadata, str(path))
     except ValueError as error:
         raise ValueError(f"{error}. The file is damaged: pack again") from error
-    return facts
+    return metadata
 
 
-def _known_of_split(raw: Any) -> Any:
-    split = _known(raw, SplitFacts)
+def _select_known_of_split(raw: Any) -> Any:
+    split = _select_known(raw, SplitMetadata)
     if isinstance(split, dict) and isinstance(split.get("shards"), list):
-        split["shards"] = [_known(shard, ShardFacts) for shard in split["shards"]]
+        split["shards"] = [_select_known(shard, ShardMetadata) for shard in split["shards"]]
     return split
 
 
-def _known(raw: Any, kind: type) -> Any:
+def _select_known(raw: Any, kind: type) -> Any:
+    """Return the entries of an object that are fields of `kind`; anything else unchanged."""
     if not isinstance(raw, dict):
         return raw
     names = {field.name for field in fields(kind)}
     return {name: value for name, value in raw.items() if name in names}
 
 
-def content_checksum(facts: dict[str, Any]) -> str:
-    """SHA-256 of what a training depends on; not of where the images came from."""
-    content = ("images", "shards", "labels_crc32")
-    splits = {name: {key: is_[key] for key in content} for name, is_ in facts["splits"].items()}
-    matter = {key: facts[key] for key in ("size", "pixels", "classes", "mean_crc32")}
-    return digest([matter, splits])
+def compute_checksum(metadata: dict[str, Any]) -> str:
+    """Return the SHA-256 of the fields that a training depends on.
+
+    Two packs of the same images have the same checksum, wherever the images came from.
+    """
+    split_keys = ("images", "shards", "labels_crc32")
+    splits = {
+        name: {key: split[key] for key in split_keys} for name, split in metadata["splits"].items()
+    }
+    content = {key: metadata[key] for key in ("size", "pixels", "classes", "mean_crc32")}
+    return _hash_json([content, splits])
 
 
-def metadata_digest(raw: dict[str, Any]) -> str:
-    """SHA-256 of every field but the one that holds it."""
-    return digest({name: value for name, value in raw.items() if name != DIGEST})
+def compute_digest(raw: dict[str, Any]) -> str:
+    """Return the SHA-256 of every field except the one that holds the digest."""
+    return _hash_json({name: value for name, value in raw.items() if name != DIGEST})
 
 
-def digest(value: Any) -> str:
-    """SHA-256 of JSON, in 64 hexadecimal digits."""
+def _hash_json(value: Any) -> str:
+    """Return the SHA-256 of a JSON value with sorted keys, as 64 hexadecimal digits."""
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()

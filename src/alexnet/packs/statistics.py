@@ -1,6 +1,11 @@
-"""The mean of every pixel and the principal components of color, from exact integer sums.
+"""The mean image and the principal components of color, computed from exact integer sums.
 
-Integers make the result independent of the order of the images and of interruptions.
+Integer sums do not depend on the order of the images, so an interrupted packing that was resumed
+gives bit for bit the same statistics. `packing.loop` sums while it packs, one record at a time, and
+`packs.verification` sums stored records to compare. The nine moments of an image are sums over its
+pixels, of each color and of each product of two colors:
+
+    Σr  Σg  Σb   Σrr  Σrg  Σrb  Σgg  Σgb  Σbb
 """
 
 from __future__ import annotations
@@ -14,11 +19,14 @@ from alexnet.images.records import Format, records_to_rgb
 from alexnet.packs.pack import map_array
 
 FOLD = 257
-"""16 bits hold the sum of this many bytes."""
+"""Number of bytes whose sum always fits in 16 bits: 257 · 255 = 65,535."""
 
 
 class Sums:
-    """Sums over the training images: every byte of a record, the colors and their products."""
+    """Sums over the training images: the byte at each position of a record, and the nine moments.
+
+    Records are added in 16 bits, which is fast, and moved to 64 bits before these can overflow.
+    """
 
     def __init__(self, record_bytes: int) -> None:
         self.images, self.record_bytes = 0, record_bytes
@@ -27,7 +35,7 @@ class Sums:
         self._recent = np.zeros(record_bytes, np.uint16)
 
     def add(self, record: NDArray[np.uint8], moments: NDArray[np.int64]) -> None:
-        """Count one image: its flat record and its moments (see `pixels.moments`)."""
+        """Add one image: its flat record and its `images.records.moments`."""
         self._recent += record
         self.moments = [old + int(new) for old, new in zip(self.moments, moments, strict=True)]
         self.images += 1
@@ -35,17 +43,22 @@ class Sums:
             self._fold()
 
     def _fold(self) -> None:
+        """Move the 16-bit sums into the 64-bit sums."""
         self._total += self._recent
         self._recent[:] = 0
 
     @property
     def total(self) -> NDArray[np.uint64]:
-        """The sum of every byte of the records."""
+        """The sum over all records of the byte at each position: uint64 (record_bytes,)."""
         self._fold()
         return self._total
 
     def add_records(self, records: NDArray[np.uint8], pixels: Format) -> None:
-        """Count stored images, N flat records; of yuv420 records no moments, which are of RGB."""
+        """Add N stored images, uint8 (N, record_bytes).
+
+        The moments are updated only for rgb records: those of yuv420 images were computed from
+        the RGB image before it was stored.
+        """
         self._total += records.sum(0, dtype=np.uint64)
         self.images += len(records)
         if pixels == "rgb":
@@ -54,7 +67,7 @@ class Sums:
             self.moments = [old + int(new) for old, new in zip(self.moments, sums, strict=True)]
 
     def restore(self, total: Path, moments: list[int], images: int) -> None:
-        """Go on from sums that were saved. Raises ValueError for sums that cannot be."""
+        """Continue from saved sums. Raises ValueError if they are larger than `images` allow."""
         found = map_array(total, self._total.shape, np.uint64)
         if found.max(initial=0) > 255 * images:
             raise ValueError(f"{total} is damaged: it has more than {images} images can sum to")
@@ -62,27 +75,33 @@ class Sums:
         self.moments, self.images = moments, images
 
     def mean(self, size: int, pixels: Format) -> NDArray[np.float32]:
-        """size size 3: the mean image in RGB, also of yuv420 records, since colors are linear."""
+        """Return the mean image in RGB: float32 (size, size, 3).
+
+        The mean of yuv420 records is converted to RGB once, because the conversion is linear.
+        """
         mean = self.total / np.float64(self.images)
         return records_to_rgb(mean[None], size, pixels)[0].astype(np.float32)
 
     def components(self, size: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Principal components of the RGB values of all pixels (section 4.1), and the deviations.
+        """Compute the principal components of the RGB values of all pixels (section 4.1).
 
-        3 3, one component a column, and 3, ascending. The largest element of each component is
-        positive.
+        Returns the components, (3, 3), one per column, and the standard deviation along each,
+        (3,), ascending. The sign of a component is arbitrary; here its largest element is positive.
         """
         variances, columns = np.linalg.eigh(self.covariance(size))
         largest = columns[np.abs(columns).argmax(0), np.arange(3)]
         return columns * np.sign(largest), np.sqrt(np.maximum(variances, 0.0))
 
     def covariance(self, size: int) -> NDArray[np.float64]:
-        """The covariance of the colors, 3 3, rounded only at the end: (n Σxy − Σx Σy) / n²."""
+        """Compute the covariance of the colors, (3, 3): (n Σxy − Σx Σy) / n².
+
+        The numerator is an exact Python integer; rounding happens only in the division.
+        """
         n = self.images * size * size
-        color, products = self.moments[:3], iter(self.moments[3:])
+        colors, products = self.moments[:3], iter(self.moments[3:])
         covariance = np.empty((3, 3))
         for i in range(3):
             for j in range(i, 3):
-                exact = n * next(products) - color[i] * color[j]
+                exact = n * next(products) - colors[i] * colors[j]
                 covariance[i, j] = covariance[j, i] = exact / n**2
         return covariance

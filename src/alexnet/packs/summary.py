@@ -1,4 +1,8 @@
-"""What is in a pack, for people: a summary in words, and a contact sheet."""
+"""A pack described for people: a summary in words, a table of classes and a contact sheet.
+
+`commands.pack` prints these. Nothing here changes a pack, and no program should parse the text:
+`alexnet pack --info PACK --json` prints the metadata for programs.
+"""
 
 from __future__ import annotations
 
@@ -15,54 +19,57 @@ from alexnet.packs.pack import Pack, Split
 from alexnet.terminal import escape_unprintable
 
 THUMBNAIL, CAPTION, GAP = 96, 18, 4
+"""Pixels of the contact sheet: maximum side of an image, height of a caption, space between."""
 SHEET_CLASSES, SHEET_IMAGES = 20, 10
+"""Maximum number of classes (rows) of the contact sheet, and of images of a class (columns)."""
 
 
-def outcome(pack: Pack) -> str:
-    """What a packing has come to, in a few lines."""
+def summarize_pack(pack: Pack) -> str:
+    """Return the images, classes and size of a pack, and what was not used, in a few lines."""
     counts = " and ".join(f"{len(split):,} {name}" for name, split in pack.splits.items())
     gigabytes = sum(len(s) * int(np.prod(s.shape)) for s in pack.splits.values()) / 1e9
     lines = [
         f"{pack.path}: {counts} images of {len(pack.classes):,} classes, "
         f"{pack.size}×{pack.size} {pack.pixels}, {gigabytes:.2f} GB"
     ]
-    if skipped := _counted(pack, "skipped"):
+    if skipped := _count_by_name(pack, "skipped"):
         lines.append(f"  not used: {skipped} (each is named in {pack.path / 'skipped.jsonl'})")
-    if notes := _counted(pack, "notes"):
-        lines.append(f"  peculiar but used: {notes}")
-    if twice := pack.facts.get("duplicates"):
+    if notes := _count_by_name(pack, "notes"):
+        lines.append(f"  used, but unusual: {notes}")
+    if duplicates := pack.metadata.get("duplicates"):
         lines.append(
-            f"  in two splits: {twice:,} images (named in {pack.path / 'duplicates.jsonl'})"
+            f"  in two splits: {duplicates:,} images (named in {pack.path / 'duplicates.jsonl'})"
         )
     return "\n".join(lines)
 
 
-def _counted(pack: Pack, what: str) -> str:
+def _count_by_name(pack: Pack, field: str) -> str:
+    """Sum the counts of all splits in the field `field`: "3 truncated, 1 empty"."""
     counts: Counter[str] = Counter()
-    for split in pack.facts["splits"].values():
-        counts.update(split[what])
+    for split in pack.metadata["splits"].values():
+        counts.update(split[field])
     return ", ".join(f"{count:,} {name}" for name, count in counts.most_common())
 
 
-def info(pack: Pack) -> str:
-    """Everything worth knowing about a pack, as text."""
+def describe_pack(pack: Pack) -> str:
+    """Return the summary, the source, the statistics and the table of classes as text."""
     mean = ", ".join(f"{value:.1f}" for value in pack.mean.mean((0, 1)))
     deviations = ", ".join(f"{value:.1f}" for value in pack.deviations)
     lines = [
-        outcome(pack),
-        f"  from {pack.source['kind']} {pack.source['path']}, fit by {pack.facts['fit']}",
-        *(f"  {remark}" for remark in pack.facts["remarks"]),
+        summarize_pack(pack),
+        f"  from {pack.source['kind']} {pack.source['path']}, fit by {pack.metadata['fit']}",
+        *(f"  {remark}" for remark in pack.metadata["remarks"]),
         f"  mean of red, green, blue: {mean}; deviations along the components: {deviations}",
         f"  checksum {pack.checksum}",
         "",
-        *_class_table(pack),
+        *_format_classes(pack),
     ]
     return "\n".join(lines)
 
 
-def _class_table(pack: Pack) -> list[str]:
-    """One line a class: its index, its images in each split and its name."""
-    counts = {name: _per_class(pack, split) for name, split in pack.splits.items()}
+def _format_classes(pack: Pack) -> list[str]:
+    """Return one line per class: its index, its number of images in each split and its name."""
+    counts = {name: _count_images(pack, split) for name, split in pack.splits.items()}
     lines = ["".join(f"{name:>9}" for name in ("class", *counts)) + "  name"]
     for index, name in enumerate(pack.classes):
         known = pack.wordnet_ids[index] if pack.wordnet_ids else name
@@ -74,14 +81,15 @@ def _class_table(pack: Pack) -> list[str]:
     return lines
 
 
-def _per_class(pack: Pack, split: Split) -> NDArray[np.int64]:
+def _count_images(pack: Pack, split: Split) -> NDArray[np.int64]:
+    """Count the images of each class in a split; unlabeled ones are left out."""
     return np.bincount(split.labels[split.labels >= 0], minlength=len(pack.classes))
 
 
-def contact_sheet(pack: Pack, path: str | Path) -> None:
-    """Write a PNG with the first images of each class, of up to 20 classes evenly chosen.
+def draw_contact_sheet(pack: Pack, path: str | Path) -> None:
+    """Write a PNG of the first images of up to 20 evenly spaced classes, one row per class.
 
-    They are taken from the first split that has any.
+    The images are those of the first split that is not empty.
     """
     split = next(split for split in pack.splits.values() if len(split))
     step = -(-len(pack.classes) // SHEET_CLASSES)
@@ -89,18 +97,19 @@ def contact_sheet(pack: Pack, path: str | Path) -> None:
     side = min(THUMBNAIL, max(32, pack.size))
     row, column = side + CAPTION + GAP, side + GAP
     sheet = np.full((len(classes) * row + GAP, SHEET_IMAGES * column + GAP, 3), 255, np.uint8)
-    for place, label in enumerate(classes):
+    for row_index, label in enumerate(classes):
         indices = np.flatnonzero(split.labels == label)[:SHEET_IMAGES]
-        for number, image in enumerate(_thumbnails(pack, split, indices, side)):
-            top, left = place * row + CAPTION, number * column + GAP
+        for column_index, image in enumerate(_make_thumbnails(pack, split, indices, side)):
+            top, left = row_index * row + CAPTION, column_index * column + GAP
             sheet[top : top + side, left : left + side] = image
-    titles = [escape_unprintable(pack.classes[at]) for at in classes]
-    captions = ((GAP, place * row + 2, title) for place, title in enumerate(titles))
+    titles = [escape_unprintable(pack.classes[label]) for label in classes]
+    captions = ((GAP, index * row + 2, title) for index, title in enumerate(titles))
     write_png(Path(path), sheet, captions)
 
 
-def _thumbnails(
+def _make_thumbnails(
     pack: Pack, split: Split, indices: NDArray[np.int64], side: int
 ) -> list[NDArray[np.uint8]]:
+    """Return the images at `indices` in RGB, `side` pixels wide and high."""
     images = records_to_rgb(split.gather(indices), pack.size, pack.pixels)
     return [fit(np.clip(np.rint(image), 0, 255).astype(np.uint8), side) for image in images]

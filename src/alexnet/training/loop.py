@@ -27,7 +27,7 @@ from alexnet.device import Machine
 from alexnet.evaluation.counts import Counts, evaluate
 from alexnet.nets.layers import set_key
 from alexnet.nets.variations import network_of
-from alexnet.packs.background_check import ShardCheck
+from alexnet.packs.background_check import BackgroundCheck
 from alexnet.packs.pack import Pack
 from alexnet.recipes.recipe import Recipe
 from alexnet.training.interrupt import Interrupt
@@ -115,7 +115,7 @@ class Training:
         self.log = RunLog(run, screen, done=epoch * len(self.batches) + step)
         self.log.rewind(epoch, step)
         self.meter = self._make_meter()
-        self.shard_check = ShardCheck(pack)
+        self.background_check = BackgroundCheck(pack)
         self._last_save = time.monotonic()
 
     def _make_meter(self) -> Meter:
@@ -156,8 +156,8 @@ class Training:
                 self._show_epoch(epoch, measured)
             if self.interrupt.signal is not None:
                 break
-            if self.shard_check.news:
-                self._handle_shard_check()
+            if self.background_check.report:
+                self._handle_background_check()
         return TrainingOutcome(self.run, self.position, self.interrupt.signal, saved)
 
     def _train_epoch(self, epoch: int) -> None:
@@ -187,8 +187,8 @@ class Training:
             self._report()
         if self.interrupt.signal is not None:
             return True
-        if self.shard_check.news:
-            self._handle_shard_check()
+        if self.background_check.report:
+            self._handle_background_check()
         if time.monotonic() - self._last_save > self.job.save_seconds:
             self._read_losses()
             self.save()
@@ -222,10 +222,10 @@ class Training:
         self._read_losses()
         self.meter.report(self.position.step, self.position.rate, self.batches.waited)
 
-    def _handle_shard_check(self) -> None:
+    def _handle_background_check(self) -> None:
         """Say that the pack's files are whole; if one is damaged, save and raise ValueError."""
-        news = self.shard_check.take_news()
-        if not self.shard_check.is_damaged:
+        news = self.background_check.take_report()
+        if not self.background_check.is_damaged:
             self.screen.say(news)
             return
         self._read_losses()

@@ -145,7 +145,7 @@ def _run(job: TrainingJob, screen: Screen) -> TrainingOutcome:
         training = Training(job, interrupt, screen)
         if job.init is not None and job.start is None:
             training.copy_layers(job.init)
-        training.shard_check.start()
+        training.background_check.start()
         try:
             outcome = training.run_epochs()
         except (MemoryError, RuntimeError) as error:
@@ -154,7 +154,7 @@ def _run(job: TrainingJob, screen: Screen) -> TrainingOutcome:
                 raise MemoryError(message) from error
             raise
         finally:
-            training.shard_check.stop()
+            training.background_check.stop()
             folder.used = job.start is not None or training.meter.steps > 0
     return replace(outcome, signal=interrupt.signal)
 
