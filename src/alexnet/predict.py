@@ -1,11 +1,11 @@
 """A trained network as a classifier: `load` a run, then `Classifier.predict` images.
 
 Images become records exactly as in packing (`images.prepare`), in separate processes, so that an
-image that crashes or hangs its decoder does no harm. Records become probabilities exactly as in
-evaluation, in batches of the same size. So the predictions for the files that a pack was made of
-equal, bit for bit, what `alexnet evaluate` computes on the pack. The prediction for one image by
-itself can differ from that in a batch by rounding, because a matrix product with another number of
-rows is summed in another order.
+image that crashes or hangs its decoder affects no other image. Records become probabilities exactly
+as in evaluation, in batches of the same size. So the predictions for the source files of a pack
+are bit for bit equal to those of `alexnet evaluate` on the pack. The prediction for a single image
+can differ by rounding from the prediction in a batch, because matrix products with different
+numbers of rows are summed in different orders.
 
 `alexnet.load`, `alexnet.Classifier` and `alexnet.Prediction` are public. `alexnet predict` and the
 claims call this module.

@@ -1,7 +1,7 @@
-"""What the CPU can do, and which way MKL multiplies matrices on it.
+"""Properties of the CPU, and the mode in which MKL multiplies matrices on it.
 
-Called by `alexnet.device`, which chooses by it and writes it to `environment.json`. Functions that
-ask and change nothing. Imports nothing of this package.
+Called by `alexnet.device`, which chooses algorithms by them and writes them to `environment.json`.
+These functions change nothing. Imports nothing of this package.
 """
 
 from __future__ import annotations

@@ -16,6 +16,6 @@ The steps of an export, with the module of each:
 * `comparison`: the file is run (`runtimes`) and compared with the network.
 * `export`: all of this, keeping the file only if it agrees with the network.
 
-`metadata` is what a file says of its classes and its preprocessing, and `libraries` imports the
+`metadata` describes the classes and the preprocessing in a file, and `libraries` imports the
 optional packages. `alexnet export` and `predict.load` call this folder; it must not import them.
 """

@@ -1,14 +1,14 @@
 """A group of decoding processes for one pass over many images, with results in the order given.
 
-An image that crashes or hangs its process is given up and the pass continues (`decoder_process`
-says how). `packing` uses a group for each call; `decoder_pool` keeps groups between calls.
+An image that crashes or hangs its process is skipped and the pass continues (`decoder_process`
+explains how). `packing` uses a group for each call; `decoder_pool` keeps groups between calls.
 
-Jobs are handed to the processes ahead of the one whose result is due, up to two limits: SLOTS jobs
-per process, and IN_FLIGHT bytes of images that are held in memory.
+Jobs are sent to the processes before their results are needed, up to two limits: SLOTS jobs per
+process, and IN_FLIGHT bytes of images in memory.
 
     source ──► next items ──► jobs: [ due │ … │ … │ newest ] ──► (item, result, record)
                                        │     each is with the process that was least busy
-                                       └ waited for; the results of the others may already be there
+                                       └ waited for; the results of others may have arrived already
 """
 
 from __future__ import annotations

@@ -171,6 +171,6 @@ def _explain_full_disk(out: Path) -> Iterator[None]:
         free = shutil.disk_usage(out).free / 1e9
         message = (
             f"no space for {out} ({error.strerror}; {free:.1f} GB are free on its volume): free "
-            "some space and give the same command again: it goes on where it stopped"
+            "some space and give the same command again: it continues where it stopped"
         )
         raise OSError(error.errno, message) from error
