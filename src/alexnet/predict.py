@@ -71,7 +71,7 @@ class Prediction:
 
         An image that could not be read::
 
-            {"image": "bad.jpg", "error": "truncated: the file ends early"}
+            {"image": "bad.jpg", "error": "truncated: Premature end of JPEG file"}
         """
         if self.error is not None:
             return {"image": self.name, "error": self.error}

@@ -4,7 +4,7 @@ With `--format json` the command prints one JSON object per line and image, in t
 images; the most probable label comes first, and probabilities are from 0 to 1::
 
     {"image": "cat.jpg", "labels": [{"label": "tabby", "probability": 0.71}, …]}
-    {"image": "bad.jpg", "error": "truncated: the file ends early"}
+    {"image": "bad.jpg", "error": "truncated: Premature end of JPEG file"}
 
 `alexnet.predict.Prediction.to_dict` makes these objects. With `--format csv` the columns are image,
 rank (from 1), label, probability and error.
