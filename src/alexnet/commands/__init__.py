@@ -18,6 +18,7 @@ from alexnet.commands.export import Export
 from alexnet.commands.networks import Networks
 from alexnet.commands.pack import PackCommand
 from alexnet.commands.predict import Predict
+from alexnet.commands.report import Report
 from alexnet.commands.train import Train
 
 COMMANDS: dict[str, Callable[..., Any]] = {
@@ -25,6 +26,7 @@ COMMANDS: dict[str, Callable[..., Any]] = {
     "train": Train,
     "evaluate": Evaluate,
     "predict": Predict,
+    "report": Report,
     "export": Export,
     "networks": Networks,
     "claims": Claims,

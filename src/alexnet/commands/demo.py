@@ -25,15 +25,17 @@ N_SHOWN = 18
 
 @dataclass(frozen=True)
 class Demo:
-    """Pack, train, evaluate and predict on scikit-learn's handwritten digits, in about a minute."""
+    """Pack, train, evaluate, predict and report on scikit-learn's handwritten digits, in about a
+    minute."""
 
     folder: Positional[Path] = Path("demo")
-    """Folder for the pack, the run and the figure. The run of an earlier demo in it is deleted."""
+    """Folder for the pack, the run, the figure and the report. The run of an earlier demo in it is deleted."""
 
     def run(self) -> int:
-        """Pack, train and evaluate, printing each step's command first; then draw predictions."""
+        """Pack, train, evaluate and report, printing each step's command first; draw predictions."""
         from alexnet.commands.evaluate import Evaluate
         from alexnet.commands.pack import pack_with_bar
+        from alexnet.commands.report import Report
         from alexnet.commands.train import Train
         from alexnet.predict import load
 
@@ -50,6 +52,8 @@ class Demo:
         figure = self.folder / "predictions.png"
         draw_predictions(load(run), pack, figure)
         print(f"\nImages with their five most probable labels: {figure}")
+        print_command(f"alexnet report {run}")
+        Report(run).run()
         print(f"All of it took {time.monotonic() - start:.0f} s.")
         return 0
 
