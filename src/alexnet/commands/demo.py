@@ -29,10 +29,11 @@ class Demo:
     minute."""
 
     folder: Positional[Path] = Path("demo")
-    """Folder for the pack, the run, the figure and the report. The run of an earlier demo in it is deleted."""
+    """Folder for the pack, the run, the figure and the report. The run of an earlier demo in it is
+    deleted."""
 
     def run(self) -> int:
-        """Pack, train, evaluate and report, printing each step's command first; draw predictions."""
+        """Pack, train, evaluate and report, printing each command first; draw predictions."""
         from alexnet.commands.evaluate import Evaluate
         from alexnet.commands.pack import pack_with_bar
         from alexnet.commands.report import Report

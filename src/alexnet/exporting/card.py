@@ -78,8 +78,8 @@ def _list_general_limits(trained: Checkpoint) -> tuple[str, ...]:
         f"It sees images at {side}×{side} pixels: smaller detail is lost.",
         "The errors are those on the images named with them. For images of another origin (camera, "
         "place, light, crop) they can be much higher; measure on your own before you rely on it.",
-        "Whether it errs more often for some groups of people, places or things than for others was "
-        "not measured. Do not let it decide about people.",
+        "Whether it errs more often for some groups of people, places or things than for others "
+        "was not measured. Do not let it decide about people.",
     )
 
 
@@ -106,8 +106,8 @@ def _list_limits_of_images(pack: Pack) -> tuple[str, ...]:
         counts = np.bincount(labels[labels >= 0], minlength=len(pack.classes))
         if n_few := int((counts < FEW_IMAGES).sum()):
             limits.append(
-                f"{n_few:,} of {len(counts):,} classes had fewer than {FEW_IMAGES} training images; "
-                f"the rarest had {counts.min():,}."
+                f"{n_few:,} of {len(counts):,} classes had fewer than {FEW_IMAGES} training "
+                f"images; the rarest had {counts.min():,}."
             )
     if duplicates := pack.metadata["duplicates"]:
         limits.append(

@@ -85,7 +85,7 @@ def render_report(facts: RunFacts) -> str:
 
 
 def _make_printable(value: Any) -> Any:
-    """Escape what cannot be printed in a text that a template shows; HTML of ours stays as it is."""
+    """Escape what cannot be printed in a text that a template shows; leave our own HTML."""
     if isinstance(value, str) and not isinstance(value, Markup):
         return escape_unprintable(value)
     return value
@@ -155,8 +155,8 @@ def _summarize(facts: RunFacts) -> str:
     )
     if facts.checkpoint.name == "best.safetensors" and "val_top1" in _kept_epoch(facts):
         text += (
-            f" Kept is the network after epoch {facts.trained.position.epoch}, which had the lowest "
-            "top-1 error on the validation images."
+            f" Kept is the network after epoch {facts.trained.position.epoch}, which had the "
+            "lowest top-1 error on the validation images."
         )
     return text
 

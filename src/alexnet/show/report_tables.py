@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import functools
 import inspect
+import itertools
 import textwrap
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -23,8 +24,8 @@ from alexnet.recipes.recipe import Recipe
 from alexnet.show.run_facts import MOST_LINES, RunFacts
 
 Kind = Literal["text", "prose", "name", "number", "share", "bar"]
-"""How a column is shown: `prose` is long text, `name` text of unknown origin; `share` is a number from 0 to 1, in per
-cent; `bar` the same with a bar beside it."""
+"""How a column is shown: `prose` is long text, `name` text of unknown origin; `share` is a number
+from 0 to 1, in per cent; `bar` the same with a bar beside it."""
 
 MACHINE = {
     "alexnet": "alexnet",
@@ -47,7 +48,7 @@ MACHINE = {
 
 @dataclass(frozen=True)
 class Table:
-    """A table: a caption, the columns with their kinds, and the rows. The first column heads rows."""
+    """A table: a caption, columns with their kinds, and rows. The first cell of a row heads it."""
 
     caption: str
     columns: tuple[tuple[str, Kind], ...]
@@ -300,7 +301,7 @@ def read_field_docs(kind: type) -> dict[str, str]:
 
 def _pair_docs(statements: list[ast.stmt]) -> Iterable[tuple[str, str]]:
     """Yield the name and the first sentence of each field that a text follows."""
-    for this, following in zip(statements, statements[1:], strict=False):
+    for this, following in itertools.pairwise(statements):
         if not isinstance(this, ast.AnnAssign) or not isinstance(this.target, ast.Name):
             continue
         if isinstance(following, ast.Expr) and isinstance(following.value, ast.Constant):
