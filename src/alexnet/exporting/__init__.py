@@ -19,5 +19,6 @@ The steps of an export, with the module of each:
 * `export`: all of this, keeping what was written only if it agrees with the network.
 
 `metadata` is what a file says of its classes and its preprocessing, `card` is the model card in
-plain sentences, and `libraries` imports the optional packages. `alexnet export` and `predict.load` call this folder; it must not import them.
+plain sentences, and `libraries` imports the optional packages. `alexnet export` and `predict.load`
+call this folder; it must not import them.
 """

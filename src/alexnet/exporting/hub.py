@@ -13,6 +13,7 @@ Nothing in it is pickled, and reading it runs none of its content. `export` writ
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Literal
@@ -86,6 +87,8 @@ def write_hub_folder(
     }
     config = json.dumps(_describe(trained, checksums), indent=2)
     (folder / CONFIG).write_text(config + "\n", "ascii")
+    for file in (MODEL, PREPROCESSING):  # which safetensors makes readable by their owner only
+        shutil.copymode(folder / CONFIG, folder / file)
     (folder / CARD).write_text(write_hub_card(trained, name, scores, pack), "utf-8")
 
 

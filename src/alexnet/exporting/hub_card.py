@@ -15,12 +15,13 @@ from pathlib import Path
 from alexnet.checkpoint import Checkpoint
 from alexnet.evaluation.stored_scores import StoredScores
 from alexnet.exporting.card import Card, write_card
+from alexnet.nets import find
 from alexnet.packs.pack import Pack
 from alexnet.recipes.named import RECIPES
 from alexnet.terminal import escape_unprintable
 
-SPECIAL = re.compile(r"([\\`*_\[\]<>|~&:@$!#.])")
-"""Characters that can have a meaning in Markdown within a line, links without brackets included."""
+SPECIAL = re.compile(r"([\\`*_\[\]<>|~&@$#]|:(?=//)|(?<=www)\.)", re.IGNORECASE)
+"""Characters that can have a meaning in Markdown within a line, those of bare links included."""
 
 
 def write_hub_card(
@@ -33,9 +34,9 @@ def write_hub_card(
             *_write_header(name, scores),
             f"# {escape_markdown(name)}",
             "",
-            f"A network `{trained.recipe.network}` (AlexNet, Krizhevsky, Sutskever & Hinton 2012) "
-            f"that tells {len(card.classes):,} classes of images apart. Made with the Python "
-            "package `alexnet`.",
+            f"A network `{trained.recipe.network}` ({find(trained.recipe.network).paper}) that "
+            f"tells {len(card.classes):,} classes of images apart. Made with the Python package "
+            "`alexnet`.",
             "",
             *_write_results(scores),
             *USE,
@@ -131,20 +132,20 @@ def _write_training(trained: Checkpoint) -> list[str]:
     """Where the recipe departs from the paper's, as a table."""
     head = ["## Training", "", "Where the recipe departs from the paper's:", ""]
     table = ["| field | here | paper |", "|---|---|---|"]
-    rows = [
-        f"| {escape_markdown(name)} | {escape_markdown(str(here))} | {escape_markdown(str(paper))} |"
-        for name, (here, paper) in trained.recipe.differences(RECIPES["paper"]).items()
-    ]
+    differences = trained.recipe.differences(RECIPES["paper"])
+    cells = ((name, str(here), str(paper)) for name, (here, paper) in differences.items())
+    rows = [f"| {' | '.join(map(escape_markdown, row))} |" for row in cells]
     return [*head, *table, *rows, ""] if rows else ["## Training", "", "By the paper's recipe.", ""]
 
 
 def _write_classes(card: Card) -> list[str]:
-    ids = card.wordnet_ids or [""] * len(card.classes)
-    rows = [
-        f"| {i} | {escape_markdown(name)} | {escape_markdown(wordnet_id)} |"
-        for i, (name, wordnet_id) in enumerate(zip(card.classes, ids, strict=True))
-    ]
-    return ["## Classes", "", "| output | class | WordNet |", "|---|---|---|", *rows, ""]
+    rows = [f"| {i} | {escape_markdown(name)} |" for i, name in enumerate(card.classes)]
+    head = ["## Classes", "", "| output | class |", "|---|---|"]
+    if card.wordnet_ids and card.wordnet_ids != card.classes:
+        pairs = zip(rows, card.wordnet_ids, strict=True)
+        rows = [f"{row} {escape_markdown(wordnet_id)} |" for row, wordnet_id in pairs]
+        head[2:] = ["| output | class | WordNet |", "|---|---|---|"]
+    return [*head, *rows, ""]
 
 
 def escape_markdown(text: str) -> str:

@@ -112,6 +112,7 @@ def write_program(trained: Checkpoint, path: Path, input_kind: InputKind) -> Non
 def trace_program(trained: Checkpoint, input_kind: InputKind) -> torch.export.ExportedProgram:
     """Record what the network computes, in PyTorch's own operators, for any number of images."""
     network, preprocessing = trained.build_network(), trained.preprocessing
+    whole: nn.Module
     if input_kind == "records":
         whole = WholeNetwork(network, preprocessing)
         example = torch.zeros(2, preprocessing.side, preprocessing.side, 3, dtype=torch.uint8)
