@@ -17,7 +17,7 @@ from alexnet.show.style import (
     WIDTH,
     WRONG,
     WRONG_MARK,
-    Image,
+    Images,
     add_title,
     hide_axes,
     name_class,
@@ -37,8 +37,8 @@ LINE = 0.22
 
 
 def draw_neighbors(
-    queries: Sequence[Image],
-    neighbors: Sequence[Sequence[Image]],
+    queries: Images,
+    neighbors: Sequence[Images],
     *,
     query_labels: Sequence[str | None] | None = None,
     neighbor_labels: Sequence[Sequence[str | None]] | None = None,
@@ -104,7 +104,7 @@ def _mark_label(axes: Axes, label: str | None, wanted: str | None, width: float)
     add_title(axes, f"{mark} {name_class(label)}", width, BLACK if same else WRONG)
 
 
-def _check_lengths(queries: Sequence[Image], *rows: Sequence[object] | None) -> None:
+def _check_lengths(queries: Images, *rows: Sequence[object] | None) -> None:
     """Raise ValueError unless there are queries, and as many of everything else that is given."""
     if not len(queries):
         raise ValueError("there are no images to draw neighbors of")

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 Format = Literal["png", "svg"]
 Image = NDArray[np.uint8]
 """An image to show: uint8 (height, width, 3), RGB, or (height, width), gray."""
+Images = Sequence[Image] | NDArray[np.uint8]
+"""Images in order, or an array of them: uint8 (N, height, width, 3)."""
 
 WIDTH = 9.0
 """Width of a figure in inches: shown 900 pixels wide, as in a README, an inch is 100 pixels."""
@@ -192,14 +194,15 @@ def show_image(axes: Axes, image: Image, size: float = 2.0) -> None:
 def load_square(path: str | Path, side: int = 256) -> Image:
     """Read the central square of an image file, upright as its EXIF says: uint8 (side, side, 3).
 
-    Raises OSError for a file that cannot be read as an image.
+    Raises OSError for a file that cannot be read, UnusableImage if it is no image.
     """
     from PIL import Image as Pillow
     from PIL import ImageOps
 
-    with Pillow.open(path) as image:
-        upright = ImageOps.exif_transpose(image).convert("RGB")
-        return np.asarray(ImageOps.fit(upright, (side, side)))
+    from alexnet.images.decoding import decode
+
+    pixels = decode(Path(path).read_bytes(), upright=True, reduce_to=side).pixels
+    return np.asarray(ImageOps.fit(Pillow.fromarray(pixels), (side, side)))
 
 
 def hide_axes(axes: Axes) -> None:
@@ -219,11 +222,3 @@ def add_title(axes: Axes, text: str, width: float, color: str = BLACK) -> None:
         family=FONT,
         pad=3,
     )
-
-
-def add_legend(axes: Axes, handles: Sequence[Any], labels: Sequence[str], **options: Any) -> None:
-    """Add a legend whose labels may hold any characters, `$` and `_` among them."""
-    legend = axes.legend(handles, [" "] * len(handles), **options)
-    for text, label in zip(legend.get_texts(), labels, strict=True):
-        text.set_parse_math(False)
-        text.set_text(label)
