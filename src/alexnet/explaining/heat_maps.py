@@ -117,15 +117,16 @@ def compute_occlusion(
         network: in evaluation mode.
         image: network input, float (3, crop, crop), on the network's device.
         label: the class.
-        patch: side of the square in pixels; by default a quarter of the crop.
-        stride: distance between places in pixels; by default a third of the square.
+        patch: side of the square in pixels; by default three strides.
+        stride: distance between places in pixels; by default a twelfth of the crop. If it divides
+            `patch`, every pixel is covered by equally many squares.
 
     Returns float32 (crop, crop), from −1 to 1.
     """
     side = image.shape[-1]
-    patch = patch or max(2, side // 4)
-    stride = stride or max(1, patch // 3)
-    starts = range(-patch // 2, side - patch // 2 + 1, stride)
+    stride = stride or max(1, side // 12)
+    patch = patch or 3 * stride
+    starts = range(stride - patch, side, stride)
     places = [(top, left) for top in starts for left in starts]
     whole = float(network(image[None]).float().softmax(1)[0, label])
     loss, covered = np.zeros((side, side)), np.zeros((side, side))

@@ -19,7 +19,7 @@ from alexnet.show.style import (
     hide_axes,
     new_figure,
     show_image,
-    use_style,
+    with_style,
 )
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ VIEW_NAMES = "top left", "top right", "center", "bottom left", "bottom right"
 """The views in the order of `batches.views`; five mirrored ones follow."""
 
 
+@with_style
 def draw_augmented(
     original: Image,
     augmented: Images,
@@ -53,12 +54,14 @@ def draw_augmented(
         raise ValueError("there are no augmented images, or no views, to draw")
     rows = -(-len(augmented) // PER_ROW), -(-len(views) // PER_ROW)
     cell = (WIDTH - 0.3) / (PER_ROW + 2)
-    height = sum(rows) * (cell + 0.2) + 0.7 + 0.35 * bool(title)
-    figure = new_figure(WIDTH, height, title)
+    heights = rows[0] * cell + 0.3, rows[1] * (cell + 0.2) + 0.3
+    figure = new_figure(WIDTH, sum(heights) + 0.35 * bool(title), title)
     left, right = figure.subfigures(1, 2, squeeze=False, width_ratios=[2, PER_ROW])[0]
     _draw_original(left, original, crop, 2 * cell)
-    above, below = right.subfigures(2, 1, squeeze=False, height_ratios=rows)[:, 0]
-    _draw_group(above, "in training: random crop, reflection and color", augmented, cell)
+    above, below = right.subfigures(
+        2, 1, squeeze=False, height_ratios=[cell * rows[0] + 0.3, (cell + 0.2) * rows[1] + 0.3]
+    )[:, 0]
+    _draw_group(above, f"in training: its first {len(augmented)} epochs", augmented, cell)
     _draw_group(below, f"in evaluation: the {len(views)} views", views, cell, VIEW_NAMES)
     return figure
 
@@ -68,9 +71,9 @@ def _draw_original(part: Any, original: Image, crop: int | None, width: float) -
     from matplotlib.patches import Rectangle
 
     part.suptitle("as packed", fontsize=NORMAL)
-    with use_style():
-        axes = part.subplots()
+    axes = part.subplots()
     show_image(axes, original, width)
+    axes.set_anchor("N")
     if crop is None:
         return
     start = (len(original) - crop) // 2 - 0.5
@@ -85,8 +88,7 @@ def _draw_group(
     """A row of images after the other, with a heading; `names` repeat in every row."""
     part.suptitle(name, fontsize=NORMAL)
     rows = -(-len(images) // PER_ROW)
-    with use_style():
-        grid = part.subplots(rows, PER_ROW, squeeze=False)
+    grid = part.subplots(rows, PER_ROW, squeeze=False)
     for axes in grid.flat:
         hide_axes(axes)
     for k, image in enumerate(images):

@@ -30,7 +30,7 @@ from alexnet.show.style import (
     measure_text,
     name_class,
     new_figure,
-    use_style,
+    with_style,
 )
 
 if TYPE_CHECKING:
@@ -51,6 +51,7 @@ NAME = 1.7
 """Widest name of a class, in inches."""
 
 
+@with_style
 def draw_confusion(
     confusion: NDArray[np.int64], classes: Sequence[str], *, title: str | None = None
 ) -> Figure:
@@ -83,9 +84,9 @@ def _draw_named_matrix(
     names = [fit_label(name_class(name), NAME) for name in classes]
     label = max(measure_text(name) for name in names)
     side = min(max(n * ROW, 2.2 + 0.24 * n), WIDTH - label - 1.5)
-    figure = new_figure(WIDTH, side + label + 0.75 + 0.35 * bool(title), title)
-    with use_style():
-        axes = figure.subplots()
+    width = min(WIDTH, max(side + label + 1.6, 4.5))
+    figure = new_figure(width, side + label + 0.95 + 0.35 * bool(title), title)
+    axes = figure.subplots()
     image = _show_shares(axes, _divide_rows(confusion))
     options: dict[str, Any] = {"fontsize": SMALL, "parse_math": False}
     axes.set_xticks(range(n), names, rotation=90, **options)
@@ -113,8 +114,7 @@ def _draw_blocks_and_pairs(
     pairs = find_confused_pairs(confusion, PAIRS)
     below = ROW * max(1, len(pairs)) + 0.5
     figure = new_figure(WIDTH, 4.8 + below + 0.35 * bool(title), title)
-    with use_style():
-        matrix, bars = figure.subplots(2, 1, height_ratios=[4.5, below])
+    matrix, bars = figure.subplots(2, 1, height_ratios=[4.5, below])
     size = -(-len(classes) // MOST_NAMED)
     blocks = sum_blocks(confusion, size)
     image = _show_shares(matrix, _divide_rows(blocks), extent_of=size * len(blocks))
@@ -171,6 +171,7 @@ def _add_color_bar(figure: Figure, axes: Axes, image: Any) -> None:
     bar.outline.set_visible(False)
 
 
+@with_style
 def draw_class_scores(
     scores: ClassScores, classes: Sequence[str], *, title: str | None = None
 ) -> Figure:
@@ -192,20 +193,20 @@ def draw_class_scores(
     rows, gap = _choose_rows(scores)
     height = ROW * (len(rows) + 1) + 1.2 + 0.35 * bool(title)
     figure = new_figure(WIDTH, height, title)
-    with use_style():
-        errors, measures = figure.subplots(1, 2, sharey=True)
+    errors, measures = figure.subplots(1, 2, sharey=True)
     places = [k + (gap is not None and k >= gap) for k in range(len(rows))]
     names = [f"{fit_label(name_class(classes[i]), NAME)} ({int(scores.seen[i]):,})" for i in rows]
     errors.set_yticks(places, names, fontsize=SMALL, parse_math=False)
     errors.set_ylim(places[-1] + 0.6, -0.6)
+    errors.set_ylabel("class (images)")
     _draw_errors(errors, places, 100 * scores.top1_error[rows], 100 * scores.top5_error[rows])
     _draw_measures(
         measures,
         places,
         {
-            "precision": (100 * scores.precision[rows], BLUE, "<"),
-            "recall": (100 * scores.recall[rows], GREEN, ">"),
+            "precision": (100 * scores.precision[rows], BLUE, "^"),
             "F1": (100 * scores.f1[rows], BLACK, "o"),
+            "recall": (100 * scores.recall[rows], GREEN, "v"),
         },
     )
     if gap is not None:
@@ -227,16 +228,18 @@ def _draw_errors(axes: Axes, places: Sequence[int], top1: NDArray[Any], top5: ND
     axes.barh(places, top1, color=ORANGE, height=0.7, label="top-1 error")
     if not np.isnan(top5).all():
         axes.plot(top5, places, "D", color=PURPLE, markersize=5, label="top-5 error")
-    for place, value in zip(places, top1, strict=True):
-        axes.text(value + 1.5, place, f"{value:.0f}", va="center", fontsize=SMALL, color=RED)
-    _finish_percent_axes(axes, "error (%); in brackets: images", 2)
+    ends = np.fmax(top1, top5)
+    for place, value, end in zip(places, top1, ends, strict=True):
+        axes.text(end + 2.5, place, f"{value:.0f}", va="center", fontsize=SMALL, color=RED)
+    _finish_percent_axes(axes, "error (%)", 2)
 
 
 def _draw_measures(
     axes: Axes, places: Sequence[int], measures: dict[str, tuple[NDArray[Any], str, str]]
 ) -> None:
-    for name, (values, color, marker) in measures.items():
-        axes.plot(values, places, marker, color=color, markersize=5, label=name, alpha=0.85)
+    offsets = np.linspace(-0.25, 0.25, len(measures))  # equal numbers are all to be seen
+    for offset, (name, (values, color, marker)) in zip(offsets, measures.items(), strict=True):
+        axes.plot(values, np.add(places, offset), marker, color=color, markersize=4, label=name)
     axes.tick_params(left=False, labelleft=False)
     _finish_percent_axes(axes, "precision, recall and F1 (%)", 3)
 

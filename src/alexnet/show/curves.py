@@ -25,7 +25,7 @@ from alexnet.show.style import (
     WIDTH,
     escape_label,
     new_figure,
-    use_style,
+    with_style,
 )
 from alexnet.validate import parse_json
 
@@ -98,6 +98,7 @@ def _add_point(points: Points, epoch: float, value: object) -> None:
             points.append((epoch, float(value)))  # type: ignore[arg-type]
 
 
+@with_style
 def draw_curves(log: TrainingLog, *, title: str | None = None) -> Figure:
     """Draw loss, errors and learning rate over epochs, side by side.
 
@@ -107,8 +108,7 @@ def draw_curves(log: TrainingLog, *, title: str | None = None) -> Figure:
     if not log:
         raise ValueError("the log of the training has no losses yet")
     figure = new_figure(WIDTH, 3.1, title)
-    with use_style():
-        loss, error, rate = figure.subplots(1, 3)
+    loss, error, rate = figure.subplots(1, 3)
     _draw_lines(
         loss,
         "loss (nats per image)",
@@ -157,6 +157,7 @@ def _draw_lines(axes: Axes, name: str, lines: Sequence[tuple[str, Points, str, s
         axes.legend(loc="best")
 
 
+@with_style
 def draw_training_errors(
     curves: Mapping[str, Sequence[Sequence[float]]],
     *,
@@ -173,8 +174,7 @@ def draw_training_errors(
         title: the title of the figure.
     """
     figure = new_figure(5.5, 4.2)
-    with use_style():
-        axes = figure.subplots()
+    axes = figure.subplots()
     for number, (name, seeds) in enumerate(curves.items()):
         style, color = LINE_STYLES[number % 4], PALETTE[number % len(PALETTE)]
         for seed, curve in enumerate(seeds):

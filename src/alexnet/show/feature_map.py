@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from alexnet.show.style import (
+    GRAY,
     PALE,
     PALETTE,
     SMALL,
@@ -20,7 +21,7 @@ from alexnet.show.style import (
     fit_label,
     name_class,
     new_figure,
-    use_style,
+    with_style,
 )
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ MARKERS = "o", "s", "^"
 LEGEND_COLUMNS = 5
 
 
+@with_style
 def draw_feature_map(
     points: Mapping[str, NDArray[Any]],
     labels: NDArray[np.int64],
@@ -58,8 +60,7 @@ def draw_feature_map(
     legend_rows = -(-(len(shown) + 1) // LEGEND_COLUMNS)
     panel = WIDTH / max(2, len(points))
     figure = new_figure(WIDTH, panel + 0.2 * legend_rows + 0.2 + 0.35 * bool(title), title)
-    with use_style():
-        panels = figure.subplots(1, len(points), squeeze=False)[0]
+    panels = figure.subplots(1, len(points), squeeze=False)[0]
     for axes, (name, places) in zip(panels, points.items(), strict=True):
         handles = _draw_points(axes, places, labels, shown)
         axes.set_title(name)
@@ -99,6 +100,8 @@ def _draw_points(
         handles.append(axes.scatter(x, y, s=size / 2, color=PALE, zorder=1))
     axes.set_xticks([])
     axes.set_yticks([])
+    axes.spines[:].set_visible(True)
+    axes.spines[:].set_color(GRAY)
     return handles
 
 

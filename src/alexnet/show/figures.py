@@ -261,7 +261,8 @@ def _draw_augmentation(material: Material, title: str) -> Figure:
     from alexnet.explaining.augmented import augment_in_epochs, crop_all_views
 
     subject, recipe = material.subject, material.subject.trained.recipe
-    record = subject.take_examples(3, material._split).records[-1]
+    records = subject.take_examples(3, material._split).records
+    record = records[len(records) // 2]
     return augmentation.draw_augmented(
         subject.to_rgb(record[None])[0],
         augment_in_epochs(record, subject.preprocessing, recipe),

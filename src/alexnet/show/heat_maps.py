@@ -29,7 +29,7 @@ from alexnet.show.style import (
     name_class,
     new_figure,
     show_image,
-    use_style,
+    with_style,
 )
 
 if TYPE_CHECKING:
@@ -43,6 +43,7 @@ STRENGTH = 0.6
 """Opacity of a heat map over its image."""
 
 
+@with_style
 def draw_heat_maps(
     images: Images,
     labels: Sequence[str],
@@ -76,10 +77,9 @@ def draw_heat_maps(
     cell = (WIDTH - 0.4) / (3 * per_row + 0.15)
     cell = min(cell, 2.2)
     width = cell * (3 * per_row + 0.15 * (per_row - 1)) + 0.3
-    figure = new_figure(width, rows * (cell + 0.45) + 0.4 + 0.35 * bool(title), title)
+    figure = new_figure(width, rows * (cell + 0.4) + 0.4 + 0.35 * bool(title), title)
     ratios = [1, 1, 1, 0.15, 1, 1, 1] if per_row == 2 else [1, 1, 1]
-    with use_style():
-        grid = figure.subplots(rows, len(ratios), squeeze=False, width_ratios=ratios)
+    grid = figure.subplots(rows, len(ratios), squeeze=False, width_ratios=ratios)
     for axes in grid.flat:
         hide_axes(axes)
     for k, image in enumerate(images):
@@ -109,10 +109,10 @@ def _write_label(
     """Write the label below the middle one of three axes, with the right one if it differs."""
     text = name_class(label)
     if probability is not None:
-        text += f" {100 * probability:.0f} %"
+        text += f", {100 * probability:.0f} %"
     wrong = truth is not None and truth != label
     if wrong and truth is not None:
-        text = f"{WRONG_MARK} {text}, is {name_class(truth)}"
+        text = f"{WRONG_MARK} {text}; right: {name_class(truth)}"
     axes.set_xlabel(
         fit_label(text, width),
         fontsize=SMALL,

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from alexnet.show.style import NORMAL, WIDTH, hide_axes, new_figure, use_style
+from alexnet.show.style import NORMAL, WIDTH, hide_axes, new_figure, with_style
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -21,6 +21,7 @@ COLUMNS = 16
 """Kernels per row, as in Figure 3."""
 
 
+@with_style
 def draw_kernels(weights: NDArray[Any], towers: int = 1, *, title: str | None = None) -> Figure:
     """Draw the kernels of the first layer, one block for each tower.
 
@@ -43,8 +44,7 @@ def draw_kernels(weights: NDArray[Any], towers: int = 1, *, title: str | None = 
     blocks = [tile_kernels(part) for part in np.split(scale_kernels(weights), towers)]
     heights = [WIDTH * block.shape[0] / block.shape[1] for block in blocks]
     figure = new_figure(WIDTH, sum(heights) + 0.28 * towers + 0.35 * bool(title), title)
-    with use_style():
-        grid = figure.subplots(towers, 1, squeeze=False, height_ratios=heights)
+    grid = figure.subplots(towers, 1, squeeze=False, height_ratios=heights)
     for tower, (axes, block) in enumerate(zip(grid.flat, blocks, strict=True), 1):
         axes.imshow(block, interpolation="nearest")
         hide_axes(axes)

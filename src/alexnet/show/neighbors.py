@@ -23,7 +23,7 @@ from alexnet.show.style import (
     name_class,
     new_figure,
     show_image,
-    use_style,
+    with_style,
 )
 
 if TYPE_CHECKING:
@@ -36,6 +36,7 @@ LINE = 0.22
 """Height of the line of text above an image, in inches."""
 
 
+@with_style
 def draw_neighbors(
     queries: Images,
     neighbors: Sequence[Images],
@@ -66,10 +67,9 @@ def draw_neighbors(
     figure = new_figure(
         max(column * (most + 1.15) + 0.2, 3.0), row_height * len(queries) + 0.4, title
     )
-    with use_style():
-        grid = figure.subplots(
-            len(queries), most + 2, squeeze=False, width_ratios=[1, 0.08, *[1] * most]
-        )
+    grid = figure.subplots(
+        len(queries), most + 2, squeeze=False, width_ratios=[1, 0.08, *[1] * most]
+    )
     for axes in grid.flat:
         hide_axes(axes)
     for row, query in enumerate(queries):

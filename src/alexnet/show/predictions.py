@@ -28,7 +28,7 @@ from alexnet.show.style import (
     name_class,
     new_figure,
     show_image,
-    use_style,
+    with_style,
 )
 
 if TYPE_CHECKING:
@@ -47,6 +47,7 @@ GREEN_BAR = "#7fd1b9"
 """`RIGHT`, lighter, so that black letters on it are easy to read."""
 
 
+@with_style
 def draw_predictions(
     images: Images,
     predictions: Sequence[Prediction],
@@ -78,12 +79,9 @@ def draw_predictions(
     bars = BAR * max(LABELS, *(len(x.labels) for x in predictions))
     rows = -(-len(images) // columns)
     shown_less = total is not None and total > len(images)
-    height = rows * (column + bars + 0.38) + 0.35 * bool(title) + 0.3 * shown_less
+    height = rows * (column + bars + 0.3) + 0.35 * bool(title) + 0.3 * shown_less
     figure = new_figure(max(column * columns + 0.1, 2.6), height, title)
-    with use_style():
-        grid = figure.subplots(
-            2 * rows, columns, squeeze=False, height_ratios=[column, bars] * rows
-        )
+    grid = figure.subplots(2 * rows, columns, squeeze=False, height_ratios=[column, bars] * rows)
     for axes in grid.flat:
         hide_axes(axes)
     for k, (image, prediction) in enumerate(zip(images, predictions, strict=True)):
@@ -127,4 +125,6 @@ def _draw_bars(axes: Axes, prediction: Prediction, truth: str | None, width: flo
 def format_share(share: float) -> str:
     """Return a share of 1 in percent, with a digit after the point below ten."""
     percent = 100 * share
+    if 0 < percent < 0.05:
+        return "< 0.1 %"
     return f"{percent:.0f} %" if percent >= 9.95 else f"{percent:.1f} %"

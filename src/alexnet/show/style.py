@@ -10,10 +10,9 @@ from __future__ import annotations
 
 import functools
 import io
-from collections.abc import Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -95,31 +94,40 @@ def encode_figure(figure: Figure, format: Format = "png") -> bytes:
     return file.getvalue()
 
 
-def use_style() -> AbstractContextManager[None]:
-    """Return a context in which axes, ticks and legends have the style of this package."""
-    from matplotlib import rc_context
-
-    return rc_context(
-        {
-            "font.family": FONT,
-            "font.size": NORMAL,
-            "axes.spines.top": False,
-            "axes.spines.right": False,
-            "axes.titlesize": NORMAL,
-            "axes.labelsize": NORMAL,
-            "xtick.labelsize": SMALL,
-            "ytick.labelsize": SMALL,
-            "legend.fontsize": SMALL,
-            "legend.frameon": False,
-            "axes.prop_cycle": _make_cycle(),
-        }
-    )
+Drawing = TypeVar("Drawing", bound=Callable[..., Any])
 
 
-def _make_cycle() -> Any:
+def with_style(draw: Drawing) -> Drawing:
+    """Decorate a function that draws: its axes, ticks and legends get the style of this package."""
+
+    @functools.wraps(draw)
+    def draw_styled(*args: Any, **options: Any) -> Any:
+        from matplotlib import rc_context
+
+        with rc_context(_list_settings()):
+            return draw(*args, **options)
+
+    return draw_styled  # type: ignore[return-value]
+
+
+def _list_settings() -> Any:
+    """The settings of matplotlib that differ from its own."""
     from cycler import cycler
 
-    return cycler(color=PALETTE)
+    return {
+        "font.family": FONT,
+        "font.size": NORMAL,
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "axes.titlesize": NORMAL,
+        "axes.labelsize": NORMAL,
+        "xtick.labelsize": SMALL,
+        "ytick.labelsize": SMALL,
+        "legend.fontsize": SMALL,
+        "legend.frameon": False,
+        "legend.title_fontsize": SMALL,
+        "axes.prop_cycle": cycler(color=PALETTE),
+    }
 
 
 def escape_label(text: str) -> str:
@@ -215,7 +223,7 @@ def hide_axes(axes: Axes) -> None:
 def add_title(axes: Axes, text: str, width: float, color: str = BLACK) -> None:
     """Write a small title above axes that are `width` inches wide."""
     axes.set_title(
-        fit_label(text, width, SMALL),
+        fit_label(text, width - 0.1, SMALL),
         fontsize=SMALL,
         color=color,
         parse_math=False,
