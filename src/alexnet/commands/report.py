@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from tyro.conf import Positional
 
@@ -21,10 +22,25 @@ class Report:
     out: Positional[Path | None] = None
     """The file to write; it is replaced. By default report.html in the run's folder. It needs no
     other file and no network, and holds the paths of the run and the pack."""
+    figures: Literal["all", "quick", "none"] = "all"
+    """Which figures are in it. quick: those for which the network does not run."""
+    device: str = "auto"
+    """For the figures: auto, cpu, cuda, or cuda:1 for the second GPU."""
 
     def run(self) -> int:
         """Write the report and print its path."""
+        from alexnet.screen import Bar
         from alexnet.show.report import write_report
 
-        print(f"Report: {write_report(self.run_folder, self.out)}")
+        with Bar() as bar:
+            path = write_report(
+                self.run_folder,
+                self.out,
+                figures=self.figures,
+                device=self.device,
+                progress=lambda doing, done, total: bar.show(
+                    done, total, f"{doing} images: {done:,} of {total:,}"
+                ),
+            )
+        print(f"Report: {path}")
         return 0

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -30,7 +31,12 @@ from alexnet.files import replace_bytes
 from alexnet.nets import find
 from alexnet.show import report_tables as tables
 from alexnet.show.repeating import list_steps, read_typed_command
-from alexnet.show.report_figures import draw_figures
+from alexnet.show.report_figures import (
+    EmbeddedFigure,
+    FigureChoice,
+    Progress,
+    draw_report_figures,
+)
 from alexnet.show.run_facts import RunFacts, read_run_facts
 from alexnet.terminal import escape_unprintable
 
@@ -51,12 +57,22 @@ class Number:
     note: str = ""
 
 
-def write_report(run: str | Path, path: str | Path | None = None) -> Path:
+def write_report(
+    run: str | Path,
+    path: str | Path | None = None,
+    *,
+    figures: FigureChoice = "all",
+    device: str = "auto",
+    progress: Progress | None = None,
+) -> Path:
     """Write the report on a run as one HTML file, and return its path.
 
     Args:
         run: a run's folder (its `best` checkpoint, else its `last`) or a checkpoint file.
         path: the file to write; by default report.html in the run's folder. It is replaced.
+        figures: "all"; "quick", those for which the network does not run; or "none".
+        device: for the figures: auto, cpu, cuda, or cuda:1 for the second GPU.
+        progress: called with what is under way, how many images are done, and of how many.
 
     What is missing beside the checkpoint, or damaged, is named in the report. Raises
     FileNotFoundError if there is no checkpoint, ValueError if it is damaged, and OSError if the
@@ -64,14 +80,16 @@ def write_report(run: str | Path, path: str | Path | None = None) -> Path:
     """
     facts = read_run_facts(run)
     path = facts.run / NAME if path is None else Path(path)
-    page = render_report(facts)
+    pack = facts.pack.pack.path if facts.pack else None
+    drawn = draw_report_figures(facts.checkpoint, pack, figures, device=device, progress=progress)
+    page = render_report(facts, drawn)
     path.parent.mkdir(parents=True, exist_ok=True)
     replace_bytes(path, page.encode("utf-8"))
     return path
 
 
-def render_report(facts: RunFacts) -> str:
-    """Return the HTML of a report."""
+def render_report(facts: RunFacts, figures: Sequence[EmbeddedFigure] = ()) -> str:
+    """Return the HTML of a report with these figures."""
     environment = Environment(
         loader=PackageLoader("alexnet.show"),
         autoescape=True,
@@ -80,7 +98,7 @@ def render_report(facts: RunFacts) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    page = environment.get_template("report.html").render(_collect(facts))
+    page = environment.get_template("report.html").render(_collect(facts, figures))
     return page.strip() + "\n"
 
 
@@ -91,11 +109,10 @@ def _make_printable(value: Any) -> Any:
     return value
 
 
-def _collect(facts: RunFacts) -> dict[str, Any]:
+def _collect(facts: RunFacts, figures: Sequence[EmbeddedFigure]) -> dict[str, Any]:
     """Return everything that the template shows, by name."""
     css = _read_css()
     headline = tables.choose_headline(facts)
-    figures, problems = draw_figures(facts)
     return {
         "version": __version__,
         "css": Markup(css),
@@ -104,7 +121,7 @@ def _collect(facts: RunFacts) -> dict[str, Any]:
         "folder": str(facts.run),
         "summary": _summarize(facts),
         "numbers": _choose_numbers(facts, headline),
-        "problems": [*_list_warnings(facts), *facts.problems, *problems],
+        "problems": [*_list_warnings(facts), *facts.problems],
         "figures": figures,
         "scores": tables.tabulate_scores(facts),
         "classes": tables.tabulate_classes(facts, headline),
