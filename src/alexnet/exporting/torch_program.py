@@ -108,19 +108,24 @@ def write_program(trained: Checkpoint, path: Path, input_kind: InputKind) -> Non
         torch.export.save(program, path, extra_files={EXTRA: metadata.to_text()})
 
 
-@torch.no_grad()
 def trace_program(trained: Checkpoint, input_kind: InputKind) -> torch.export.ExportedProgram:
-    """Record what the network computes, in PyTorch's own operators, for any number of images."""
+    """Record what a trained network computes, with preprocessing and softmax for records."""
     network, preprocessing = trained.build_network(), trained.preprocessing
-    whole: nn.Module
-    if input_kind == "records":
-        whole = WholeNetwork(network, preprocessing)
-        example = torch.zeros(2, preprocessing.side, preprocessing.side, 3, dtype=torch.uint8)
-    else:
-        whole, example = network, torch.zeros(2, 3, preprocessing.crop, preprocessing.crop)
+    if input_kind == "images":
+        return trace_module(network, torch.zeros(2, 3, preprocessing.crop, preprocessing.crop))
+    records = torch.zeros(2, preprocessing.side, preprocessing.side, 3, dtype=torch.uint8)
+    return trace_module(WholeNetwork(network, preprocessing), records)
+
+
+@torch.no_grad()
+def trace_module(module: nn.Module, example: Tensor) -> torch.export.ExportedProgram:
+    """Record what a module computes, in PyTorch's own operators, for any number of images.
+
+    `example` holds two images.
+    """
     shapes = ({0: torch.export.Dim("images")},)
     with references_only():
-        return torch.export.export(whole.eval(), (example,), dynamic_shapes=shapes)
+        return torch.export.export(module.eval(), (example,), dynamic_shapes=shapes)
 
 
 class TorchProgram(ExportedNetwork):

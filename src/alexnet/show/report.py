@@ -194,9 +194,9 @@ def _choose_numbers(facts: RunFacts, scores: StoredScores | None) -> list[Number
     elif "val_top1" in kept:
         top1, top5, note = kept["val_top1"], kept["val_top5"], "center view, validation images"
     if scores is not None or "val_top1" in kept:
-        numbers = [Number("top-1 error", f"{top1:.2%}", note)]
+        numbers = [Number("top-1 error", f"{100 * top1:.2f} %", note)]
         if len(facts.trained.classes) > 5:
-            numbers.append(Number("top-5 error", f"{top5:.2%}", note))
+            numbers.append(Number("top-5 error", f"{100 * top5:.2f} %", note))
     elif kept:
         numbers = [Number("training loss", f"{kept['train_loss']:.4f}", "nats per image")]
     parameters = sum(x.numel() for x in facts.trained.weights.values())
