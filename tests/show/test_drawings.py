@@ -4,6 +4,8 @@ import xml.etree.ElementTree as ElementTree
 
 import numpy as np
 import pytest
+from tests.show.examples import DRAWINGS, make_confusion, make_images, name_classes, predict
+from tests.show.overlaps import find_overlaps, find_texts
 
 from alexnet.show.augmentation import draw_augmented
 from alexnet.show.classes import draw_class_scores, draw_confusion, sum_blocks
@@ -14,8 +16,6 @@ from alexnet.show.kernels import draw_kernels, scale_kernels, tile_kernels
 from alexnet.show.neighbors import draw_neighbors
 from alexnet.show.predictions import draw_predictions, format_share
 from alexnet.show.style import DPI, SMALL, WIDTH, encode_figure
-from tests.show.examples import DRAWINGS, make_confusion, make_images, name_classes, predict
-from tests.show.overlaps import find_overlaps, find_texts
 
 
 @pytest.mark.parametrize("name", DRAWINGS)

@@ -5,12 +5,12 @@ import shutil
 
 import numpy as np
 import pytest
+from tests.show.overlaps import find_overlaps
 
 from alexnet.commands.figures import Figures
 from alexnet.commands.predict import Predict
 from alexnet.evaluation.scores import evaluate_run
 from alexnet.show.figures import FIGURES, Material, draw_figures, iterate_figures
-from tests.show.overlaps import find_overlaps
 
 
 @pytest.fixture(scope="module")
@@ -112,7 +112,6 @@ def test_an_unknown_figure_is_refused_with_the_names(run):
 
 def test_predict_draws_24_images_and_says_so(run, tmp_path, capsys):
     from PIL import Image
-
     from tests.conftest import picture
 
     for number in range(26):
