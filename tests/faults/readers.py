@@ -210,6 +210,17 @@ def read_run(folder: Path, name: str) -> None:
     each(lambda: open_run_and_pack(run, None, "val"), lambda: RunLog(run, Screen()).rewind(1, 0))
 
 
+def read_log(folder: Path, name: str) -> None:
+    """The log of a training, for its curves."""
+    from alexnet.show.curves import draw_curves, read_log
+
+    log = read_log(folder / "run" / "log.jsonl")
+    values = [log.step_loss, log.rate, *log.epochs.values()]
+    if not all(np.isfinite(point).all() for points in values for point in points):
+        raise Wrong("a point that is not finite")
+    draw_curves(log)
+
+
 def read_results(folder: Path, name: str) -> None:
     """The results of a claim."""
     from alexnet.claims.paper import find_claim
@@ -449,6 +460,7 @@ READERS: dict[str, Reader] = {
         Reader(
             "runs", lambda: [examples.trained(2)], read_run, 0.5, ("environment.json", "log.jsonl")
         ),
+        Reader("logs", lambda: [examples.trained(2)], read_log, 0.5, ("log.jsonl",)),
         Reader("results", result_files, read_results, 1.0),
         Reader("dumps", dump_files, read_dump, 1.0, ("x.npz",)),
         Reader("cards", card_files, read_card, 3.0),

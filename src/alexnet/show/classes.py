@@ -101,7 +101,7 @@ def _write_counts(axes: Axes, confusion: NDArray[np.int64]) -> None:
     """Write the number of images into every cell that has some."""
     shares = _divide_rows(confusion)
     for row, column in zip(*np.nonzero(confusion), strict=True):
-        color = "white" if shares[row, column] > 0.45 else BLACK
+        color = "white" if shares[row, column] > 0.2 else BLACK
         count = int(confusion[row, column])
         text = f"{count}" if count < 10_000 else f"{count / 1000:.0f}k"
         axes.text(column, row, text, ha="center", va="center", fontsize=SMALL, color=color)
@@ -143,6 +143,7 @@ def _draw_pairs(axes: Axes, pairs: Sequence[tuple[int, int, int]], classes: Sequ
     axes.set_xlim(0, max([1, *counts]) * 1.12)
     axes.set_title("most often confused: true class → predicted class")
     axes.set_xlabel("images")
+    axes.xaxis.get_major_locator().set_params(integer=True)
     for row, count in enumerate(counts):
         axes.text(count, row, f" {count:,}", va="center", fontsize=SMALL)
 
@@ -153,10 +154,15 @@ def _divide_rows(confusion: NDArray[np.int64]) -> NDArray[np.float64]:
 
 
 def _show_shares(axes: Axes, shares: NDArray[np.float64], extent_of: int | None = None) -> Any:
-    """Show shares as colors, more being darker and none white."""
+    """Show shares as colors, more being darker and none white.
+
+    Colors follow the square root of a share, so that small shares can be told apart.
+    """
     extent = None if extent_of is None else (0, extent_of, extent_of, 0)
+    from matplotlib.colors import PowerNorm
+
     colors = np.ma.masked_equal(shares, 0)
-    image = axes.imshow(colors, cmap=f"{MAP}_r", vmin=0, vmax=1, extent=extent)
+    image = axes.imshow(colors, cmap=f"{MAP}_r", norm=PowerNorm(0.5, 0, 1), extent=extent)
     axes.set_xlabel("predicted class")
     axes.set_ylabel("true class")
     for spine in axes.spines.values():

@@ -41,8 +41,6 @@ COLUMNS = 4
 """Images per row: with four, letters of 8 points are legible 900 pixels wide."""
 BAR = 0.2
 """Height of a bar in inches, with its share of the space between bars."""
-LABELS = 5
-"""Room is left for so many bars even where there are fewer."""
 GREEN_BAR = "#7fd1b9"
 """`RIGHT`, lighter, so that black letters on it are easy to read."""
 
@@ -76,7 +74,8 @@ def draw_predictions(
         raise ValueError(f"{len(images)} images need as many predictions, and as many truths")
     columns = min(columns, len(images))
     column = (WIDTH - 0.1) / max(columns, COLUMNS)
-    bars = BAR * max(LABELS, *(len(x.labels) for x in predictions))
+    most = max(1, *(len(x.labels) for x in predictions))
+    bars = BAR * most
     rows = -(-len(images) // columns)
     shown_less = total is not None and total > len(images)
     height = rows * (column + bars + 0.3) + 0.35 * bool(title) + 0.3 * shown_less
@@ -90,6 +89,7 @@ def draw_predictions(
         show_image(grid[row][place], image, column)
         _add_name(grid[row][place], prediction, truth, column)
         _draw_bars(grid[row + 1][place], prediction, truth, column - 0.12)
+        grid[row + 1][place].set_ylim(most - 0.4, -0.6)
     if shown_less:
         figure.supxlabel(f"the first {len(images)} of {total:,} images", fontsize=SMALL, color=GRAY)
     return figure
@@ -111,7 +111,6 @@ def _draw_bars(axes: Axes, prediction: Prediction, truth: str | None, width: flo
     colors = [GREEN_BAR if label == truth else OTHER for label in prediction.labels]
     axes.barh(rows, prediction.probabilities, color=colors, height=0.86)
     axes.set_xlim(0, 1)
-    axes.set_ylim(max(len(prediction.labels), LABELS) - 0.4, -0.6)
     for row, (label, p) in enumerate(zip(prediction.labels, prediction.probabilities, strict=True)):
         number, right = format_share(p), label == truth
         room = width - measure_text(number, SMALL) - 0.15
