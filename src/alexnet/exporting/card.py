@@ -7,6 +7,7 @@ of classes and files come from others. This module must import neither of those.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,8 +20,8 @@ from alexnet.packs.pack import Pack
 
 FEW_IMAGES = 50
 """A class with fewer training images than this is named as a limit."""
-FEW_MEASURED = 400
-"""With fewer measured images than this, the uncertainty of an error is more than two points."""
+NORMAL_95 = 1.96
+"""The normal distribution has 95 % of its mass within so many standard deviations."""
 
 
 @dataclass(frozen=True)
@@ -92,11 +93,20 @@ def _list_limits_of_scores(scores: list[StoredScores]) -> tuple[str, ...]:
             "The validation images also chose the epoch that is kept, so their error is slightly "
             "optimistic. Images that had no part in the training give an unbiased one."
         )
-    if (fewest := min(x.seen for x in scores)) < FEW_MEASURED:
-        limits.append(
-            f"An error measured on {fewest:,} images only is uncertain by several points."
-        )
+    fewest = min(scores, key=lambda x: x.seen)
+    error, plus_minus = fewest.wrong1 / fewest.seen, compute_half_width(fewest)
+    limits.append(
+        f"The top-1 error of {100 * error:.2f} % on {fewest.seen:,} images is uncertain by about "
+        f"±{100 * plus_minus:.1f} points (95 % interval), by the choice of these images alone."
+    )
     return tuple(limits)
+
+
+def compute_half_width(scores: StoredScores) -> float:
+    """Return half the width of the Wilson interval of a top-1 error, at 95 %: from 0 to 1."""
+    n, error = scores.seen, scores.wrong1 / scores.seen
+    spread = error * (1 - error) / n + NORMAL_95**2 / (4 * n**2)
+    return NORMAL_95 / (1 + NORMAL_95**2 / n) * math.sqrt(spread)
 
 
 def _list_limits_of_images(pack: Pack) -> tuple[str, ...]:
