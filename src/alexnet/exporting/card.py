@@ -62,6 +62,7 @@ def write_card(
 
 
 def _describe_use(trained: Checkpoint) -> tuple[str, ...]:
+    """What any such network is for."""
     return (
         f"Telling which of {len(trained.classes):,} classes an image shows, for images like those "
         "that it was trained on.",
@@ -70,6 +71,7 @@ def _describe_use(trained: Checkpoint) -> tuple[str, ...]:
 
 
 def _list_general_limits(trained: Checkpoint) -> tuple[str, ...]:
+    """Limits of every classifier of this kind."""
     side = trained.preprocessing.side
     return (
         "It names one of its classes for every image, also for one that shows none of them: a high "
@@ -85,6 +87,7 @@ def _list_general_limits(trained: Checkpoint) -> tuple[str, ...]:
 
 
 def _list_limits_of_scores(scores: list[StoredScores]) -> tuple[str, ...]:
+    """What restricts the meaning of the measured errors."""
     if not scores:
         return ("Its errors were not measured by themselves: alexnet evaluate RUN.",)
     limits = []
@@ -110,6 +113,7 @@ def compute_half_width(scores: StoredScores) -> float:
 
 
 def _list_limits_of_images(pack: Pack) -> tuple[str, ...]:
+    """Limits that follow from the images: rare classes, images in two splits."""
     limits = []
     if "train" in pack.splits:
         labels = pack.splits["train"].labels

@@ -149,6 +149,7 @@ def read_hub_folder(folder: Path) -> Checkpoint:
 
 
 def _read_config(path: Path) -> HubConfig:
+    """Read config.json. Raises ValueError, naming the entry, for one of another program."""
     content = read_json(path, LARGEST_CONFIG)
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise ValueError(

@@ -96,6 +96,7 @@ def _write_header(name: str, scores: list[StoredScores]) -> list[str]:
 
 
 def _write_results(scores: list[StoredScores]) -> list[str]:
+    """The measured errors as a table; nothing without scores."""
     if not scores:
         return []
     head = ["## Results", "", "| images | views | top-1 error | top-5 error |", "|---|---|---|---|"]
@@ -108,6 +109,7 @@ def _write_results(scores: list[StoredScores]) -> list[str]:
 
 
 def _write_card(card: Card) -> list[str]:
+    """Use, limits and preprocessing, each under its heading."""
     return [
         "## Intended use",
         "",
@@ -125,6 +127,7 @@ def _write_card(card: Card) -> list[str]:
 
 
 def _list(texts: Iterable[str]) -> list[str]:
+    """Sentences as a list, and an empty line after it."""
     return [*(f"- {escape_markdown(text)}" for text in texts), ""]
 
 
@@ -139,6 +142,7 @@ def _write_training(trained: Checkpoint) -> list[str]:
 
 
 def _write_classes(card: Card) -> list[str]:
+    """The class of every output, with WordNet ids if they say something else."""
     rows = [f"| {i} | {escape_markdown(name)} |" for i, name in enumerate(card.classes)]
     head = ["## Classes", "", "| output | class |", "|---|---|"]
     if card.wordnet_ids and card.wordnet_ids != card.classes:

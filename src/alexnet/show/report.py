@@ -144,6 +144,7 @@ def _collect(facts: RunFacts, figures: Sequence[EmbeddedFigure]) -> dict[str, An
 
 
 def _read_css() -> str:
+    """The style sheet, exactly as it stands in the page: its hash is in the policy."""
     return resources.files("alexnet.show").joinpath("templates/report.css").read_text("utf-8")
 
 
@@ -235,6 +236,7 @@ def _describe_network(facts: RunFacts) -> str:
 
 
 def _describe_repeatability(facts: RunFacts) -> str:
+    """How alike a repeated training will be (docs/design.md)."""
     device = str(facts.environment.get("device", "cpu"))
     if device.startswith("cuda"):
         return "On a GPU the same commands give the same random numbers; rounding can differ."

@@ -210,6 +210,7 @@ def tabulate_pack(facts: RunFacts) -> Table:
 
 
 def _format_division(division: dict[str, Any] | None) -> str:
+    """The entry `division` of a pack in words: "0.1 of each class, chosen by seed 0"."""
     if not division:
         return "the source has its own splits, or none was asked for"
     share = division.get("share")
@@ -246,6 +247,7 @@ def tabulate_duplicates(facts: RunFacts) -> Table:
 
 
 def _caption_part(caption: str, shown: int, total: int) -> str:
+    """A caption with the number of rows, and how many are shown if these are not all."""
     rest = f": the first {MOST_LINES} of {total:,}" if total > shown else f": {total:,}"
     return caption + rest
 
