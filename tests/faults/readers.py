@@ -213,12 +213,13 @@ def read_run(folder: Path, name: str) -> None:
 def read_log(folder: Path, name: str) -> None:
     """The log of a training, for its curves."""
     from alexnet.show.curves import draw_curves, read_log
+    from alexnet.show.style import encode_figure
 
     log = read_log(folder / "run" / "log.jsonl")
     values = [log.step_loss, log.rate, *log.epochs.values()]
     if not all(np.isfinite(point).all() for points in values for point in points):
         raise Wrong("a point that is not finite")
-    draw_curves(log)
+    encode_figure(draw_curves(log))
 
 
 def read_results(folder: Path, name: str) -> None:
@@ -460,7 +461,7 @@ READERS: dict[str, Reader] = {
         Reader(
             "runs", lambda: [examples.trained(2)], read_run, 0.5, ("environment.json", "log.jsonl")
         ),
-        Reader("logs", lambda: [examples.trained(2)], read_log, 0.5, ("log.jsonl",)),
+        Reader("logs", lambda: [examples.trained(2)], read_log, 0.05, ("log.jsonl",)),
         Reader("results", result_files, read_results, 1.0),
         Reader("dumps", dump_files, read_dump, 1.0, ("x.npz",)),
         Reader("cards", card_files, read_card, 3.0),

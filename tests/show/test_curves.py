@@ -36,6 +36,7 @@ def test_damaged_lines_and_numbers_that_are_none_are_left_out(tmp_path):
         path,
         good,
         {**good, "loss": math.nan},
+        {**good, "loss": 1e300},
         {**good, "loss": True},
         {**good, "loss": "2"},
         {**good, "loss": 10**400},

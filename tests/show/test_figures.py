@@ -10,7 +10,8 @@ from tests.show.overlaps import find_overlaps
 from alexnet.commands.figures import Figures
 from alexnet.commands.predict import Predict
 from alexnet.evaluation.scores import evaluate_run
-from alexnet.show.figures import FIGURES, Material, draw_figures, iterate_figures
+from alexnet.show.figures import FIGURES, draw_figures, iterate_figures
+from alexnet.show.material import Material
 
 
 @pytest.fixture(scope="module")

@@ -132,6 +132,8 @@ def sum_blocks(confusion: NDArray[np.int64], size: int) -> NDArray[np.int64]:
 
 def _draw_pairs(axes: Axes, pairs: Sequence[tuple[int, int, int]], classes: Sequence[str]) -> None:
     """Bars of how often the first class of a pair was taken for the second."""
+    from matplotlib.ticker import MaxNLocator
+
     counts = [count for _, _, count in pairs]
     axes.barh(range(len(pairs)), counts, color=ORANGE, height=0.7)
     names = [
@@ -143,7 +145,7 @@ def _draw_pairs(axes: Axes, pairs: Sequence[tuple[int, int, int]], classes: Sequ
     axes.set_xlim(0, max([1, *counts]) * 1.12)
     axes.set_title("most often confused: true class → predicted class")
     axes.set_xlabel("images")
-    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     for row, count in enumerate(counts):
         axes.text(count, row, f" {count:,}", va="center", fontsize=SMALL)
 

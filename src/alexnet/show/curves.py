@@ -7,7 +7,6 @@ training.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -36,6 +35,8 @@ if TYPE_CHECKING:
 LINE_STYLES = "-", "--", "-.", ":"
 LARGEST_LOG = 1 << 28
 """Bytes of a log that are read, at most: years of training."""
+LARGEST = 1e30
+"""Values beyond this are left out, as those that are not finite: no axis can show them."""
 Points = list[tuple[float, float]]
 """Pairs of an epoch, which may be a fraction, and a value."""
 
@@ -94,7 +95,7 @@ def _add_event(log: TrainingLog, event: dict[str, Any], epoch: float) -> None:
 
 def _add_point(points: Points, epoch: float, value: object) -> None:
     with suppress(OverflowError):  # a whole number of a thousand digits
-        if type(value) in (int, float) and math.isfinite(float(value)):  # type: ignore[arg-type]
+        if type(value) in (int, float) and abs(float(value)) <= LARGEST:  # type: ignore[arg-type]
             points.append((epoch, float(value)))  # type: ignore[arg-type]
 
 
@@ -130,7 +131,7 @@ def draw_curves(log: TrainingLog, *, title: str | None = None) -> Figure:
         ],
     )
     _draw_lines(rate, "learning rate", [("", log.rate, BLACK, "-", "")])
-    if log.rate and all(y > 0 for _, y in log.rate):
+    if log.rate and all(y > 1 / LARGEST for _, y in log.rate):
         rate.set_yscale("log")
     return figure
 
