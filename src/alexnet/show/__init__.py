@@ -1,6 +1,6 @@
-"""Figures, drawn with matplotlib from plain data: arrays, records, files.
+"""Figures, drawn with matplotlib from plain data: arrays, records, files; and the report.
 
-Each function below returns a matplotlib Figure; `style.save_figure(figure, path)` writes it as PNG
+Each function of the first list returns a matplotlib Figure; `style.save_figure(figure, path)` writes it as PNG
 or SVG by the suffix of the path, `style.encode_figure(figure, "svg")` returns the bytes.
 
     neighbors.draw_neighbors(queries, neighbors, *, query_labels, neighbor_labels, distances, title)
@@ -22,6 +22,10 @@ or SVG by the suffix of the path, `style.encode_figure(figure, "svg")` returns t
         `skipped` says why if its data is missing; nothing is written
     figures.draw_figures(run, folder=None, *, format="png", on_drawn=None, **options)
         writes them into files and returns them, with `path`
+
+`report` writes all that is known of a run into one HTML file (`report.write_report`): `run_facts`
+reads the files, `report_tables` makes tables of them, `repeating` the commands that repeat the
+training, `report_figures` inlines the figures, and templates/ has the page and its style.
 
 `style` has what they share: sizes, the colors of Okabe and Ito, labels that are escaped and cut to
 the width that there is. The drawing modules know neither networks nor trainings; what has to be

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from alexnet.show.figures import FIGURES, iterate_figures
+from alexnet.show.figures import iterate_figures
+from alexnet.show.kinds import FIGURES
 from alexnet.show.style import Format, encode_figure
 
 FigureChoice = Literal["all", "quick", "none"]
