@@ -1,7 +1,8 @@
 """Figures, drawn with matplotlib from plain data: arrays, records, files; and the report.
 
-Each function of the first list returns a matplotlib Figure; `style.save_figure(figure, path)` writes
-it as PNG or SVG by the suffix of the path, `style.encode_figure(figure, "svg")` returns the bytes.
+Each function of the first list returns a matplotlib Figure; `style.save_figure(figure, path)`
+writes it as PNG or SVG by the suffix of the path, and `style.encode_figure(figure, "svg")` returns
+the bytes.
 
     neighbors.draw_neighbors(queries, neighbors, *, query_labels, neighbor_labels, distances, title)
     predictions.draw_predictions(images, predictions, *, truths, columns, total, title)
