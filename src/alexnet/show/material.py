@@ -129,7 +129,9 @@ class Material:
 
         best = np.argsort(-likely, axis=1, kind="stable")[:, :LABELS]
         return [
-            Prediction(name, tuple(self.subject.classes[i] for i in order), tuple(row[order]))
+            Prediction(
+                name, tuple(self.subject.classes[i] for i in order), tuple(row[order].tolist())
+            )
             for name, order, row in zip(names, best, likely, strict=True)
         ]
 
