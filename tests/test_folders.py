@@ -96,7 +96,7 @@ def test_tiny_and_unbalanced_sets_can_be_trained_on_evaluated_and_predicted(
 def test_training_on_one_class_is_rejected_with_advice(tmp_path, capsys, counts):
     images = write_photos(tmp_path / "images", counts)
     assert command("train", images, tmp_path / "run", *QUICKLY) == 1
-    assert "another class" in (told := capsys.readouterr().err) or "in a folder of its own" in told
+    assert "another class" in (told := capsys.readouterr().err) or "in a separate folder" in told
     assert "'only'" in told
     assert not (tmp_path / "run").exists()
 

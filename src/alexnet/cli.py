@@ -1,4 +1,4 @@
-"""The command line: parse the arguments, run one command, print what went wrong.
+"""The command line: parse the arguments, run one command, print its error.
 
     main ─ end_at_signals ─ _prepare_streams ─ parse (tyro) ─ command.run() ─ exit status
 

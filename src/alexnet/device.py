@@ -1,9 +1,9 @@
 """The device that a network runs on: chosen, set up, described.
 
 Everything that runs a network calls `set_up_machine`, which returns a `Machine`, and then
-`move_to_device`. After that nothing about speed is decided any more: there is no choice within a
-forward pass, so training, evaluation and a resumed training compute the same bits. This module must
-not import `runs` or anything below it; what an earlier run says is handed to `explain_changes`.
+`move_to_device`. These choose all algorithms; a forward pass chooses none, so training, evaluation
+and a resumed training compute the same bits. This module must not import `runs` or anything below
+it; the environment of an earlier run is passed to `explain_changes`.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Files written whole or not at all, and folders locked for one process at a time.
+"""Writes files completely or not at all, and locks folders for one process at a time.
 
     replace_file(path, lambda draft: save_file(tensors, draft))
     with lock_folder(run, "training"):
@@ -8,13 +8,13 @@ Every module that writes a file which a kill, a full disk or a power failure mus
 so through this one. A file is replaced in four steps, so that at every moment `path` is the old
 file or the new one, complete:
 
-    write      .NAME.partial    beside it, in the same file system
+    write      .NAME.partial    in the same folder, so in the same file system
     fsync      .NAME.partial    its bytes are on the disk
     rename     .NAME.partial → NAME
     fsync      the folder       the new name is on the disk, too
 
 The shards of a pack are not written like this: they are too large to be written twice, and
-`packing.journal` says up to where they count. Imports nothing of this package.
+`packing.journal` records which part of them is valid. Imports nothing of this package.
 """
 
 from __future__ import annotations

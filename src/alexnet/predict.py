@@ -1,11 +1,11 @@
 """A trained network as a classifier: `load` a run, then `Classifier.predict` images.
 
 Images become records exactly as in packing (`images.prepare`), in separate processes, so that an
-image that crashes or hangs its decoder does no harm. Records become probabilities exactly as in
-evaluation, in batches of the same size. So the predictions for the files that a pack was made of
-equal, bit for bit, what `alexnet evaluate` computes on the pack. The prediction for one image by
-itself can differ from that in a batch by rounding, because a matrix product with another number of
-rows is summed in another order.
+image that crashes or hangs its decoder affects no other image. Records become probabilities exactly
+as in evaluation, in batches of the same size. So the predictions for the source files of a pack
+are bit for bit equal to those of `alexnet evaluate` on the pack. The prediction for a single image
+can differ by rounding from the prediction in a batch, because matrix products with different
+numbers of rows are summed in different orders.
 
 `alexnet.load`, `alexnet.Classifier` and `alexnet.Prediction` are public. `alexnet predict` and the
 claims call this module.
@@ -37,13 +37,13 @@ from alexnet.evaluation.counts import VIEWS_PER_BATCH, predict_probabilities
 from alexnet.exporting.hub import is_hub_folder, read_hub_folder
 from alexnet.exporting.libraries import FORMATS, PROGRAM_REFUSAL
 from alexnet.images.decoded import UnusableImage
+from alexnet.images.decoder_group import count_cores
 from alexnet.images.decoder_pool import DecoderPool
 from alexnet.images.decoder_process import Item
 from alexnet.images.memory import MAX_PIXELS
 from alexnet.images.pillow import read_pillow_image
 from alexnet.images.preparation import PreparationResult, RecordOptions
 from alexnet.nets.layers import Hook, pass_through
-from alexnet.processor import count_cores
 from alexnet.sources.entry import UNLABELED, Entry, Skipped
 
 Image = Any

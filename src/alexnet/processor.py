@@ -1,7 +1,7 @@
-"""What the CPU can do, and which way MKL multiplies matrices on it.
+"""Properties of the CPU, and the mode in which MKL multiplies matrices on it.
 
-Called by `alexnet.device`, which chooses by it and writes it to `environment.json`. Functions that
-ask and change nothing. Imports nothing of this package.
+Called by `alexnet.device`, which chooses algorithms by them and writes them to `environment.json`.
+These functions change nothing. Imports nothing of this package.
 """
 
 from __future__ import annotations
@@ -84,9 +84,3 @@ def _find_mkl_cbwr_get() -> ctypes._NamedFuncPointer | None:
         return None
     ask.argtypes, ask.restype = [ctypes.c_int], ctypes.c_int
     return ask
-
-
-def count_cores() -> int:
-    """Return the number of CPU cores that this process may use."""
-    usable = getattr(os, "sched_getaffinity", None)
-    return len(usable(0)) if usable else os.cpu_count() or 1

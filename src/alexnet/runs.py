@@ -1,4 +1,4 @@
-"""The folder of a run: whether it may be trained in, and what its files say of the training.
+"""The folder of a run: checks before training in it, and reading of its files.
 
     RUN/
       recipe.json           the recipe
@@ -6,13 +6,13 @@
       log.jsonl             one JSON object per report and per epoch
       tensorboard/          the same as curves, where TensorBoard is installed
       samples.safetensors   some images, to try the network without the pack
-      last.safetensors      the checkpoint to go on from
+      last.safetensors      the newest checkpoint, from which a training is resumed
       best.safetensors      the checkpoint with the lowest validation error
       .lock                 while a process trains in it
 
-`training.train` enters a RunFolder while it trains; `commands.train` asks for what there is to go
-on from; everything that opens a run asks for its pack. Nobody else reads `environment.json`. This
-module must not import `training`, which stands on it.
+`training.train` enters a RunFolder while it trains; `commands.train` asks for the checkpoint to
+resume from; everything that opens a run asks for its pack. No other module reads
+`environment.json`. This module must not import `training`, which imports it.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ BEGUN = "recipe.json", "environment.json", "log.jsonl", *SAMPLES, "tensorboard"
 
 
 class RunFolder:
-    """The folder of a run under way: made and locked while entered.
+    """The folder of a training in progress: created and locked while entered.
 
     If the training fails before its first step, so that `used` is still False, everything that was
     made since the folder was entered is removed again. On entering it raises BlockingIOError if
@@ -103,12 +103,12 @@ def check_free(run: Path) -> None:
     """Raise FileExistsError if `run` already holds a training that has saved a checkpoint."""
     if (run / "last.safetensors").exists():
         raise FileExistsError(
-            f"{run} already holds a training. Go on with it (--resume {run}) or name another folder"
+            f"{run} already holds a training. Resume it (--resume {run}) or name another folder"
         )
 
 
 def find_checkpoint_to_resume(resume: str | Path) -> Path | None:
-    """Return the checkpoint file to go on from; None if the run has not saved one yet.
+    """Return the checkpoint file to resume from; None if the run has not saved one yet.
 
     `resume` is a checkpoint file or the folder of a run, of which `last` is preferred to `best`.
     Raises FileNotFoundError if a checkpoint file is missing, or if a folder holds other things.
@@ -142,7 +142,7 @@ def read_environment(run: Path) -> dict[str, Any]:
 
 
 def read_pack_description(run: Path) -> dict[str, str]:
-    """Return what a run says of its pack: "path", "relative", "checksum", as far as they are there.
+    """Return the description of a run's pack: those of "path", "relative", "checksum" that exist.
 
     See `describe_pack` for their meaning.
     """

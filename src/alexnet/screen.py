@@ -1,7 +1,7 @@
 """Progress of long work on stderr: a bar on a terminal, plain lines anywhere else.
 
-Used by the commands. `TrainingScreen` shows a training, `Bar` anything else that counts. Nothing
-here changes what it shows.
+Used by the commands. `TrainingScreen` shows the progress of a training, `Bar` that of anything
+else. Displaying progress never changes it.
 """
 
 from __future__ import annotations

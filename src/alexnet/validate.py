@@ -1,4 +1,4 @@
-"""JSON that others may have written, checked against the types that it should have.
+"""Checks JSON from outside the program against the types that it should have.
 
     facts = read_json(path)
     recipe = check(facts["recipe"], Recipe, f"{path}: recipe")

@@ -1,4 +1,4 @@
-"""Command lines of random options, run on small things to the point where long work would begin."""
+"""Command lines with random options, run on small inputs up to the point where long work starts."""
 
 from __future__ import annotations
 

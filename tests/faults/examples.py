@@ -1,6 +1,6 @@
-"""Small good files of every kind that is read: what the fuzzers begin with.
+"""Small valid files of every kind that the program reads, which the fuzzers change.
 
-Each function returns folders: name of a file → its bytes.
+Each function returns folders as dictionaries: name of a file → its bytes.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Folders with names, links and pipes that nobody expects."""
+"""Folders with unusual names, links and pipes."""
 
 from __future__ import annotations
 

@@ -1,15 +1,15 @@
-"""Hostile inputs for everything that reads what others made.
+"""Hostile inputs for every function that reads files from outside the program.
 
     python -m tests.faults.fuzz --inputs 1000000 --json benchmarks/results/faults/fuzz.json
     python -m tests.faults.fuzz checkpoints packs --seconds 60
     python -m tests.faults.fuzz checkpoints --only 1234     # one input again, with its traceback
 
-A good file is changed in one to four places and read. The reader has to return, or to raise what
-the command line tells in a line (`judge`). Anything else is a finding: another exception, a crash,
-no answer in 20 seconds, more memory than is promised. Findings are told apart by reader, exception
-and place; the first input of each is kept in a folder. Inputs follow from the seed and their
-number, so that a run can be continued (the same --json again) and an input repeated. Exit status 1
-if a finding breaks a promise.
+A valid file is changed in one to four places and read. The reader must return normally or raise an
+error that the command line prints in one line (`judge`). Anything else is a finding: another
+exception, a crash, no answer within 20 seconds, more memory than guaranteed. Findings are
+distinguished by reader, exception and line of code; the first input of each is kept in a folder.
+Each input is determined by the seed and its number, so that a run can be continued (with the same
+--json) and an input repeated. The exit status is 1 if a finding violates a guarantee.
 """
 
 from __future__ import annotations

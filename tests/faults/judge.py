@@ -1,4 +1,4 @@
-"""What may come of a hostile input: a result, or an error that a person can act on."""
+"""The valid outcomes of a hostile input: a result, or an error message that helps the user."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from alexnet.cli import FAILURES
 
 PACKAGE = alexnet.__path__[0]
 NEVER = RecursionError, NotImplementedError, UnicodeError
-"""Belong to the errors that the command line tells in a line, and tell a person nothing."""
+"""Subclasses of the errors that the command line prints in one line, but not helpful to a user."""
 FAILING = "traceback", "wrong", "crash", "hang", "memory"
 """Kinds of findings that break a promise. `unclear` ones do not: those errors are told in a line,
 but in the words of a library. `guarded` ones cost a process that is there for it."""

@@ -1,14 +1,14 @@
-"""Kill trainings and packings at random instants, let them go on, and compare the end.
+"""Kill trainings and packings at random moments, resume them, and compare the results.
 
     python -m tests.faults.kills train --network small --kills 800
     python -m tests.faults.kills train --network full --kills 200
     python -m tests.faults.kills pack --kills 1000
 
-A training or packing is begun, killed, begun again with the same command, killed, …, until one life
-is not killed. After every kill each checkpoint must load and be no older than before, and a pack
-must be whole or not there; at the end every bit must be that of one that nobody disturbed. Half of
-the kills come just before a change of the file system, half at an instant of the clock; among them
-are other signals, full disks, and terminals that nobody reads. Exit status 1 if anything was wrong.
+A training or packing is started, killed, started again with the same command, killed, …, until one
+process completes. After every kill each checkpoint must load and be no older than before, and a
+pack must be complete or absent; at the end every bit must equal that of an uninterrupted run. Half
+of the kills come just before a change of the file system, half at a random time; some processes get
+other signals, a full disk, or a terminal that nobody reads. The exit status is 1 if a check failed.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Processes that are killed: forked from one that has imported everything, or started for real.
+"""Processes that are killed: forked from one that has imported everything, or started as commands.
 
-A forked life costs what its work costs, not the seconds of its imports. Forking is safe because the
-process that forks has one thread (`check_alone`): it computes on one, so that OpenMP starts none.
+A forked process needs no time for imports. Forking is safe because the forking process has only one
+thread (`check_alone`): it computes on one thread, so that OpenMP starts no others.
 Import this module before numpy and torch: it sets their numbers of threads.
 """
 

@@ -1,4 +1,4 @@
-"""What a record of faults says of the machine and the software it was made with."""
+"""The facts about machine and software in a record of faults."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Making hostile files of good ones: bytes, numbers, chunks, and the leaves of JSON.
+"""Changes that make valid files hostile: to bytes, numbers, chunks, and values in JSON.
 
-Every mutator takes a random generator and bytes, and returns other bytes and a few words on what it
-did. Those that know the structure of a format are in `structures`.
+Every mutator takes a random generator and bytes, and returns other bytes and a short description of
+the change. Mutators for the structure of a format are in `structures`.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Packings that are killed: there is no pack or a whole one, and the end is always the same."""
+"""Packings that are killed: the pack is absent or complete, and the result is always the same."""
 
 from __future__ import annotations
 

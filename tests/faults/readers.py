@@ -1,7 +1,7 @@
-"""Everything that reads what others made, with good examples and what it is asked to read.
+"""Every function that reads files from outside the program, with valid examples.
 
-A reader is used as the commands use it, and what it returns is looked at: labels are in their
-range, names are strings, no image is there twice.
+A reader is called as in the commands, and its result is checked: labels are within their range,
+names are strings, no image occurs twice.
 """
 
 from __future__ import annotations

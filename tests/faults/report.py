@@ -14,21 +14,15 @@ from typing import Any
 
 from tests.faults.judge import FAILING
 
-HEADING = "## What came of it\n"
+HEADING = "## Results\n"
 KILLS = (
-    *("killed", "kills", "of them just before the disk was touched", "of real programs"),
-    *(
-        "other signals",
-        "full disks",
-        "unread terminals",
-        "ends compared",
-        "problems",
-        "environment",
-    ),
+    *("killed", "kills", "just before a file-system change", "of `python -m alexnet`"),
+    *("other signals", "full disks", "unread terminals", "results compared"),
+    *("problems", "environment"),
 )
 INPUTS = (
-    *("reader", "inputs", "read", "refused as it should be", "given up by a guarded process"),
-    *("refused in a library's words", "broken promises", "most memory, MB", "environment"),
+    *("reader", "inputs", "read", "rejected", "decoder crashed or hung"),
+    *("rejected with a library's message", "failures", "peak memory, MB", "environment"),
 )
 
 

@@ -1,4 +1,4 @@
-"""Mutators that know a format, so that the change is not lost on a checksum or on a length."""
+"""Mutators for specific formats, which recompute checksums and lengths after a change."""
 
 from __future__ import annotations
 

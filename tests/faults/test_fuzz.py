@@ -1,4 +1,4 @@
-"""Hostile inputs: a short version of `python -m tests.faults.fuzz`, and what judges them."""
+"""Hostile inputs: a short version of `python -m tests.faults.fuzz`, and tests of its judge."""
 
 import errno
 import json
@@ -27,7 +27,7 @@ def caught(act) -> BaseException:
     raise AssertionError("nothing was raised")
 
 
-def test_no_reader_breaks_a_promise_on_some_thousand_hostile_inputs(tmp_path):
+def test_every_reader_returns_or_raises_a_clear_error_on_thousands_of_hostile_inputs(tmp_path):
     record = tmp_path / "fuzz.json"
     program = [sys.executable, "-m", "tests.faults.fuzz"]  # of its own, because it forks
     command = [*program, "--inputs", "4000", "--json", str(record), "--corpus", str(tmp_path)]
@@ -36,26 +36,26 @@ def test_no_reader_breaks_a_promise_on_some_thousand_hostile_inputs(tmp_path):
     assert sum(x["inputs"] for x in json.loads(record.read_text())["records"]) >= 4000
 
 
-def test_an_error_in_our_own_words_is_no_finding(tmp_path):
+def test_an_error_raised_by_the_package_is_not_a_finding(tmp_path):
     assert judge(caught(lambda: open_source(tmp_path / "nowhere"))) is None
     assert judge(caught(lambda: Recipe(epochs=0))) is None
     assert judge(OSError(errno.EACCES, "Permission denied", "x")) is None
 
 
-def test_what_would_be_a_traceback_is_one():
+def test_an_exception_that_would_print_a_traceback_is_a_finding():
     for kind in TypeError, KeyError, RecursionError, NotImplementedError:
         assert judge(kind("x")) == "traceback"
     assert judge(MemoryError("64 TiB")) == "memory"
     assert judge(Wrong("a label of 7 of 3 classes")) == "wrong"
 
 
-def test_an_error_in_the_words_of_a_library_is_told_apart():
+def test_an_error_with_a_message_from_a_library_is_counted_separately():
     assert judge(caught(lambda: int("x"))) == "unclear"
     assert judge(caught(b"\xff".decode)) == "unclear"
 
 
 @pytest.mark.parametrize("name", ["x.json", "x.tar", "x.npy", "x.safetensors", "x.png", "x.bin"])
-def test_an_input_follows_from_its_number_alone(name):
+def test_an_input_depends_only_on_its_number(name):
     content = json.dumps({"a": [1, {"b": "c"}]}).encode() * 20
     some = [change(random.Random(7), name, content) for _ in range(2)]
     assert some[0] == some[1]

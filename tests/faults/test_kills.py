@@ -21,18 +21,18 @@ def killed(tmp_path: Path, *arguments: str) -> list[dict]:
     return json.loads(record.read_text())["records"]
 
 
-def test_a_training_that_is_killed_again_and_again_ends_in_the_same_bits(tmp_path):
+def test_a_training_that_is_killed_repeatedly_ends_with_the_same_bits(tmp_path):
     (record,) = killed(tmp_path, "train", "--kills", "20")
     assert record["kills"] >= 20
     assert record["compared"] > 0
 
 
-def test_a_packing_that_is_killed_again_and_again_ends_in_the_same_bytes(tmp_path):
+def test_a_packing_that_is_killed_repeatedly_ends_with_the_same_bytes(tmp_path):
     records = killed(tmp_path, "pack", "--kills", "30")
     assert sum(record["kills"] for record in records) >= 30
     assert all(record["compared"] > 0 for record in records)
 
 
-def test_a_packing_killed_before_each_change_of_the_disk_ends_in_the_same_bytes(tmp_path):
+def test_a_packing_killed_before_each_change_of_the_disk_ends_with_the_same_bytes(tmp_path):
     (record,) = killed(tmp_path, "pack", "--kinds", "few", "--every-touch")
     assert record["kills"] > 30

@@ -1,4 +1,4 @@
-"""The tables of docs/faults.md are made of records, and count them all."""
+"""The tables of docs/faults.md are made from records, and count all of them."""
 
 import json
 from pathlib import Path
@@ -48,7 +48,7 @@ def test_every_record_is_a_row_and_the_sums_are_right(records):
     assert "Made on a processor, 2026-11-25, commit abc." in text
 
 
-def test_the_tables_take_the_place_of_earlier_ones(records, tmp_path):
+def test_the_tables_replace_earlier_ones(records, tmp_path):
     page = tmp_path / "page.md"
     page.write_text(f"before\n{HEADING}\nearlier tables\n")
     write_into(page, report(records))
@@ -56,6 +56,6 @@ def test_the_tables_take_the_place_of_earlier_ones(records, tmp_path):
     assert "earlier" not in page.read_text()
 
 
-def test_the_page_has_the_heading_that_the_tables_stand_under():
+def test_the_page_has_the_heading_of_the_tables():
     page = Path(__file__).parents[2] / "docs" / "faults.md"
     assert HEADING in page.read_text("utf-8")

@@ -1,4 +1,4 @@
-"""Trainings that are killed: every checkpoint loads, and the end is the same bits."""
+"""Trainings that are killed: every checkpoint loads, and the final bits are the same."""
 
 from __future__ import annotations
 

@@ -79,7 +79,7 @@ def test_response_norm_equals_numbers_by_hand_for_odd_and_even_windows(n, alpha,
         (False, 1e-4, [12.5, 14.865, 14.462, 13.465, 17.402, 22.643]),
     ],
 )
-def test_the_code_divides_alpha_by_the_window_and_the_paper_does_not(over_n, alpha, expected):
+def test_the_2012_code_divides_alpha_by_the_window_and_the_paper_does_not(over_n, alpha, expected):
     y = response_norm(maps(100, 200, 300, 400, 500, 600), n=5, alpha=alpha, k=2, over_n=over_n)
     assert y.flatten().tolist() == pytest.approx(expected, abs=1e-3)
 
@@ -222,7 +222,7 @@ def test_inverted_dropout_scales_like_pytorchs():
 
 
 @pytest.mark.parametrize("p", [-0.1, 1.5, float("nan")])
-def test_dropout_needs_a_probability(p):
+def test_a_dropout_rate_that_is_not_a_probability_is_refused(p):
     with pytest.raises(ValueError, match="must be a probability, from 0 to 1"):
         Dropout(p)
 

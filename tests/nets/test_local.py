@@ -25,7 +25,7 @@ def from_convolution(convolution: nn.Conv2d, side: int) -> Local:
 
 
 @pytest.mark.parametrize(("side", "k", "padding"), [(6, 3, 1), (5, 2, 0), (4, 1, 0), (7, 5, 2)])
-def test_equal_filters_everywhere_are_a_convolution(side, k, padding):
+def test_a_local_layer_with_equal_filters_everywhere_is_a_convolution(side, k, padding):
     convolution = nn.Conv2d(4, 6, k, padding=padding)
     layer, x = from_convolution(convolution, side), torch.randn(3, 4, side, side)
     assert torch.allclose(layer(x), convolution(x), atol=1e-5)
@@ -43,7 +43,7 @@ def test_the_fast_layer_equals_the_reference_in_value_and_gradient(layout):
         assert torch.allclose(of_fast, of_slow, atol=1e-5)
 
 
-def test_a_part_of_a_batch_gives_what_it_gives_in_the_batch():
+def test_a_part_of_a_batch_gives_the_same_outputs_as_the_whole_batch():
     layer, x = Local(3, 5, 6), torch.randn(4, 3, 6, 6).to(memory_format=torch.channels_last)
     assert torch.allclose(layer(x)[2:], layer(x[2:]), atol=1e-6)
     arguments = x[2:], *pieces(Local(3, 5, 6, padding=0))

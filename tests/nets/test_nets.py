@@ -86,6 +86,6 @@ def test_the_first_loss_is_a_little_more_than_ln_of_the_classes(name):
     assert 6.8 < loss.item() < 7.6
 
 
-def test_an_unknown_network_names_those_there_are():
+def test_an_unknown_network_is_an_error_that_lists_the_networks():
     with pytest.raises(ValueError, match="alexnet, cifar"):
         nets.build("alexnett")

@@ -35,7 +35,7 @@ def test_every_variation_reaches_the_network():
     assert not hasattr(network.conv4, "weight")
 
 
-def test_unknown_variations_are_named_with_those_there_are():
+def test_unknown_variations_are_an_error_that_lists_the_known_ones():
     with pytest.raises(ValueError, match=r"alexnet cannot vary color; it can vary unit"):
         network_of(Recipe(variations=("color=red",)), 5)
     with pytest.raises(ValueError, match="unit is 'sigmoid'"):

@@ -263,7 +263,7 @@ def test_a_full_disk_is_reported_and_a_second_call_resumes(tmp_path):
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (3000, limits[1]))
     try:
-        with pytest.raises(OSError, match=r"no space for .*goes on where it stopped"):
+        with pytest.raises(OSError, match=r"no space for .*continues where it stopped"):
             pack(arrays(40), tmp_path / "full", shard_images=30)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)

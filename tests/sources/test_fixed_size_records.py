@@ -194,7 +194,7 @@ def test_small_norb_is_read_by_its_first_camera(tmp_path, ending, compress):
         cat.write_bytes(compress(matrix(labels[part], 0x1E3D4C54)))
     source = open_source(tmp_path)
     assert (source.kind, source.native_size, source.splits) == ("norb", 96, ("train", "val"))
-    assert source.remarks[0] == "Of the two cameras the first is used."
+    assert source.remarks[0] == "Only the images of the first camera are used."
     assert [source.classes[e.label] for e in images(source, "train")] == [
         "car",
         "animal",

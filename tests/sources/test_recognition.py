@@ -15,7 +15,7 @@ def test_a_remark_mentions_that_there_is_only_one_class(tmp_path):
 
 
 def test_a_missing_path_says_what_to_give(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"nothing at .*nowhere. Give a folder"):
+    with pytest.raises(FileNotFoundError, match=r"nowhere does not exist. Give a folder"):
         open_source(tmp_path / "nowhere")
 
 

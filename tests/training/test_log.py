@@ -21,7 +21,7 @@ def test_a_full_disk_costs_lines_of_the_log_and_is_reported_once_per_file(tmp_pa
     lines = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
     assert [line["step"] for line in lines] == [1, 9]
     assert len(listener.messages) == len({text.split(":")[0] for text in listener.messages}) <= 2
-    assert all("Training goes on" in text for text in listener.messages)
+    assert all("Training continues" in text for text in listener.messages)
 
 
 def test_a_log_in_a_missing_folder_raises_nothing(tmp_path):

@@ -1,6 +1,6 @@
 """From the records of a pack to batches on the device.
 
-How a training batch comes about::
+The steps from a pack to a training batch::
 
     pack (uint8 records) ── seed, epoch ──> draw_order            which images, in which order
             │                    └────────> draw_augmentation     where to crop, whether to mirror,

@@ -38,7 +38,7 @@ class AugmentationParams:
     flips: Tensor
     """Whether the crop is mirrored left to right: bool (N,)."""
     shifts: Tensor
-    """What is added to red, green and blue, in gray levels: float32 (N, 3)."""
+    """The shifts that are added to red, green and blue, in gray levels: float32 (N, 3)."""
 
     def __getitem__(self, images: slice) -> AugmentationParams:
         """Return the parameters of some of the images."""
@@ -96,7 +96,7 @@ def draw_augmentation(
 
 
 def compute_color_noise(steps: Tensor, preprocessing: Preprocessing) -> Tensor:
-    """Compute the color noise of section 4.1: what is added to every RGB pixel of an image.
+    """Compute the color noise of section 4.1, which is added to every RGB pixel of an image.
 
     The paper adds to each pixel ``[p1, p2, p3] · [α1·λ1, α2·λ2, α3·λ3]ᵀ``: pᵢ are the principal
     components of the RGB values of all training pixels, λᵢ the eigenvalues of their covariance,
@@ -131,11 +131,11 @@ def augment(
 
     Args:
         records: uint8 (M, *record_shape), on the device of `preprocessing.mean`.
-        params: what to do with each of the N images of the batch; nothing here is random.
+        params: crop, mirroring and color shift of each of the N images of the batch.
         preprocessing: the crop size, the mean and the scale.
         color_noise: c divides the result by 1 + c. The 2012 code does this in training, and not in
             testing.
-        indices: which record each of the N images is, int64 (N,); by default the first N.
+        indices: the index of the record of each of the N images, int64 (N,); by default 0 … N - 1.
         out: memory for the result.
         dtype: type of the result.
 

@@ -32,8 +32,8 @@ class Batches:
     ) -> None:
         """Choose a loader for `machine`.
 
-        `reserved_bytes` is the GPU memory that training needs besides the records: see
-        `loaders.choose_loader`, which also says what is raised.
+        `reserved_bytes` is the GPU memory that training needs in addition to the records. Raises
+        what `loaders.choose_loader` raises.
         """
         self.split, self.preprocessing, self.recipe = split, preprocessing, recipe
         self.loader = choose_loader(

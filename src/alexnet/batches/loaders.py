@@ -1,4 +1,4 @@
-"""Loaders: what feeds the batches of an epoch to the device.
+"""Loaders, which bring the batches of an epoch to the device.
 
 =================  =======================  ==============================  ======================
 loader             records are kept         sent to the device              cropped and augmented
@@ -44,7 +44,7 @@ class Batch:
 
 @dataclass(frozen=True, eq=False)
 class EpochPlan:
-    """The images of an epoch in order, with what augmentation does to each of them."""
+    """The images of an epoch in order, with the augmentation parameters of each."""
 
     indices: NDArray[np.int64]
     """Index in the split of the image at every position of the epoch: int64 (images,)."""

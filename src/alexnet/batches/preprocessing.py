@@ -26,7 +26,7 @@ LARGEST_SIDE = 1 << 14
 
 @dataclass(frozen=True, eq=False)
 class Preprocessing:
-    """What turns packed images into network input.
+    """The settings and arrays that turn packed images into network input.
 
     Each output value is ``(pixel - mean + color shift) * pixel_scale`` within a crop of the image
     (section 2: the mean image is subtracted; section 4.1: crops and color shifts).

@@ -83,10 +83,10 @@ class StreamedRecords(NamedTuple):
 
 
 class RecordStream:
-    """Copies the records of batches to a GPU, one batch ahead, on a CUDA stream of its own.
+    """Copies the records of batches to a GPU, one batch ahead, on a separate CUDA stream.
 
     A background thread gathers the records into pinned memory and sends them to the GPU. The caller
-    waits for that thread only, never for the work that it has given to the GPU.
+    waits only for that thread, never for the work that it has queued on the GPU.
     """
 
     def __init__(
@@ -121,7 +121,7 @@ class RecordStream:
 
 
 class CopyStream:
-    """Copies from the host to a device; to a GPU on a stream of its own, alongside other work."""
+    """Copies from the host to a device; to a GPU on a separate stream, parallel to other work."""
 
     def __init__(self, device: torch.device) -> None:
         self.stream = torch.cuda.Stream(device) if device.type == "cuda" else None

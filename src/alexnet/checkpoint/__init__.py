@@ -1,4 +1,4 @@
-"""A saved training as one safetensors file that holds all that is needed to use it or go on.
+"""A saved training as one safetensors file with everything needed to use or to resume it.
 
 `state` describes a training at one moment, `file` writes and reads it, `metadata` is the JSON in
 the file, `checks` finds what is damaged or does not fit. Used by everything that trains, measures,

@@ -1,6 +1,6 @@
-"""What can be wrong with a checkpoint file: damaged bytes, and tensors of other shapes.
+"""Checks of a checkpoint file: for damaged bytes, and for tensors of wrong shapes.
 
-Every check raises a ValueError that names the file, and what to do where something can be done.
+Every check raises a ValueError that names the file and, where possible, says what to do.
 Called by `checkpoint.file` and `checkpoint.metadata`.
 """
 

@@ -6,8 +6,8 @@ The names of the tensors in it:
     momentum/conv1.weight      its momentum
     preprocessing/…            the mean and the color components
 
-Everything else is JSON in the file's metadata. There is no pickle in it: opening a file that others
-have made runs none of their code.
+Everything else is JSON in the file's metadata. Nothing is pickled, so opening a file from someone
+else runs no code from it.
 """
 
 from __future__ import annotations

@@ -27,10 +27,10 @@ VALIDATED = {"val_loss", "val_top1", "val_top5"}
 
 @dataclass(frozen=True)
 class Position:
-    """How far a training is, and what it has measured on the way."""
+    """The position of a training, and its measurements so far."""
 
     epoch: Count = 0
-    """The epoch under way, from 0; the number of epochs that are done."""
+    """The current epoch, from 0, which is the number of epochs that are done."""
     step: Count = 0
     """The number of its steps that are done."""
     rate: Number = 0.0
@@ -54,7 +54,7 @@ class Position:
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """All that a training needs to go on, and all that a classifier needs to work."""
+    """Everything that is needed to resume a training or to use the network as a classifier."""
 
     recipe: Recipe
     classes: tuple[str, ...]

@@ -1,10 +1,10 @@
-"""The paper's measurable claims, and how each becomes a verdict.
+"""The paper's measurable claims, and how the verdict on each is computed.
 
     paper.py           claim: a statement, its published numbers, the trainings that it compares
        │
     trainings.py       replicate: one seed of a measurement; makes the trainings that are missing
        │
-    measuring.py       seed result: what was counted for one seed, by role ("norm", "no norm", …)
+    measuring.py       seed result: the counts of one seed, by role ("norm", "no norm", …)
        │               (convergence.py and probes.py hold the methods that are longer than a line)
     results.py         measurement: the seed results of all seeds, in results/NAME.json
        │
@@ -19,9 +19,9 @@
 are saved: every rate, interval and verdict is computed again whenever it is shown.
 
 To add a claim, append a `Claim` to `_CLAIMS` in `paper.py`; if no statistic in `quantities.py`
-computes its number, add one there, and if no method in `measuring.METHODS` counts what it needs,
-add one there. The table, the page and the tests list it by themselves; write docs/claims.md again
-with `alexnet claims --markdown > docs/claims.md`.
+computes its number, add one there, and if no method in `measuring.METHODS` makes the counts that it
+needs, add one there. The table, the page and the tests include it automatically; write
+docs/claims.md again with `alexnet claims --markdown > docs/claims.md`.
 
-`commands.claims` is the only caller. No module here imports torch when it is itself imported.
+`commands.claims` is the only caller. Importing these modules does not import torch.
 """

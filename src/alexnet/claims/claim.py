@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 SeedResult = Mapping[str, Any]
-"""What was counted for one seed, as it is saved in results/NAME.json.
+"""The counts of one seed, as they are saved in results/NAME.json.
 
 {"seed": 0, "runs": {role: {"scores": {"10": {"seen": …, "wrong1": …, "wrong5": …}}, …}}}. A role
 is the name of a training within its claim.
@@ -61,7 +61,7 @@ class TrainingSpec:
 
 @dataclass(frozen=True)
 class Quantity:
-    """One number of a claim, and what it is compared with. `verdict` explains the comparison."""
+    """One number of a claim, and the numbers that it is compared with (see `verdict`)."""
 
     name: str
     statistic: Statistic
@@ -71,7 +71,7 @@ class Quantity:
     tolerance: float = 0.0
     """Largest distance from the paper's number that agrees, on the paper's own dataset."""
     null_value: float | None = None
-    """What would be measured if the claimed effect did not exist: 0 for a difference, 1 for a
+    """The value that would be measured without the claimed effect: 0 for a difference, 1 for a
     ratio. None if the paper's number is an absolute one, which only its own dataset can confirm."""
     at_least: bool = False
     """Whether the paper says "more than": then no value is too large."""
@@ -94,7 +94,7 @@ class Claim:
     quantities: tuple[Quantity, ...]
     """The numbers that are judged."""
     dataset: Dataset | None = None
-    """What the paper measured it on; None if no images are needed."""
+    """The images that the paper measured it on; None if no images are needed."""
     trainings: Mapping[str, TrainingSpec] = field(default_factory=dict)
     """The trainings by role."""
     ensembles: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
@@ -106,9 +106,9 @@ class Claim:
     split: str = "val"
     """The split that errors are counted on, if the pack has it; else val."""
     unjudged: tuple[Quantity, ...] = ()
-    """Numbers that are printed beside those that are judged."""
+    """Numbers that are printed in addition to those that are judged."""
     remark: str = ""
-    """What a reader has to know about the way it is measured."""
+    """A remark for readers on how it is measured."""
 
     @property
     def command(self) -> str:

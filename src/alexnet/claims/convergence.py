@@ -51,7 +51,7 @@ def measure_convergence(replicate: Replicate) -> dict[str, Trial]:
 def measure_best_rate(replicate: Replicate, role: str) -> Trial:
     """Return a role's trial at its best learning rate, chosen with seed 0 for all seeds.
 
-    A rate is given up after as many epochs as the fastest rate before it needed.
+    A rate is abandoned after as many epochs as the fastest earlier rate needed.
     """
     first, changes = replace(replicate, seed=0), replicate.settings.changes
     trials: dict[float, Trial] = {}

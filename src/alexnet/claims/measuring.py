@@ -1,4 +1,4 @@
-"""Measuring a claim: for every seed, make the trainings and count what the claim's method counts.
+"""Measuring a claim: for every seed, make the trainings and the counts of the claim's method.
 
     measure_claim ── for each seed ── METHODS[claim.method](replicate) ── counts by role
                                         errors       wrong top-1 and top-5 of every network
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from alexnet.evaluation.predictions import SplitPredictions
 
 RoleCounts = dict[str, dict[str, Any]]
-"""What was counted for one seed, by role: the "runs" of a `SeedResult`."""
+"""The counts of one seed, by role: the "runs" of a `SeedResult`."""
 
 
 def measure_claim(claim: Claim, settings: MeasurementSettings) -> Iterator[Measurement]:

@@ -5,7 +5,7 @@
                        "recipe": null, "made": {"commit": …, "date": …, …}, "remark": ""}, …]}
 
 A file holds counts and their origin; error rates and verdicts are computed when it is read. The
-package ships results of its own (`SHIPPED`); the user's are in claims/results.
+package includes results (`SHIPPED`); those of the user are in claims/results.
 
 `measuring` makes measurements; `table`, `page` and `commands.claims` read them.
 """
@@ -29,7 +29,7 @@ WHOLE_DATA = 0.99
 """A pack counts as the paper's dataset if it has at least this fraction of its training images."""
 
 KEYS_IN_FILES = {"seed_results": "records", "pretraining": "earlier", "origin": "made"}
-"""The keys of those fields of `Measurement` that are called otherwise in the files."""
+"""The keys in the files of those fields of `Measurement` that have other names there."""
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ class Measurement:
         return sorted({role for role, counts in roles if counts.get("reached", 0.0) is None})
 
     def label(self) -> str:
-        """The dataset, and in what the training departs from a full one, for the table."""
+        """The dataset, and how the training differs from a full one, for the table."""
         if not self.data:
             return "—"
         name, images, size = (self.data[key] for key in ("name", "images", "size"))

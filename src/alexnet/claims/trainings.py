@@ -1,4 +1,4 @@
-"""The trainings that claims compare, each made once: a second measurement finds or continues them.
+"""The trainings that claims compare; a second measurement reuses or continues those of the first.
 
     settings    what the user asked for: packs, seeds, recipe fields, device
     replicate   one seed of one measurement: a claim, its settings, the number of the seed
@@ -92,7 +92,7 @@ class Replicate:
         return self.settings.pretraining_packs[self.claim.pretraining.index(pretraining)]
 
     def resolve_recipe(self, role: str) -> tuple[Recipe, int]:
-        """Return the recipe of a role, and the number of epochs that it has if not shortened.
+        """Return the recipe of a role, and its number of epochs before any shortening.
 
         Raises ValueError for a recipe that does not exist.
         """

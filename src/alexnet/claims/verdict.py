@@ -1,15 +1,15 @@
-"""Verdicts: what the measured values of a claim say about it. Computed, never typed.
+"""Verdicts on claims, computed from the measured values.
 
 For every quantity of a claim there are n values x₁ … xₙ, one per seed (replicate). Two comparisons
 are made with their mean x̄:
 
-1. With the null value μ₀, which is what would be measured if the claimed effect did not exist (0
+1. With the null value μ₀, which would be measured if the claimed effect did not exist (0
    for a difference of errors, 1 for a ratio). The 95 % confidence interval of the mean over seeds
    is Student's: x̄ ± t(0.975, n−1) · s / √n, with s the standard deviation of the values (Student,
    "The probable error of a mean", Biometrika 6, 1908). If it contains μ₀ the result is noise. With
    one seed there is no interval, and the result of a comparison of trainings is always noise.
 
-   Where the counts of one seed have a known sampling error of their own, that is used as well: the
+   If the sampling error of the counts of one seed is known, it is used as well: the
    paired difference of two evaluations of the same images (McNemar), the rank statistic of two
    groups of kernels (Mann and Whitney), a difference of shares of images. The half width is then
    the larger of this one and Student's, because all seeds share the images: more seeds do not make

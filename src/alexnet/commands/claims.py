@@ -1,7 +1,7 @@
 """`alexnet claims`: print the table of the paper's claims, or measure one of them.
 
-`alexnet.claims` says how a claim becomes a verdict. Nothing that imports torch is imported before a
-claim is measured, so that the table appears at once.
+`alexnet.claims` explains how the verdict on a claim is computed. Modules that use torch are
+imported only to measure a claim, so that the table is printed without delay.
 """
 
 from __future__ import annotations

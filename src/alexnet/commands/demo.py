@@ -1,4 +1,4 @@
-"""`alexnet demo`: pack, train, evaluate and predict, on images that every installation has.
+"""`alexnet demo`: pack, train, evaluate and predict, on images that come with scikit-learn.
 
 The commands `pack`, `train` and `evaluate` are called as functions. torch is imported only when the
 demo runs.

@@ -34,9 +34,9 @@ class Evaluate:
     """1: the center crop; 10: the four corners and the center and their mirror images, averaged
     (section 4.1); 5: the same without mirror images, for images such as digits and text."""
     dumps: tuple[Path, ...] = ()
-    """Files that --dump wrote, to average with the runs or by themselves."""
+    """Files written by --dump, to average with the runs or without any run."""
     weights: tuple[float, ...] = ()
-    """Weights of the runs, then of the files of --dumps. By default all weigh the same."""
+    """Weights of the runs, then of the files of --dumps. By default all are equal."""
     search: bool = False
     """Search for the ensemble weights with the fewest errors on these images. The result is
     optimistic: evaluate the weights on other images, with --weights."""

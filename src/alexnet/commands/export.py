@@ -41,8 +41,8 @@ class Export:
     samples: int = 300
     """With --int8: how many training images calibrate the quantization ranges."""
     allow: float = 0.5
-    """With --int8: how many points of top-1 error it may cost. A file that costs more is not
-    kept."""
+    """With --int8: the largest acceptable increase of the top-1 error, in percentage points. A file
+    above it is deleted."""
 
     def run(self) -> int:
         """Write the file, compare it with the network and print the comparison."""

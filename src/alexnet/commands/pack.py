@@ -33,10 +33,11 @@ class PackCommand:
     pack: Positional[Path | None] = None
     """Where to put the pack. By default packs/<name of the images>."""
     size: int | None = None
-    """Side in pixels of the packed squares; by default 256, or the images' own if all share it."""
+    """Width and height of the packed images in pixels; by default 256, or the size of the images if
+    all have the same."""
     fit: Literal["crop", "pad", "squash"] = "crop"
-    """What makes an image square: `crop` cuts off the ends of the longer side, `pad` adds borders,
-    `squash` changes the proportions."""
+    """How images are made square: `crop` cuts off the ends of the longer side, `pad` adds borders,
+    `squash` changes the aspect ratio."""
     pixels: Literal["rgb", "yuv420"] = "rgb"
     """Format of the stored pixels: yuv420 takes half the bytes of rgb."""
     val_fraction: float | None = None
@@ -50,7 +51,7 @@ class PackCommand:
     which are read as in 2012."""
     processes: int | None = None
     """Number of decoding processes; by default one per core. Each needs memory for one file (at
-    most 1 GiB) and for decoding it; the packing process, with what they share, stays below 2 GiB.
+    most 1 GiB) and for decoding it; the packing process and the shared memory take at most 2 GiB.
     """
     max_pixels: int = 178_956_970
     """Skip images with more pixels than this, and images that need more than 12 times as many

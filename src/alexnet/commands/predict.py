@@ -42,8 +42,8 @@ class Predict:
     """A run's folder (its best checkpoint, else its last), a checkpoint file, or a file that
     `alexnet export` made."""
     images: Positional[tuple[Path, ...]]
-    """Image files, and folders of image files. In folders, hidden files, files that are no images
-    and symlink loops are left out; pipes, devices and unreadable files are errors."""
+    """Image files, and folders of image files. In folders, hidden files, files that are not images
+    and symlink loops are skipped; pipes, devices and unreadable files are errors."""
     top: int = 5
     """The number of labels to print per image."""
     views: Literal[1, 5, 10] = 1

@@ -50,10 +50,10 @@ def get_given_fields(changes: Any) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class RecipeChoice:
-    """What the options of `alexnet train` say of the recipe."""
+    """The options of `alexnet train` that concern the recipe."""
 
     name: str | None
-    """The recipe asked for. None: one that suits the images."""
+    """Name of the recipe; None to choose one for the images."""
     init: Path | None
     """The run whose weights the training begins with."""
     changes: dict[str, Any]

@@ -1,4 +1,4 @@
-"""What `alexnet train --resume` continues: the run, its folder and its recipe.
+"""Finds the run, its folder and its recipe for `alexnet train --resume`.
 
 Nothing heavy is imported before it is needed.
 """
@@ -13,7 +13,7 @@ from alexnet.recipes.recipe import Recipe
 from alexnet.validate import read_json
 
 Resume = tuple[()] | tuple[Path] | None
-"""The option --resume: None if it is not given, () if it stands alone, else what it names."""
+"""The option --resume: None if it is not given, () if it has no value, else its value."""
 
 
 def find_resumed(resume: Resume, run_folder: Path | None, images: str) -> Path | None:

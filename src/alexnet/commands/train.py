@@ -1,7 +1,7 @@
-"""`alexnet train`: images or a pack in, a trained network out.
+"""`alexnet train`: train a network on images or a pack.
 
-Here are the options and the order of things; `recipe_options` chooses the recipe, `training_pack`
-the pack and `resumption` the run to resume. Nothing heavy is imported before `run`.
+This module has the options and the order of the steps; `recipe_options` chooses the recipe,
+`training_pack` the pack and `resumption` the run to resume. torch is imported only within `run`.
 """
 
 from __future__ import annotations
@@ -32,22 +32,22 @@ class Train:
     """Train a network on a pack, or on images, which are packed first."""
 
     images: Positional[str]
-    """A pack, or whatever `alexnet pack` reads."""
+    """A pack, or images in any form that `alexnet pack` reads."""
     run_folder: Positional[Path | None] = None
     """Folder of the run. By default runs/<name>-<date and time>."""
     recipe: str | None = None
     """A named recipe to start from. By default one is chosen for the images, and its name is
     printed."""
     resume: Annotated[Resume, arg(metavar="[RUN]")] = None
-    """Continue from the last checkpoint of this run, or from this checkpoint file. Alone: the run
-    in the run folder that is given, else the newest run of these images in runs/."""
+    """Continue from the last checkpoint of this run, or from this checkpoint file. Without a value:
+    continue the run in the given folder, else the newest run on these images in runs/."""
     init: Path | None = None
-    """Begin with the weights of this run. Its last layer is left out if the classes differ. Freeze
-    or slow down layers with --rates."""
+    """Start with the weights of this run. The last layer is not copied if the classes differ. To
+    freeze layers or reduce their learning rates, use --rates."""
     take: tuple[str, ...] = ()
-    """Take only these layers of --init."""
+    """Copy only these layers from --init."""
     reset: tuple[str, ...] = ()
-    """Take all layers of --init but these."""
+    """Copy all layers from --init except these."""
     device: str = "auto"
     """auto, cpu, cuda, or cuda:1 for the second GPU."""
     precision: Literal["auto", "float32", "tf32", "bf16"] = "auto"
@@ -58,14 +58,14 @@ class Train:
     compiled: Annotated[bool, arg(name="compile")] = False
     """Compile the training step with torch.compile, which takes about a minute at the start."""
     save_minutes: float = 10.0
-    """Minutes between checkpoints inside an epoch; there is always one after every epoch."""
+    """Minutes between checkpoints within an epoch; one is always saved after every epoch."""
     log_seconds: float = 10.0
     """Seconds between two lines of the log."""
     changes: Annotated[Changes, arg(name="")] = field(default_factory=Changes)
     """Fields of the recipe that are to be different."""
 
     def run(self) -> int:
-        """Pack if need be, choose the recipe, train, and print the next commands."""
+        """Pack the images if necessary, choose the recipe, train, and print the next commands."""
         from alexnet.packing.automatic import pack_name
         from alexnet.runs import check_folder
 
@@ -120,7 +120,7 @@ class Train:
         resume = shlex.join(["alexnet", "train", self.images, "--resume", str(folder)])
         if outcome.signal is not None:
             state = "saved" if outcome.saved else "NOT saved"
-            print(f"Stopped and {state}. Go on: {resume}", file=sys.stderr)
+            print(f"Stopped and {state}. Continue with: {resume}", file=sys.stderr)
             return 128 + outcome.signal
         if not outcome.saved:
             print(

@@ -90,8 +90,8 @@ class TrainingPack:
 
         if len(source.classes) < 2:
             raise ValueError(
-                f"{self.images} has images of one class only, {quote_names(source.classes)}: there "
-                "is nothing to tell apart. Add a folder of images of another class"
+                f"{self.images} has images of only one class, {quote_names(source.classes)}: a "
+                "classifier needs at least two. Add a folder of images of another class"
             )
         if self.resumed is not None:
             return

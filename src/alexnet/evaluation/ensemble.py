@@ -1,4 +1,4 @@
-"""Several networks as one: their probabilities are averaged, with equal or other weights.
+"""Ensembles: the probabilities of several networks are averaged, with or without weights.
 
 The paper averages the predictions of five and of seven networks (section 6). `predict_split`
 makes the probabilities of one network, `average_predictions` those of an ensemble, and
@@ -79,7 +79,7 @@ def predict_split(
 def average_predictions(
     predictions: Sequence[SplitPredictions], weights: Sequence[float] = ()
 ) -> SplitPredictions:
-    """Average the probabilities of several networks; without `weights`, all weigh the same.
+    """Average the probabilities of several networks, with equal weights unless `weights` are given.
 
     Classes are matched by name. Raises ValueError if the predictions are of different images or
     classes, if there is not one weight for each of them, if a weight is negative, or if all weights

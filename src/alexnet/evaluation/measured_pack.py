@@ -27,7 +27,7 @@ MakePack = Callable[..., Pack]
 
 
 def is_run(path: Path) -> bool:
-    """Return whether a path is a checkpoint file or a run, even one that was only begun."""
+    """Return whether a path is a checkpoint file or a run, even one without a checkpoint."""
     if path.is_file():
         return path.suffix == ".safetensors"
     return any((path / name).is_file() for name in ("last.safetensors", "best.safetensors")) or (
@@ -67,10 +67,10 @@ def ensure_pack(
 ) -> Pack:
     """Return a pack of `images` that the network can be measured on, making one if needed.
 
-    A pack is opened as it is. Anything else that can be packed is packed by `make`, next to the
-    run, with the size, the fit and the pixel format of the network; images without splits all go
-    into `split`. The images that the network was trained on are not packed again, since all of
-    them would then be measured: the pack of the training is returned instead.
+    A pack is opened. Any other source of images is packed by `make`, next to the run, with the
+    size, the fit and the pixel format of the network; images without splits all go into `split`.
+    The images that the network was trained on are not packed again, since all of them would then be
+    measured: the pack of the training is returned instead.
 
     Raises what `open_pack`, `open_source` and packing raise, and ValueError if the network knows
     none of the classes.
@@ -96,7 +96,7 @@ def _check_classes(source: Source, trained: Checkpoint) -> None:
 
 
 def derive_pack_options(trained: Checkpoint) -> dict[str, Any]:
-    """Return the options of `pack` with which new images become what the network was trained on."""
+    """Return the options of `pack` that give records like those that the network was trained on."""
     from alexnet.images.preparation import (
         RecordOptions,  # training from a pack needs no image decoder
     )

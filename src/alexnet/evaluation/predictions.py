@@ -1,8 +1,8 @@
 """The probabilities that networks give for every image of a split, and the .npz file of them.
 
-`ensemble` makes, averages and weighs them; `submission` and `claims` read them. The file is written
-by `SplitPredictions.write` (`alexnet evaluate --dump`) and read by `load_predictions`, which trusts
-nothing in it:
+`ensemble` computes and averages them; `submission` and `claims` read them. The file is written by
+`SplitPredictions.write` (`alexnet evaluate --dump`) and read by `load_predictions`, which checks
+everything in it:
 
     about.npy           JSON text: the fields of `_Metadata`
     names.npy           text (N,)
@@ -35,7 +35,7 @@ UNLABELED = -1
 IMAGES_PER_COUNT = 4096
 """Images whose errors are counted at a time, so that the ranks need little memory."""
 ROUNDING = 1e-3
-"""By how much the probabilities of an image may differ from a sum of 1."""
+"""Largest accepted difference between 1 and the sum of the probabilities of an image."""
 
 
 @dataclass(frozen=True, eq=False)

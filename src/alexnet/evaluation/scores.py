@@ -1,4 +1,4 @@
-"""The scores of a run: the errors that were counted, of which network and on which images.
+"""The scores of a run: its errors, with the network and the images that they were measured with.
 
 `evaluate_run` is public as `alexnet.evaluate`. Scores are kept in the run's folder as JSON
 (`write_scores`, `choose_scores_path`), in the form that `Scores.to_dict` returns.

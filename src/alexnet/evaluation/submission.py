@@ -1,4 +1,4 @@
-"""The text file that the ILSVRC challenge takes: five class numbers per image, best first.
+"""The text file for the ILSVRC challenge: five class numbers per image, the most probable first.
 
 The challenge numbers classes as its development kit does, and wants the images in the order of the
 numbers in their file names. `alexnet evaluate --submission` calls `write_submission`.
@@ -25,7 +25,7 @@ TOP = 5
 
 
 def write_submission(predictions: SplitPredictions, path: Path, devkit: Path | None = None) -> str:
-    """Write a submission file; return a message on its lines and the numbers of its classes.
+    """Write a submission file; return a message about its lines and its class numbers.
 
     Classes are numbered as in the development kit at `devkit`, or in the one that the pack was made
     with if it is still there; else from 1 in the network's order, which the message then says.
@@ -63,7 +63,7 @@ def _sort_by_number(
 def _number_classes(
     predictions: SplitPredictions, devkit: Path | None
 ) -> tuple[NDArray[np.int64], str]:
-    """Return the number of each class, and a sentence that says whose numbers they are."""
+    """Return the number of each class, and a sentence that states which numbering is used."""
     path = devkit or _find_source(predictions)
     kit = _find_kit(path) if path else None
     if devkit and kit is None:

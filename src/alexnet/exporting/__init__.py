@@ -18,7 +18,7 @@ The steps of an export, with the module of each:
 * `hub`: neither does a folder for the hub; it holds weights, and `hub_card` writes its card.
 * `export`: all of this, keeping what was written only if it agrees with the network.
 
-`metadata` is what a file says of its classes and its preprocessing, `card` is the model card in
-plain sentences, and `libraries` imports the optional packages. `alexnet export` and `predict.load`
-call this folder; it must not import them.
+`metadata` describes the classes and the preprocessing in a file, `card` is the model card in plain
+sentences, and `libraries` imports the optional packages. `alexnet export` and `predict.load` call
+this folder; it must not import them.
 """

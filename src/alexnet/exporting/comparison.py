@@ -37,7 +37,7 @@ wrong operator gives a difference of about 1, rounding about 1e-6."""
 
 
 class ExportMismatch(RuntimeError):  # noqa: N818 - a mismatch is the error
-    """The exported file does not compute what the network does; no file was kept."""
+    """The exported file computes something other than the network; no file was kept."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class Exported:
     images: int
     """The number of images that it was compared on."""
     source: str
-    """Where these images came from."""
+    """The origin of these images."""
     difference: float
     """The largest absolute difference between its logits and the network's, divided by the
     network's largest absolute logit."""
@@ -72,7 +72,7 @@ class ComparisonImages:
     records: NDArray[np.uint8]
     """uint8 (N, side, side, 3), RGB."""
     source: str
-    """Where they come from, for people."""
+    """Their origin, for messages."""
 
 
 def choose_images(path: Path, trained: Checkpoint, pack: Pack | None) -> ComparisonImages:

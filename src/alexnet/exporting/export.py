@@ -61,8 +61,8 @@ def export(
             float32 (N, 3, crop, crop), and gives logits. By default it takes records, uint8
             (N, side, side, 3), RGB, and gives probabilities. Not for a folder.
         samples: for int8, the number of training images that calibrate the quantization ranges.
-        allow: for int8, how many points of top-1 error quantization may cost. The network and the
-            file are both evaluated on all validation images.
+        allow: for int8, the largest acceptable increase of the top-1 error, in percentage points.
+            The network and the file are both evaluated on all validation images.
         say: called with a line of text when each step begins.
 
     Returns the path and the results of the comparison.
@@ -169,7 +169,7 @@ def _make_calibration(trained: Checkpoint, pack: Pack, n_images: int) -> Calibra
 
 
 def _move_into_place(draft: Path, out: Path) -> None:
-    """Move the finished files to where they belong, weights before the file that needs them."""
+    """Move the finished files to their final paths, weights before the file that needs them."""
     for file in sorted(draft.parent.iterdir()):  # .bin, then .xml
         replace_file(out.with_suffix(file.suffix), file.replace)
 

@@ -2,8 +2,8 @@
 
 Each function takes the graph, the traced node and the node's arguments, adds ONNX nodes to the
 graph, and returns the node's output. Values that depend on the images are names of ONNX tensors
-(str); constants are torch tensors. The table OPERATORS, at the end, says which function translates
-which operator; `translation` looks functions up there.
+(str); constants are torch tensors. The table OPERATORS, at the end, maps operators to these
+functions; `translation` uses it.
 
 Three differences between ONNX and our operators need care:
 

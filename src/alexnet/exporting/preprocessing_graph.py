@@ -6,9 +6,9 @@
     images ──> the network ──> logits
     logits ──> softmax ──> probabilities
 
-A file that takes records cannot be given wrongly prepared images. The names of everything that is
-added begin with ADDED, so that the `remove_…` functions find it: this package crops views itself
-and runs the network alone (`runtimes`). These names are part of the file format.
+With a file that takes records, preprocessing cannot be done wrongly. The names of all added nodes
+begin with ADDED, so that the `remove_…` functions find them: this package crops views itself and
+runs the network alone (`runtimes`). These names are part of the file format.
 
 `writing` adds, and `runtimes` removes.
 """

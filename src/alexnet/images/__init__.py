@@ -1,12 +1,12 @@
-"""From the bytes of an image file to a record: what packing, predicting and evaluating share.
+"""From the bytes of an image file to a record, for packing, prediction and evaluation alike.
 
-A record is one image as a network reads it: uint8 of one fixed size (see `records`). Every record
-of the package is made by `preparation.prepare`, so a network is shown the same bytes in training,
-evaluation and prediction.
+A record is one image as uint8 of one fixed size (see `records`). Every record of the package is
+made by `preparation.prepare`, so a network gets the same bytes in training, evaluation and
+prediction.
 
 How the parts work together, for one image:
 
-    Entry (sources)          where the image is: a file, a part of an archive, bytes, or pixels
+    Entry (sources)          the image: a file, a part of an archive, bytes, or pixels
       │
       │   preparation        read it, call the others, return a PreparationResult; raises nothing
       ▼
@@ -18,16 +18,16 @@ How the parts work together, for one image:
       ▼
     pixels, uint8 (H, W, 3) ──► resizing ──► (size, size, 3) ──► records ──► record
 
-and for many images, in processes of their own, so that bytes that crash or hang a decoder cost one
-image and nothing else:
+Many images are decoded in separate processes, so that bytes that crash or hang a decoder affect
+only one image:
 
-    decoder_pool      groups of processes, kept between calls: for a classifier that is asked again
+    decoder_pool      groups of processes, kept between the calls of a classifier
       └ decoder_group      the processes of one pass over many images, results in order
           └ decoder_process     one process as its parent sees it: shared memory, pipe, restarts
               └ decoder_program      what runs inside that process: calls `preparation.prepare`
 
-`decoded` holds what a decoder returns or raises, `compilation` compiles the loops of `resizing` and
-`records` with Numba, and `png` writes PNG files.
+`decoded` has the result and the error of a decoder, `compilation` compiles the loops of `resizing`
+and `records` with Numba, and `png` writes PNG files.
 
 Nothing here imports torch: the decoding processes must start fast and stay small.
 """

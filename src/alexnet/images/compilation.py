@@ -13,7 +13,7 @@ def compile_loop(loop: Callable[..., Any], reference: Callable[..., Any]) -> Cal
 
     The reference takes the same arguments and computes the same bytes in NumPy, more slowly. The
     compiled code is cached on disk if a cache folder is writable (next to the package or in the
-    user's cache); otherwise every process compiles anew. Callers look this function up in the
+    user's cache); otherwise every process compiles it again. Callers look this function up in the
     module at each call, so a test can replace it.
     """
     try:

@@ -1,4 +1,4 @@
-"""What a decoder gives: a `Decoded` image, or an `UnusableImage` that says why there is none."""
+"""The result of a decoder: a `Decoded` image, or the error `UnusableImage` with the reason."""
 
 from __future__ import annotations
 

@@ -1,18 +1,19 @@
 """A group of decoding processes for one pass over many images, with results in the order given.
 
-An image that crashes or hangs its process is given up and the pass continues (`decoder_process`
-says how). `packing` uses a group for each call; `decoder_pool` keeps groups between calls.
+An image that crashes or hangs its process is skipped and the pass continues (`decoder_process`
+explains how). `packing` uses a group for each call; `decoder_pool` keeps groups between calls.
 
-Jobs are handed to the processes ahead of the one whose result is due, up to two limits: SLOTS jobs
-per process, and IN_FLIGHT bytes of images that are held in memory.
+Jobs are sent to the processes before their results are needed, up to two limits: SLOTS jobs per
+process, and IN_FLIGHT bytes of images in memory.
 
     source ──► next items ──► jobs: [ due │ … │ … │ newest ] ──► (item, result, record)
                                        │     each is with the process that was least busy
-                                       └ waited for; the results of the others may already be there
+                                       └ waited for; the results of others may have arrived already
 """
 
 from __future__ import annotations
 
+import os
 from collections import deque
 from collections.abc import Iterable, Iterator
 from multiprocessing.connection import wait
@@ -139,3 +140,9 @@ def _needs_decoder(entry: Entry) -> bool:
     if isinstance(content, bytes):
         return len(content) <= MAX_BYTES  # `prepare` rejects larger ones without decoding them
     return not isinstance(content, np.ndarray)
+
+
+def count_cores() -> int:
+    """Return the number of CPU cores that this process may use."""
+    usable = getattr(os, "sched_getaffinity", None)
+    return len(usable(0)) if usable else os.cpu_count() or 1

@@ -1,13 +1,13 @@
-"""Groups of decoding processes that are kept between calls, for a program that asks now and then.
+"""Groups of decoding processes that are kept between calls, for programs that call repeatedly.
 
-A DecoderGroup serves one pass at a time. A pool lends every caller a group of its own and takes it
-back, so threads, and streams that are read in turns, never share a pipe. `predict` uses a pool.
+A DecoderGroup serves one pass at a time. A pool lends each pass a separate group and takes it back,
+so threads, and generators that are read in turns, never share a pipe. `predict` uses a pool.
 
     call 1 ─── borrows group A ─────────────── returns A
     call 2 ──────── borrows group B (new) ── returns B
     call 3 ──────────────────────────────────────────── borrows B: the last returned, still warm
 
-An image that crashes or hangs its process costs that image alone.
+An image that crashes or hangs its process affects no other image.
 """
 
 from __future__ import annotations

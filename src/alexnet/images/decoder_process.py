@@ -1,9 +1,9 @@
 """One decoding process as its parent sees it: its jobs, its shared memory, its death.
 
-It is an ordinary child process that runs `decoder_program`, not one of multiprocessing: nothing of
-the caller's program is imported again, and a script needs no `if __name__ == "__main__"`.
+It is an ordinary child process that runs `decoder_program`, not one of the multiprocessing module:
+the caller's program is not imported again, and a script needs no `if __name__ == "__main__"`.
 
-How an image gets there and its record back, for the job in slot 2 of SLOTS:
+How an image gets to the child and its record back, for the job in slot 2 of SLOTS:
 
     parent: DecoderProcess                                    child: decoder_program
     ──────────────────────                                    ──────────────────────
@@ -59,13 +59,13 @@ from alexnet.sources.entry import Entry, Skipped
 
 PROGRAM = Path(__file__).with_name("decoder_program.py")
 SLOTS = 16
-"""Jobs that a process has at most: sent, or done with the record not yet taken."""
+"""Maximum number of jobs of a process: waiting, or done with a record that is not yet used."""
 JOBS_PER_MESSAGE = 4
 """Jobs are sent in groups, because every message costs a context switch in both processes."""
 LARGE_CONTENT = 1 << 20
 """Encoded bytes whose memory is given back at once; smaller ones are soon overwritten anyway."""
 ATTEMPTS = 2
-"""Attempts at an image before it is given up."""
+"""Attempts to decode an image before it is skipped."""
 START_SECONDS = 120.0
 """Time to start. The first start compiles, which takes a while on a busy machine."""
 

@@ -1,7 +1,7 @@
 """The program of a decoding process: takes images from a pipe, writes records, answers.
 
 `decoder_process` runs this file by its path, with the numbers of three inherited file descriptors:
-the pipe, the memory for records, and the inbox of encoded bytes (drawn there). A crash here costs
+the pipe, the memory for records, and the inbox of encoded bytes (drawn there). A crash here affects
 one image, not the run.
 """
 

@@ -1,10 +1,11 @@
-"""From the encoded bytes of an image to uint8 RGB pixels, or a reason why not.
+"""From the encoded bytes of an image to uint8 RGB pixels, or to an error with the reason.
 
-The bytes decide which format an image has, never its name. JPEGs of the usual kinds are decoded by
-simplejpeg (`jpeg`), everything else, and what simplejpeg rejects, by Pillow (`pillow`) with a list
-of allowed formats. Truncated images are rejected, not filled with gray. Color profiles are ignored.
+The format is recognized by the bytes, never by the name. JPEGs of the usual kinds are decoded by
+simplejpeg (`jpeg`); everything else, and files that simplejpeg rejects, by Pillow (`pillow`) with a
+list of allowed formats. Truncated images are rejected, not filled with gray. Color profiles are
+ignored.
 
-`preparation` calls `decode` in a process of its own, because hostile bytes may crash a decoder.
+`preparation` calls `decode` in a separate process, because hostile bytes may crash a decoder.
 """
 
 from __future__ import annotations
@@ -44,8 +45,8 @@ def decode(
         Images with more pixels, or that would take more than `memory.BYTES_PER_PIXEL` times as many
         bytes to decode, are rejected before memory is allocated.
     reduce_to
-        Let a JPEG come out at 1/2, 1/4 or 1/8 of its size, as long as its shorter side keeps at
-        least this many pixels. This is several times faster.
+        Decode a JPEG at 1/2, 1/4 or 1/8 of its size, as long as its shorter side keeps at least
+        this many pixels. This is several times faster.
 
     Raises UnusableImage, with a `reason`, for bytes that are not a usable image.
     """

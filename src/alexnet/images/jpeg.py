@@ -1,8 +1,8 @@
 """JPEG files of the usual kinds, decoded by simplejpeg (libjpeg-turbo), at full or reduced size.
 
-Only well-formed baseline, extended sequential and progressive files get to simplejpeg: its decoder
-writes outside its memory when it reduces a lossless JPEG. Other kinds, CMYK files and whatever
-simplejpeg rejects are left to `pillow`. `decoding` calls this module.
+Only well-formed baseline, extended sequential and progressive files are passed to simplejpeg: its
+decoder writes outside its memory when it reduces a lossless JPEG. Other kinds, CMYK files and all
+files that simplejpeg rejects are left to `pillow`. `decoding` calls this module.
 
 A JPEG is a sequence of segments. Each begins with a marker, FF and one more byte (here `kind`), and
 most have a length:

@@ -1,8 +1,8 @@
 """Images decoded by Pillow: every allowed format, and the JPEGs that simplejpeg does not take.
 
 `decode_with_pillow` decodes bytes (called by `decoding`), `read_pillow_image` takes an image that a
-user of the Python API has opened with Pillow (called by `predict`). Whatever hostile bytes make
-Pillow raise comes out as UnusableImage.
+user of the Python API has opened with Pillow (called by `predict`). All exceptions that hostile
+bytes cause in Pillow are converted to UnusableImage.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """One image to one record: read its bytes, decode them, resize the image, write the record.
 
-Packing, and predicting from files, call `prepare` with the same options (through `decoder_group` or
-`decoder_pool`), so a network is shown the same pixels by both. Nothing here raises for a bad image:
-the PreparationResult says why there is no record.
+Packing and prediction call `prepare` with the same options (through `decoder_group` or
+`decoder_pool`), so both give a network the same pixels. A bad image raises no exception: the
+PreparationResult has the reason why no record was written.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ Content = Path | Span | bytes | NDArray[np.uint8]
 
 @dataclass(frozen=True)
 class RecordOptions:
-    """Everything besides the image that decides the bytes of its record."""
+    """All settings that affect the bytes of a record."""
 
     size: int
     """Width and height of the record in pixels."""

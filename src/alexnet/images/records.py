@@ -8,9 +8,9 @@ There are two formats for an image of `size` × `size` pixels:
 
       │ Y: size × size bytes │ U: size/2 × size/2 │ V: size/2 × size/2 │
 
-`preparation` writes records and takes the sums; packs, their statistics, loaders and exporting read
-records. The conversion uses the coefficients of `alexnet.colors`. The loops are compiled by Numba
-at first use; their references in NumPy compute the same bytes where Numba cannot be imported.
+`preparation` writes records and computes the sums; packs, their statistics, loaders and exporting
+read records. The conversion uses the coefficients of `alexnet.colors`. Numba compiles the loops at
+the first use; if it cannot be imported, the references in NumPy compute the same bytes.
 """
 
 from __future__ import annotations

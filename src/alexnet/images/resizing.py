@@ -1,8 +1,8 @@
 """Resizes an image to a square with an antialiased filter, in integers.
 
-`preparation` calls `fit` for every image; `packs.summary` for its thumbnails. The filter's weights
-are rounded to integers and everything after them is integer arithmetic, so a pack is the same bytes
-on every machine.
+`preparation` calls `fit` for every image, `packs.summary` for its thumbnails. The weights of the
+filter are rounded to integers, and all further arithmetic is on integers, so a pack has the same
+bytes on every machine.
 
 The filter is separable: each output pixel is a weighted sum of source rows, then of columns. Along
 one edge it is a triangle around the center of the output pixel. Shrinking 10 pixels to 4 (scale
@@ -42,7 +42,7 @@ def fit(pixels: _Image, size: int, mode: Fit = "crop") -> _Image:
     `crop` resizes the shorter side to `size` and cuts out the center, `pad` resizes the longer side
     to `size` and adds gray on both sides of the shorter one, `squash` resizes each side to `size`.
     The filter is that of Pillow's `resize(..., BILINEAR)`, computed only for pixels that are kept.
-    An image that already has the size is returned as it is. Raises ValueError for another mode.
+    An image that already has this size is returned unchanged. Raises ValueError for another mode.
     """
     height, width = pixels.shape[:2]
     if mode == "squash":

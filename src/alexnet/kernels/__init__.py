@@ -8,7 +8,7 @@ A folder is an operation:
     pooling/         `relu_pool`: ReLU and pooling in one pass
     cropping/        `crop`: records to network input
     dropout/         `keep_mask`: counter-based random masks
-    runtime/         what they share: choice of backend, memory layout, threads, compilers
+    runtime/         shared by all: choice of backend, memory layout, threads, compilers
 
 In each, `operator.py` is the public operator (checks, autograd, choice of backend), `reference.py`
 the same in plain PyTorch, and `cpu.py` and `cuda.py` are the kernels, which tests compare with the

@@ -123,10 +123,10 @@ class AlexNet(nn.Module):
 
 
 class Pool(nn.Module):
-    """What follows conv1, conv2 and conv5: nonlinearity, response norm (3.3), max pooling (3.4).
+    """The stages after conv1, conv2, conv5: nonlinearity, response norm (3.3), max pooling (3.4).
 
-    Without overlap, windows of 2×2 leave out an odd last row and column. Only so do the sizes equal
-    those of the overlapping windows, 55 → 27 → 13 → 6.
+    Without overlap, windows of 2×2 ignore the last row and column if their number is odd, so that
+    the sizes equal those of overlapping windows, 55 → 27 → 13 → 6.
     """
 
     def __init__(self, unit: str, norm: bool, overlap: bool, towers: int = 1) -> None:

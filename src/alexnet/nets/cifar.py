@@ -1,7 +1,7 @@
 """The networks for CIFAR-10 that came with the 2012 code and its successor of 2014.
 
-They have the names that they have there: the time of their training or their test error on
-CIFAR-10. Sizes, units, norms and first weights are those of their definition files. The order of
+Their names are those of the 2012 code: the time of their training or their test error on CIFAR-10.
+Sizes, units, norms and initial weights are those of their definition files. The order of
 ReLU and max pooling does not matter, since max(relu(x)) = relu(max(x)). `Cifar` is also the network
 of the paper's Figure 1, and the last two are those of section 3.3. This module imports no other
 network.

@@ -14,12 +14,12 @@ next call truncates the files to these lengths and continues there. After a kill
     after the last commit       the next call writes the mean, duplicates.jsonl and pack.json
     after pack.json             the pack is finished; the next call deletes the leftovers
 
-Two ways of writing meet here. Small files, the journal and pack.json, are replaced whole through
-`alexnet.files`. Large files, the shards, are written directly to their final names by
-`direct.DirectWriter`, since only the journal makes them part of the pack.
+Files are written in two ways. Small files (the journal and pack.json) are replaced atomically by
+`alexnet.files`. Large files (the shards) are written directly to their final names by
+`direct.DirectWriter`, because they become part of the pack only when the journal lists them.
 
     pack         the public functions: arguments checked, a packing begun, resumed or opened
-    resume       is what the folder holds the pack that was asked for, of the same source?
+    resume       checks that a pack in the folder has the requested settings and source
     loop         one packing, from the state in the journal to pack.json
     journal      the saved state: packing.json
     shards       the files of one split, which are only appended to

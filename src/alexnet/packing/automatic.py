@@ -32,7 +32,7 @@ def pack_next_to_run(
     say: Callable[[str], object] = lambda text: None,
     **options: Any,
 ) -> Pack:
-    """Pack a source into a folder next to a run, or open the pack of it that is there already.
+    """Pack a source into a folder next to a run, or open the existing pack of it.
 
     The options and errors are those of `packing.pack.pack`. `say` is called with a sentence for
     each existing pack that cannot be reused. Raises ValueError if all names are taken.

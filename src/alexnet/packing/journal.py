@@ -38,7 +38,7 @@ class SplitState:
     position: Count = 0
     """Number of items of the source that have been processed, used or not."""
     chain: str = ""
-    """Digest of all of these in order, which shows whether the source has changed."""
+    """Digest of these items in order, which shows whether the source has changed."""
     images: Count = 0
     """Number of items that were used."""
     shards: list[dict[str, Any]] = field(default_factory=list)

@@ -1,4 +1,4 @@
-"""Compares a pack that a folder holds, finished or begun, with the pack that is asked for.
+"""Compares the pack in a folder, finished or unfinished, with the pack that was requested.
 
 `packing.pack` calls these functions before it starts or reopens a packing, and `packing.loop` when
 it continues with a source. A packing resumes, and a finished pack is used again, only if the
@@ -28,7 +28,7 @@ folder that holds nothing else counts as empty."""
 
 
 class OtherPack(ValueError):  # noqa: N818 - named for what the folder holds
-    """The folder holds a pack, finished or begun, that is not the one that is asked for."""
+    """The folder contains a pack, finished or unfinished, other than the requested one."""
 
     def __init__(self, reason: str, folder: Path) -> None:
         super().__init__(f"{reason}: choose another folder, delete {folder}, or ask for the same")
@@ -88,7 +88,7 @@ def iterate_remaining(source: Source, split: str, done: SplitState, folder: Path
 
 
 def identify_item(item: Item, outcome: PreparationResult | None) -> tuple[object, ...]:
-    """Return what goes into the chain for an item: its name, and its label and a fingerprint.
+    """Return the data of an item that the chain depends on: its name, label and fingerprint.
 
     The fingerprint is taken from `outcome` if the item has been prepared, else from its content.
     """

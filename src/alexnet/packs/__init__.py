@@ -23,7 +23,7 @@ its records can be memory-mapped. pack.json holds a CRC-32 of every file but the
 digest before it. Equal chains mean that the source is unchanged.
 
     pack               opens a pack: `open_pack`, `Pack`, `Split`
-    schema             the fields of pack.json and what they may hold; checksums of metadata
+    schema             the fields of pack.json and their valid values; checksums of metadata
     statistics         the mean image and the color components, from exact integer sums
     summary            a pack described in words, and a contact sheet
     verification       every byte of a pack compared with its metadata

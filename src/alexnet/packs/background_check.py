@@ -1,8 +1,8 @@
 """Checks the files that a training reads against their checksums while the training runs.
 
-`training.train` starts a `BackgroundCheck`, asks for its report after each step, and stops when the
-report is of damage. The check must never slow down the training, so it works in a thread of the
-lowest priority that waits longer than it works. Never import the training here.
+`training.train` starts a `BackgroundCheck`, asks for its report after each step, and stops if the
+report is about damage. So that the check does not slow down the training, its thread has the lowest
+priority and waits longer than it works. Never import the training here.
 """
 
 from __future__ import annotations

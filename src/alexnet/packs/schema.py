@@ -2,7 +2,7 @@
 
 `packs.pack.open_pack` and `packing.journal.read_journal` read their JSON through this module. It
 reads no images and never imports a module of this folder. The dataclasses are used only for
-checking (`alexnet.validate.check`); the program works on with the plain dictionaries. The metadata
+checking (`alexnet.validate.check`); the program then uses the plain dictionaries. The metadata
 known when a packing begins, `PackingMetadata`, are the first part of those of the finished pack:
 
     PackMetadata (pack.json)

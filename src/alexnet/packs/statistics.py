@@ -1,9 +1,9 @@
 """The mean image and the principal components of color, computed from exact integer sums.
 
-Integer sums do not depend on the order of the images, so an interrupted packing that was resumed
-gives bit for bit the same statistics. `packing.loop` sums while it packs, one record at a time, and
-`packs.verification` sums stored records to compare. The nine moments of an image are sums over its
-pixels, of each color and of each product of two colors:
+Integer sums do not depend on the order of the images, so a packing that was interrupted and resumed
+gives bit for bit the same statistics. `packing.loop` adds up records while it packs, and
+`packs.verification` adds up the stored records again to compare. The nine moments of an image are
+sums over its pixels, of each color and of each product of two colors:
 
     Σr  Σg  Σb   Σrr  Σrg  Σrb  Σgg  Σgb  Σbb
 """

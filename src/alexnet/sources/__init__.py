@@ -1,9 +1,9 @@
-"""Labeled images, wherever they are: `open_source(path)` finds out what a path holds.
+"""Labeled images in all supported formats: `open_source(path)` recognizes the format of a path.
 
-A `Source` has classes, splits and a stream of `Entry` (an image: its label and where its bytes are)
-and `Skipped` (something that is not used, and why). No image is decoded here; that is `images`.
+A `Source` has classes, splits and a stream of `Entry` (an image: its label, and the place of its
+bytes) and `Skipped` (a file that is not used, with the reason). Images are decoded by `images`.
 
-Which module reads what:
+The modules and the formats that they read:
 
     a path that is                                          is read by       with the help of
     ─────────────────────────────────────────────────────  ───────────────  ───────────────────────
@@ -15,13 +15,13 @@ Which module reads what:
     small NORB: binary matrix files                         norb             fixed_size_records
     the word "digits": scikit-learn's                       digits           holdout
 
-`recognition` asks them in turn. A folder on disk (`directory`) and a tar archive (`tarball`, which
-reads members with `tar_format`) look the same to them: both are a `tree.Tree`. Files are read
-through a `reader`, which decompresses; only regular files are opened (`regular_files`). Every size
-that a file claims is checked against `limits`, and `names` has the rules on names.
+`recognition` tries them in turn. They access a folder on disk (`directory`) and a tar archive
+(`tarball`, which reads members with `tar_format`) through one interface, `tree.Tree`. Files are
+read through a `reader`, which decompresses; only regular files are opened (`regular_files`). Every
+size that a file claims is checked against `limits`, and `names` has the rules on names.
 
 To add a source: write a module with `recognize(tree, top) -> Source | None`, and add it to
-`recognition`. `norb` is a short one to copy from.
+`recognition`. `norb` is a short example.
 """
 
 from alexnet.sources.entry import UNLABELED, Entry, Skipped, Source, Span

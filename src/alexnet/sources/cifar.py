@@ -89,7 +89,7 @@ class _CifarFiles:
     dataset: CifarDataset
 
     def read_class_names(self, files: set[str]) -> tuple[tuple[str, ...], list[str]]:
-        """The class names from their file; or numbers, and a remark, if it has another number."""
+        """The class names from their file; if their count is wrong, numbers, and a remark."""
         names: list[str] = []
         if self.dataset.class_names in files:
             with self.tree.open_file(join(self.top, self.dataset.class_names)) as reader:

@@ -1,4 +1,4 @@
-"""Folders of classes: the name of the folder that an image is in is its class.
+"""Folders of classes: the class of an image is the name of its folder.
 
 On disk or in an archive, with or without folders of splits above the classes:
 
@@ -46,7 +46,7 @@ def recognize_single_class(tree: Tree, top: str, hold_out: HoldOut) -> Source | 
     if len(folders) != 1 or not _holds_files(tree, join(top, folders[0])):
         return None
     source = _build_without_splits(tree, top, folders, hold_out)
-    remark = f"There is only one class, {quote_names(folders)}: there is nothing to tell apart."
+    remark = f"There is only one class, {quote_names(folders)}: a classifier needs at least two."
     return replace(source, remarks=(remark, *source.remarks))
 
 
@@ -164,7 +164,7 @@ class _ClassFolders:
     division: Division | None = None
 
     def with_held_out(self, hold_out: HoldOut) -> "_ClassFolders":
-        """The same with validation images held out, which takes one pass over all names."""
+        """These folders, with validation images held out. Takes one pass over all names."""
         folder, known = self.folders["train"], set(self.classes)
 
         def images() -> Iterator[tuple[str, str]]:

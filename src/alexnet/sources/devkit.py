@@ -169,7 +169,7 @@ def find_kaggle_lists(tree: Tree, top: str) -> Devkit | None:
 
 
 def _read_kaggle_synsets(tree: Tree, name: str) -> dict[str, str]:
-    """The words of each WordNet id, sorted by id. Raises ValueError if it is another file."""
+    """The words of each WordNet id, sorted by id. Raises ValueError if a line is invalid."""
     words_of: dict[str, str] = {}
     lines = _read_content(tree, name).decode("utf-8", "replace").splitlines()
     for number, line in enumerate(lines, 1):

@@ -1,8 +1,8 @@
 """Walks folders on disk defensively: it implements `tree.Tree` for a folder of the file system.
 
 Loops of symlinks, pipes, devices and unreadable folders are reported as Skipped instead of being
-followed, blocking or raising an error. Symlinks are followed, because many data sets are assembled
-of them, except where that would read images twice or mix splits:
+followed, blocking or raising an error. Symlinks are followed, because many data sets consist of
+them, except where that would read images twice or mix splits:
 
     data/train/cat/
       ├── loop   → data/train          symlink_loop: the target contains the link
@@ -95,7 +95,7 @@ class Directory:
         return _Walk(self.path, split, self._splits, inner_tars).walk(folder)
 
     def _refused(self, folder: str) -> dict[str, str]:
-        """Name and target of symlinks that are not followed, as far as this folder alone tells."""
+        """Name and target of symlinks that are not followed, judged by this folder alone."""
         items = self._items(folder)
         known = {os.path.realpath(os.path.join(self.path, folder, name))
                  for name, item in items if _is_real_folder(item)}  # fmt: skip

@@ -1,7 +1,7 @@
-"""What every source yields: `Entry` (an image to read) and `Skipped` (something that is not used).
+"""The items that every source yields: `Entry` (an image) and `Skipped` (a file that is not used).
 
-`Source` is what `open_source` returns. Packing, evaluation and prediction use all of them; `images`
-reads the content of an Entry.
+`open_source` returns a `Source`. Packing, evaluation and prediction use all three; `images` reads
+the content of an Entry.
 """
 
 from collections.abc import Callable, Iterator
@@ -34,12 +34,12 @@ class Span:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One image: its split, its name in the source, its label and where its content is.
+    """One image: its split, its name in the source, its label and its content.
 
     The name is relative, with "/" as the separator, and unique in the source. The label is an index
     into the classes of the source, or UNLABELED. The content is a file, a part of an archive,
-    encoded bytes (from a compressed archive, which has no parts to point at), or pixels: uint8 of
-    shape (H, W) or (H, W, 3).
+    encoded bytes (from a compressed archive, which can only be read sequentially), or pixels: uint8
+    of shape (H, W) or (H, W, 3).
     """
 
     split: str
@@ -50,7 +50,7 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Skipped:
-    """Something in a source that is not used: its name, a reason in one word, and the details."""
+    """A file or folder that is not used: its name, the reason as one word, and details."""
 
     split: str
     name: str
@@ -70,15 +70,15 @@ class Source:
     wordnet_ids: tuple[str, ...] | None
     """The WordNet id of each class, if they are known."""
     splits: tuple[str, ...]
-    """Those of "train", "val" and "test" that there are."""
+    """The splits of the source: some of "train", "val" and "test"."""
     remarks: tuple[str, ...]
-    """Sentences about the whole source for whoever packs it."""
+    """Sentences about the whole source, which packing prints."""
     native_size: int | None
     """Width and height in pixels if all images have the same; None for photographs."""
     stream: Callable[[str], Iterator[Entry | Skipped]] = field(repr=False, compare=False)
     """Yields everything in a split; call `entries`, which checks the name of the split."""
     division: dict[str, Any] | None = None
-    """What decides which images are held out for validation (`holdout`); None if none are."""
+    """The rule by which images are held out for validation (`holdout`); None if none are."""
 
     def entries(self, split: str) -> Iterator[Entry | Skipped]:
         """Yield everything in one split, used or not, in an order that is the same at every call.

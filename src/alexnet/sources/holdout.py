@@ -7,8 +7,8 @@ the images with the smallest hashes are held out:
                                    val     val  ▲ train  train  train …
                                                 └ `last` = 0x1f: the last hash that is held out
 
-So the choice does not depend on the order in which a source yields its images, every later pass can
-decide each image by itself, and counting takes eight bytes per image. `class_folders`, `image_list`
+So the choice does not depend on the order of the images, every later pass can decide about each
+image independently, and the first pass takes eight bytes per image. `class_folders`, `image_list`
 and `digits` call `HoldOut.divide`.
 """
 
@@ -58,8 +58,8 @@ class HoldOut:
         """Choose which of `images` (class, name within the class) are held out.
 
         Of a class of n images, round(effective_fraction · n) are held out, but at least one and at
-        most n − 1; so of a class of one image, none. An image that is repeated counts once. If
-        nothing is to be held out, `images` is not iterated over.
+        most n − 1 (so none if n is 1). A repeated image counts once. If nothing is to be held out,
+        `images` is not iterated over.
         """
         hashes: dict[str, array[int]] = {}
         if not self.effective_fraction or self.evaluation_split:
@@ -126,7 +126,7 @@ class Division:
         return "val" if held_out else "train"
 
     def metadata(self) -> dict[str, Any] | None:
-        """What decides about every image, as recorded in a pack; None if nothing is held out."""
+        """The rule and its parameters, as recorded in a pack; None if nothing is held out."""
         if not self.held_out:
             return None
         return {"share": self.hold_out.effective_fraction, "seed": self.hold_out.seed, "rule": RULE}

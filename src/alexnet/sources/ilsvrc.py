@@ -69,7 +69,7 @@ def recognize(tree: Tree, top: str) -> Source | None:
 
 
 def _distinct_names(kit: Devkit) -> tuple[str, ...]:
-    """The words of each synset; if two share them, as the two cranes do, with the WordNet id."""
+    """The words of each synset; if two synsets have the same ("crane"), with the WordNet id."""
     times = Counter(kit.words)
     return tuple(
         words if times[words] == 1 else f"{words} ({wordnet_id})"
@@ -97,7 +97,7 @@ class _Part:
 
 
 def _find_parts(tree: Tree, top: str, year: str) -> tuple[dict[str, _Part], list[str]]:
-    """Where each split is, and remarks. An archive is preferred to the folder made of it."""
+    """The place of each split, and remarks. An archive is preferred to a folder."""
     candidates: dict[str, list[tuple[str, _Part]]] = {"train": [], "val": [], "test": []}
     files = tree.list_files(top) if isinstance(tree, Directory) else []
     archives = [name for name in files if ARCHIVE.search(name)]
@@ -220,7 +220,7 @@ def _sort_folders(items: Iterator[FoundFile | Skipped]) -> Iterator[FoundFile | 
     """Sort consecutive items of one folder by name.
 
     So an archive yields the same order as the folder extracted from it. Images from a compressed
-    archive stay in archive order, because sorting would hold their contents in memory.
+    archive stay in archive order, because sorting would keep their contents in memory.
     """
     for _, folder in itertools.groupby(items, key=_group):
         while batch := list(itertools.islice(folder, MAX_SORTED)):

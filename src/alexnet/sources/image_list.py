@@ -73,7 +73,7 @@ class _Splitting:
 
 @dataclass(frozen=True)
 class _Survey:
-    """What one pass over a list finds out before any image is yielded."""
+    """Labels, splits and repeated paths of a list, from one pass before any image is yielded."""
 
     path: Path
     labels: dict[str, set[str]]  # the labels that occur in each split

@@ -7,9 +7,9 @@ memory of `alexnet pack` for any input: see `PACKING_MEMORY`.
 
 PACKING_MEMORY = 1 << 31
 """Bytes that the packing process and the memory shared with its decoding processes stay below, for
-any source. In addition, each decoding process takes one encoded file (`LARGEST_FILE`), what its
-decoder needs, and sixteen records of the requested size. A test packs hostile sources and measures
-this."""
+any source. In addition, each decoding process takes one encoded file (`LARGEST_FILE`), the memory
+of its decoder, and sixteen records of the requested size. A test packs hostile sources and measures
+the memory."""
 
 LARGEST_FILE = 1 << 30
 """Bytes of an image file; larger ones are not read."""

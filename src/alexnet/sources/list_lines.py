@@ -76,7 +76,7 @@ class _Lines:
         return line
 
     def push_back(self, lines: Sequence[str | None]) -> None:
-        """Return these lines, the last ones that were read, once more."""
+        """Make `next` return these lines, the last ones that were read, again."""
         self._pushed_back.extend(reversed(lines))
         self.number -= len(lines)
 

@@ -1,8 +1,8 @@
 """Tables in MATLAB level-5 files: one struct array of numbers and strings, read with bounds checks.
 
 Written for `meta.mat` of the ILSVRC development kits, which `devkit` reads. A damaged file made
-scipy's reader crash the process; here, every length is compared with what is there before it is
-used, so no file costs more than `MOST_BYTES` or ends in anything but ValueError.
+scipy's reader crash the process. Here, every length is compared with the number of available bytes
+before it is used, so no file takes more than `MOST_BYTES` or raises anything but ValueError.
 
 A file is a header of 128 bytes and a sequence of elements. An element is a tag (type, length) and
 its data, padded to eight bytes. An array is an element that contains elements:

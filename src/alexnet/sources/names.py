@@ -40,7 +40,7 @@ def is_sidecar(name: str) -> bool:
 
 
 def has_image_extension(name: str) -> bool:
-    """Whether a file has the extension of an image. Many images have none, so False says little."""
+    """Whether a file has the extension of an image. Images without an extension are common too."""
     return name.lower().endswith(_IMAGES)
 
 

@@ -6,7 +6,7 @@ A matrix file has a little-endian header, then the elements, last dimension fast
     …-cat.mat   0x1E3D4C54 (integers) │ 1 │ images, 1, 1       │ category 0 │ category 1 │ …
 
 The header is: a magic number for the type of the elements, the number of dimensions, the sizes (at
-least three are stored). Of each pair the first image is used. The split called "testing" becomes
+least three are stored). The first image of each pair is used. The split called "testing" becomes
 "val". Source: LeCun, Huang & Bottou, "Learning methods for generic object recognition with
 invariance to pose and lighting" (CVPR 2004). `recognition` calls `recognize`.
 """
@@ -52,7 +52,7 @@ def _build_source(norb: "_NorbFiles", splits: tuple[str, ...]) -> Source:
         wordnet_ids=None,
         splits=splits,
         remarks=(
-            "Of the two cameras the first is used.",
+            "Only the images of the first camera are used.",
             "Its testing split is used for validation, under the name 'val'.",
         ),
         native_size=sides[0],

@@ -47,11 +47,11 @@ class ForwardReader:
     Parameters
     ----------
     file
-        Where the bytes come from.
+        The file to read from.
     end
-        The position at which this reader ends, if before the end of the file.
+        The position at which this reader ends, if that is before the end of the file.
     below
-        A file below `file` that is to be closed with it: the compressed file of a decompressor.
+        For a decompressor, the compressed file, which is closed together with `file`.
     """
 
     def __init__(

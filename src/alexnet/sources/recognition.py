@@ -1,8 +1,8 @@
-"""Finds out what kind of source a path is, by asking each kind in turn.
+"""Recognizes the format of a source, by trying each format in turn.
 
-`open_source` is the entrance to this folder; packing, training and evaluation call it. A data set
-in its own format is recognized before folders of classes, and what is in the folder itself before
-an archive inside it.
+`open_source` is the public function of this folder; packing, training and evaluation call it. Data
+sets in their own formats are tried before folders of classes, and the contents of the folder itself
+before an archive inside it.
 """
 
 import itertools
@@ -52,7 +52,7 @@ def open_source(
     seed: int = 0,
     evaluation_split: str = "",
 ) -> Source:
-    """Open the labeled images at `path`, of whichever kind.
+    """Open the labeled images at `path`, in any supported format.
 
     Parameters
     ----------
@@ -60,15 +60,15 @@ def open_source(
         A folder, an archive, a list, or "digits" for those of scikit-learn.
     val_fraction
         The fraction of each class to hold out for validation if the source has no validation
-        split; by default one tenth (of "digits" one fifth). Choosing takes another pass over the
-        names, for which a compressed archive is decompressed once more.
+        split; by default one tenth (of "digits" one fifth). The choice needs another pass over the
+        names, for which a compressed archive is decompressed a second time.
     seed
-        Decides which images are held out.
+        Seed of the choice of the images that are held out.
     evaluation_split
         If given, the images are only to be evaluated: nothing is held out, and if the source has
         no splits, all images are in the split of this name.
 
-    Raises FileNotFoundError, or ValueError with a list of what was looked for.
+    Raises FileNotFoundError, or ValueError with a list of the supported formats.
     """
     hold_out = HoldOut(val_fraction, seed, evaluation_split)
     if str(path) == digits.NAME:
@@ -76,7 +76,7 @@ def open_source(
     path = Path(path)
     if not path.exists():
         raise FileNotFoundError(
-            f"there is nothing at {path}. Give a folder, an archive or a list of images, or "
+            f"{path} does not exist. Give a folder, an archive or a list of images, or "
             f"{digits.NAME!r} for the scans that come with scikit-learn"
         )
     if path.suffix.lower() in list_lines.EXTENSIONS and path.is_file():
@@ -105,7 +105,7 @@ def _is_tar(path: Path) -> bool:
 
 
 def _open_tree(tree: Tree, hold_out: HoldOut) -> Source:
-    """Ask each kind of source whether the tree is of it. Raises ValueError if none says yes."""
+    """Try each kind of source. Raises ValueError if none recognizes the tree."""
     if "pack.json" in tree.list_files(""):
         raise ValueError(f"{tree.path} is a pack already: use it where a pack is expected")
     roots = list(itertools.islice(_candidate_roots(tree), MAX_DEPTH))
@@ -157,7 +157,7 @@ def _with_own_splits(source: Source, hold_out: HoldOut) -> Source:
 
 
 def _describe_contents(tree: Tree, top: str) -> str:
-    """A sentence about what a folder holds, for an error message."""
+    """A sentence about the contents of a folder, for an error message."""
     folder = tree.path / top
     files, inside = tree.list_files(top), tree.list_folders(top)
     if not files and not inside:

@@ -37,8 +37,8 @@ def open_regular(path: str | Path) -> BinaryIO:
 def read_regular(path: str | Path, limit: int) -> bytes:
     """Read a regular file of at most `limit` bytes. Raises OSError for anything else.
 
-    Some files of the system (in /proc) claim to have no bytes, and never end. So at most one byte
-    more than the limit is read, whatever the size is said to be.
+    Some system files (in /proc) report a size of zero, but never end. So at most one byte more than
+    the limit is read, whatever size is reported.
     """
     with open_regular(path) as file:
         size = os.fstat(file.fileno()).st_size

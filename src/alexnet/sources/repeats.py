@@ -27,7 +27,7 @@ class NameBudget:
         return 2 * self._names > MOST_NAMES or 2 * self._characters > MOST_CHARACTERS
 
     def spend(self, name: str) -> None:
-        """Count one more name that is kept. Raises ValueError if that is too many."""
+        """Count one more name that is kept. Raises ValueError if the budget is exceeded."""
         self._names += 1
         self._characters += len(name)
         if self._names > MOST_NAMES or self._characters > MOST_CHARACTERS:

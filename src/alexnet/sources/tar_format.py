@@ -1,11 +1,11 @@
 """The tar format: the members of an archive, read in one forward pass and never extracted.
 
     │ header │ content, padded to 512 │ header │ content │ … │ a block of zeros
-      512 bytes: name, size, type      └ may be an extension: the long name, or more, of the next
+      512 bytes: name, size, type      └ may be an extension: a long name etc. of the next member
 
 Python's `tarfile` ends silently at a damaged header, keeps every header in memory, and may seek
 backward in a compressed file. Here a truncated archive raises DamagedError with the position, a
-million members take no more memory than one, and reading only goes forward. Each header block is
+million members take no more memory than one, and files are only read forward. Each header block is
 still parsed by `tarfile.TarInfo`. `tarball` calls this module.
 """
 
@@ -143,7 +143,7 @@ def _pax_records(content: bytes) -> dict[str, str]:
 
 
 def _skip_sparse_map(block: bytes, reader: ForwardReader) -> None:
-    """Skip the blocks that continue the map of an old GNU sparse file; a byte says if there are."""
+    """Skip the blocks that continue the map of an old GNU sparse file; a byte flags each one."""
     more = block[482]
     while more:
         more = reader.read_exactly(_BLOCK)[504]

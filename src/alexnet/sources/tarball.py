@@ -1,9 +1,9 @@
 """A tar archive, read as the folder that it was made of. Nothing is extracted.
 
-`Tarball` implements `tree.Tree`. The first question about the contents costs one pass over the
+`Tarball` implements `tree.Tree`. The first call that needs the contents makes one pass over the
 archive, which builds a tree of names in bounded memory (`_Level`); every `walk` is another pass
-(`ArchiveWalk`), which yields files as they come. Names are not trusted: one that leads out of the
-archive is reported and never used as a path.
+(`ArchiveWalk`), which yields files in the order of the archive. Names are not trusted: a name that
+leads out of the archive is reported and never used as a path.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -204,7 +204,7 @@ class ArchiveWalk:
 
 
 class _Level:
-    """The contents of one folder of an archive. There may be a million of such objects."""
+    """The contents of one folder of an archive. A million such objects may exist."""
 
     __slots__ = "files", "inside"
 

@@ -1,7 +1,7 @@
-"""The interface through which a folder on disk and an archive of a folder look the same.
+"""The common interface to a folder on disk and to an archive of a folder.
 
 `directory.Directory` and `tarball.Tarball` implement `Tree`; the modules that recognize data sets
-(`class_folders`, `ilsvrc`, `cifar`, `mnist`, `norb`) use nothing else of a folder.
+(`class_folders`, `ilsvrc`, `cifar`, `mnist`, `norb`) use only this interface.
 """
 
 from collections.abc import Iterable, Iterator
@@ -50,7 +50,7 @@ class Tree(Protocol):
     def walk(
         self, folder: str, split: str, *, inner_tars: bool = False
     ) -> Iterator[FoundFile | Skipped]:
-        """Yield every file below `folder`, and a Skipped for everything else that is there.
+        """Yield every file below `folder`, and a Skipped for everything else in it.
 
         The order is the same on every call. `split` becomes the split of each Skipped. With
         `inner_tars`, the contents of `x.tar` are reported as if they were in a folder `x`.

@@ -1,6 +1,6 @@
 """The training, from a recipe and a pack to a run.
 
-    train       the public function: what is refused, resumed, begun
+    train       the public function: checks, starts or resumes a training
     refusals    packs, recipes and checkpoints that do not fit each other
     loop        the steps of an epoch, and what happens between them
     step        forward and backward pass of a batch, on a GPU as a CUDA graph
@@ -10,9 +10,9 @@
     memory      how much memory of a GPU a training takes
     meter       losses read and reported
     log         log.jsonl, TensorBoard, the screen
-    messages    what a training says to a person
-    saving      what a training writes to its folder
+    messages    the messages of a training
+    saving      the files that a training writes
     interrupt   SIGINT, SIGTERM and SIGHUP
 
-Importing this package imports none of them: `interrupt` has to be there before torch is.
+Importing this package imports none of them: `interrupt` must be imported before torch.
 """

@@ -1,4 +1,4 @@
-"""What SIGINT, SIGTERM and SIGHUP do: stop a training after its step, or end the process.
+"""Handling of SIGINT, SIGTERM and SIGHUP: stop a training after its step, or end the process.
 
 `alexnet.cli` calls `end_at_signals` before it imports anything heavy; `training.train` enters an
 `Interrupt` while it trains. Signals that are ignored when the process starts stay ignored, as
@@ -23,9 +23,9 @@ SHOW_CURSOR = b"\x1b[?25h\n"
 def end_at_signals() -> None:
     """Have SIGINT, SIGTERM and SIGHUP end the process at once with exit status 128 + signal.
 
-    Python's own reaction to SIGINT is an exception in the middle of whatever runs: an import, which
-    then leaves a broken module behind, or a C++ library, which aborts. Every file that this program
-    writes survives a kill, so ending at once loses nothing.
+    By default, Python raises an exception on SIGINT wherever the program is: in an import, which
+    then leaves a broken module behind, or in a C++ library, which aborts. Every file that this
+    program writes survives a kill, so ending at once loses nothing.
     """
     for number in SIGNALS:
         if signal.getsignal(number) is not signal.SIG_IGN:

@@ -1,8 +1,8 @@
-"""Where a training reports to: `log.jsonl`, TensorBoard if it is installed, and a screen.
+"""The outputs of a training: `log.jsonl`, TensorBoard if it is installed, and a screen.
 
-None of them can end a training: if a file cannot be written, that is shown once, and its lines are
-left out. Used by `training.loop` and `training.meter`; `screen.TrainingScreen` is a Screen. This
-module must not import any other of `training`.
+None of them can end a training: if a file cannot be written, a message is shown once, and its lines
+are left out. Used by `training.loop` and `training.meter`; `screen.TrainingScreen` is a Screen.
+This module must not import any other module of `training`.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ from alexnet.validate import parse_json
 
 @dataclass(frozen=True)
 class TrainingProgress:
-    """Where a training is and how fast it goes, at the time of a report."""
+    """The position and the speed of a training at the time of a report."""
 
     epoch: int
-    """The epoch under way, from 1."""
+    """The current epoch, from 1."""
     epochs: int
     step: int
     """Steps of this epoch that are done."""
@@ -118,8 +118,8 @@ class RunLog:
         except OSError as error:
             if path not in self._failed:
                 self.screen.say(
-                    f"{path}: {error.strerror}. Training goes on; what cannot be written there is "
-                    "left out"
+                    f"{path}: {error.strerror}. Training continues; lines that cannot be written "
+                    "are left out"
                 )
             self._failed.add(path)
 

@@ -1,9 +1,8 @@
-"""The training loop: one straight step, and between steps what makes a long run safe.
+"""The training loop: the steps, and between them reports, checks and checkpoints.
 
-`training.train` builds a `Training` from a `TrainingJob` and lets it run; nothing else calls this
-module. What it writes to the run's folder goes through `training.saving`, what it shows through
-`training.meter`. Where the training stands is `Training.position`, which is part of every
-checkpoint; only `Training` changes it.
+`training.train` builds a `Training` from a `TrainingJob` and runs it; nothing else calls this
+module. It writes files through `training.saving` and reports through `training.meter`. The position
+of the training, `Training.position`, is part of every checkpoint; only `Training` changes it.
 """
 
 from __future__ import annotations
@@ -50,7 +49,7 @@ class Diverged(RuntimeError):  # noqa: N818 - the word of the field
 
 @dataclass(frozen=True)
 class TrainingJob:
-    """All that a training is given; nothing of it changes while the training runs."""
+    """The inputs of a training, which do not change while it runs."""
 
     pack: Pack
     run: Path
@@ -58,7 +57,7 @@ class TrainingJob:
     recipe: Recipe
     machine: Machine
     start: Checkpoint | None
-    """The checkpoint to go on from; None for a training that begins."""
+    """The checkpoint to resume from; None for a new training."""
     init: Transfer | None
     """The earlier training whose layers this one begins with; None: all weights are drawn."""
     save_seconds: float = 600.0
@@ -80,7 +79,7 @@ class TrainingOutcome:
 
 
 class Training:
-    """A training under way: the network, its optimizer, its batches and its position.
+    """A training in progress: the network, its optimizer, its batches and its position.
 
     The state that a checkpoint saves is in three places: `network` (weights), `sgd` (momentum) and
     `position` (epoch, step, last rates, sum of losses, history). Batches, rates and the random
@@ -163,9 +162,9 @@ class Training:
     def _train_epoch(self, epoch: int) -> None:
         """Do the steps of an epoch, from the current position to its end or a request to stop.
 
-        Everything that could be chosen has been chosen before: the kernels by the network's layers
+        All choices have been made before: the kernels by the network's layers
         (`device.move_to_device`), graph or no graph by `make_step`, the place of the images by
-        `Batches`. A GPU is never waited for in here, except for a report or a checkpoint.
+        `Batches`. This function waits for a GPU only for a report or a checkpoint.
         """
         first = self.position.step
         self.meter.begin(epoch, self.batches.waited)
@@ -223,7 +222,7 @@ class Training:
         self.meter.report(self.position.step, self.position.rate, self.batches.waited)
 
     def _handle_background_check(self) -> None:
-        """Say that the pack's files are whole; if one is damaged, save and raise ValueError."""
+        """Report that the pack's files are intact; if one is damaged, save and raise ValueError."""
         news = self.background_check.take_report()
         if not self.background_check.is_damaged:
             self.screen.say(news)
@@ -332,8 +331,8 @@ def new_network(recipe: Recipe, classes: int) -> nn.Module:
 def derive_step_seed(seed: int, epoch: int, step: int) -> int:
     """Return the key of the random numbers that dropout draws in one step: 63 bits.
 
-    It is a hash of the recipe's seed and the place of the step, so a resumed training draws what
-    one that never stopped would have drawn.
+    It is a hash of the recipe's seed and the position of the step, so a resumed training draws the
+    same numbers as one that was never stopped.
     """
     digest = hashlib.blake2b(f"{seed}/{epoch}/{step}".encode(), digest_size=8).digest()
     return int.from_bytes(digest, "little") >> 1

@@ -1,7 +1,7 @@
 """How many bytes of a GPU a training takes, counted before it takes them.
 
-`batches.choose_loader` keeps the training images in the memory of the GPU if they fit beside what
-is counted here. Nothing is allocated and no GPU is needed.
+`batches.choose_loader` keeps the training images in the memory of the GPU if they fit in addition
+to the memory that is counted here. Nothing is allocated and no GPU is needed.
 
     weights, momenta            float32, all the time
     gradients, activations      of a step; two sets of them (STEPS)
@@ -62,7 +62,7 @@ class TrainingMemory:
 
     @property
     def whole(self) -> int:
-        """What training takes in all, without the training images."""
+        """All memory that training takes, without the training images."""
         return self.weights + self.momenta + self.steps
 
 

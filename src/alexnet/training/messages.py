@@ -1,4 +1,4 @@
-"""What a training says to a person, as text: after an epoch, at the end, and when it goes wrong.
+"""The messages of a training: after an epoch, at the end, and on errors.
 
 Called by the other modules of `training`. Functions from numbers to text; nothing here prints,
 and nothing here imports the loop.
@@ -13,7 +13,7 @@ from alexnet.device import Machine
 from alexnet.recipes.recipe import Recipe
 
 FLAT_LOSS = """The loss has stayed at {loss:.3f} = ln({classes}) for {steps} steps: the network has
-learned nothing. Usual causes: a learning rate that is too high or too low (now {rate:g}; try a
+learned nothing. Common causes: a learning rate that is too high or too low (now {rate:g}; try a
 third of it, or three times it); the printed initialization, which is slow to start on few images
 (--initialization variance, or --recipe small); labels that do not belong to their images (look at
 them: alexnet pack --info PACK --sheet x.png)."""
@@ -31,7 +31,7 @@ def format_epoch(epoch: int, epochs: int, measured: dict[str, float]) -> str:
 
 
 def format_finished(position: Position) -> str:
-    """What to say instead of training when all epochs of a training are done already."""
+    """The message for a training whose epochs are all done already."""
     history = position.history
     # the lowest error; without validation images the last epoch, whose -i is the lowest
     best = min(range(len(history)), key=lambda i: history[i].get("val_top1", -i))

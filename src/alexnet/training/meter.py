@@ -1,8 +1,8 @@
-"""The losses of a training: collected step by step, read from the device late, reported.
+"""The losses of a training: collected at every step, read from the device later, reported.
 
-`Meter` is what `training.loop` adds the loss of every step to. It returns what it has read and
-shows it; where the training stands is the business of `Training` alone. Never import
-`training.loop` or `training.train` here: who measures must not know who is measured.
+`training.loop` adds the loss of every step to a `Meter`, which returns and shows the losses that it
+has read. It does not change the position of the training. Never import `training.loop` or
+`training.train` here.
 """
 
 from __future__ import annotations

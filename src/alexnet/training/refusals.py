@@ -1,7 +1,7 @@
-"""What cannot be trained is refused here, before a folder is made or a weight is drawn.
+"""Checks that reject invalid trainings before a folder is made or a weight is drawn.
 
 `training.train` calls these in order. Each raises ValueError saying what was found, what was
-wanted and what to do. What is wrong with the run's folder is refused by `runs`.
+wanted and what to do. `runs` checks the folder of the run.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ def check_pack(pack: Pack, recipe: Recipe) -> None:
     if len(trained) < 2:
         raise ValueError(
             f"the training images of {pack.path} are all of one class, "
-            f"{quote_names(pack.classes[label] for label in trained)}: there is nothing to tell "
-            "apart. Pack images of two classes or more, each in a folder of its own"
+            f"{quote_names(pack.classes[label] for label in trained)}: a classifier needs at least "
+            "two. Pack images of two classes or more, each in a separate folder"
         )
     if recipe.schedule == "plateau" and recipe.drops and not pack.splits.get("val"):
         raise ValueError(
@@ -47,7 +47,7 @@ def check_network(pack: Pack, recipe: Recipe) -> None:
 
 
 def check_resumable(start: Checkpoint, pack: Pack, recipe: Recipe) -> None:
-    """Refuse to go on from a checkpoint on another pack, or with another recipe.
+    """Refuse to resume from a checkpoint with another pack or another recipe.
 
     Only `recipe.epochs` may differ from the checkpoint's recipe.
     """

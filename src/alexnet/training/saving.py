@@ -1,8 +1,8 @@
-"""What a training writes to its folder: its description, `last.safetensors`, `best.safetensors`.
+"""Writes the files of a run: its description, `last.safetensors` and `best.safetensors`.
 
 `training.loop` owns a `RunWriter`; `training.train` calls `mend_best` for a training that is
-finished already. Every file is written through `alexnet.files`, so a kill or a full disk leaves
-the earlier one whole. Nothing here knows the network or the loop.
+finished already. Every file is written through `alexnet.files`, so after a kill or on a full disk
+the earlier file is still complete. Nothing here depends on the network or the loop.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ from alexnet.training.log import Screen
 from alexnet.training.transfer import Transfer, describe_init
 
 FULL = errno.ENOSPC, errno.EDQUOT, errno.EFBIG
-"""Errors that are cured by making room on the disk."""
+"""Errors that go away when space on the disk is freed."""
 
 
 class RunWriter:
-    """Writes the files of one run. A file that cannot be written is reported and ends nothing."""
+    """Writes the files of one run. A failure is reported and does not end the training."""
 
     def __init__(
         self,
@@ -47,7 +47,7 @@ class RunWriter:
         """Write `recipe.json`, `environment.json` and the sample images.
 
         Raises OSError if that fails in a new run. In a resumed one it is only reported: the
-        training can go on without them.
+        training can continue without them.
         """
         if is_new:
             self._describe()
@@ -59,7 +59,7 @@ class RunWriter:
         return self._try(lambda: checkpoints.save(checkpoint, self.run / "last.safetensors"))
 
     def keep_best(self, history: tuple[dict[str, float], ...]) -> bool:
-        """If the last epoch is the best so far, make `best.safetensors` what `last` is.
+        """If the last epoch is the best so far, make `best.safetensors` the same as `last`.
 
         Returns False if that could not be done.
         """
@@ -86,7 +86,7 @@ class RunWriter:
         except OSError as error:
             cure = "Make room on that disk" if error.errno in FULL else "Check that folder"
             self.screen.say(
-                f"No {what} could be written to {self.run}: {error.strerror}. Training goes on; "
+                f"No {what} could be written to {self.run}: {error.strerror}. Training continues; "
                 f"the files saved before are unchanged, and the next save will be tried. {cure}."
             )
             return False

@@ -1,7 +1,7 @@
 """The learning rates, as pure functions of the position of a training and its validation errors.
 
-`training.train` calls `compute_rates` before every step and hands the result to `training.sgd`.
-Nothing is remembered between calls, so a resumed training needs no state of a scheduler. Imports no
+`training.train` calls `compute_rates` before every step and passes the result to `training.sgd`.
+No state is kept between calls, so a checkpoint needs no state of a scheduler. Does not import
 torch.
 
 The formulas below use these symbols:

@@ -10,8 +10,8 @@ learning rate ε, by
     b ← m·b + 0.0005·w + ∂L/∂w            w ← w − ε·b
 
 With v = −ε·b the two are the same as long as ε does not change. When it changes from ε₀ to ε, the
-old velocity is −ε₀·b, but the optimizer would go on with −ε·b. So for that one step its momentum is
-set to m·ε₀/ε, and ε·(m·ε₀/ε)·b = m·ε₀·b is what the paper's rule keeps.
+old velocity is −ε₀·b, but the optimizer would continue with −ε·b. So for that one step its momentum
+is set to m·ε₀/ε: then ε·(m·ε₀/ε)·b = m·ε₀·b, as in the paper's rule.
 
 `training.train` makes one SGD and calls it after each backward pass. This module knows nothing of
 files, data or progress.
@@ -32,9 +32,9 @@ class SGD:
     """Stochastic gradient descent with momentum and weight decay, each group at its own rate.
 
     The groups are the weights and the biases of the network, and those of every layer for which the
-    recipe has a rate or a decay. From the first loss that is not finite on, a step changes nothing.
-    That is decided on the device (`found_inf`), without a synchronization: the weights stay as the
-    last step with a finite loss left them.
+    recipe has a rate or a decay. After the first loss that is not finite, steps change nothing: the
+    weights stay as they were after the last step with a finite loss. This is decided on the device
+    (`found_inf`), without a synchronization.
     """
 
     def __init__(self, network: nn.Module, recipe: Recipe) -> None:

@@ -1,4 +1,4 @@
-"""`train`, the function that trains a network: what it refuses, how it resumes, how it ends.
+"""`train`, the function that trains a network: its checks, its start or resumption, its end.
 
 Called by `commands.train`, by `claims.trainings`, and as `alexnet.train`. The steps themselves are
 in `training.loop`.
@@ -53,8 +53,8 @@ def train(
     pack
         The packed images. Without a `val` split nothing is evaluated.
     run
-        Folder to write the run to. It is made if need be, and removed again if the training fails
-        before its first step.
+        Folder to write the run to. It is created if it does not exist, and removed again if the
+        training fails before its first step.
     recipe
         The network and all hyper-parameters.
     device
@@ -68,27 +68,27 @@ def train(
     compiled
         Whether to prepare the step with torch.compile, which takes about a minute.
     resume
-        A checkpoint file, or the folder of a run, whose `last` is meant, to go on from. Only
-        `recipe.epochs` may differ from its recipe. If the run has no checkpoint yet, training
-        begins from the start. If all its epochs are done nothing is trained, but a
-        `best.safetensors` that a kill has left out of date is replaced.
+        A checkpoint file to resume from, or the folder of a run, from whose `last` checkpoint the
+        training resumes. Only `recipe.epochs` may differ from its recipe. If the run has no
+        checkpoint yet, training begins from the start. If all its epochs are done nothing is
+        trained, but a `best.safetensors` that a kill has left out of date is replaced.
     init
         A trained run or a checkpoint file whose weights the new training begins with, or a
         Transfer that names the layers to take.
     save_minutes
-        Minutes between two checkpoints within an epoch. There is one after every epoch anyway.
+        Minutes between two checkpoints within an epoch. One is always saved after every epoch.
     log_seconds
         Seconds between two reports to the log and the screen.
     screen
-        Receives progress and messages. A screen or a log that cannot be written to ends no
-        training.
+        Receives progress and messages. A failure to write to the screen or the log does not end
+        the training.
 
     Returns
     -------
     TrainingOutcome
         The folder; the position reached, with the loss and the errors of every epoch; the signal
         that stopped the training, if one did; and whether the position was saved. SIGINT, SIGTERM
-        and SIGHUP stop it after the step under way.
+        and SIGHUP stop it after the current step.
 
     Raises
     ------
@@ -129,7 +129,7 @@ def train(
         if start.position.epoch >= recipe.epochs:
             return _finish(run, path, start, screen)
     elif resume is not None:
-        screen.say(f"{resume} has no checkpoint yet: training begins at the beginning.")
+        screen.say(f"{resume} has no checkpoint yet: training begins from the start.")
         init = init or first_init(run)
     if init is not None and not isinstance(init, Transfer):
         init = Transfer(Path(init))

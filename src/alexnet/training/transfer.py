@@ -1,4 +1,4 @@
-"""Starting from a trained network (transfer learning): which layers are taken, which drawn anew.
+"""Starting from a trained network (transfer learning): copying some layers, initializing others.
 
 `training.loop` copies the layers with `Transfer.into`; `commands.train` calls `adopt_network` when
 no recipe is named. What a run began with is kept in its `environment.json`, so that a run killed

@@ -5,10 +5,10 @@ RGB record is contiguous, so its arithmetic is one loop over 3 * size numbers:
 
     record   r g b r g b r g b …     uint8        out = (record - mean + shift) * scale
     mean     r g b r g b r g b …     float32
-    shift    r g b r g b r g b …     float32, the same three numbers over and over
+    shift    r g b r g b r g b …     float32, the same three numbers repeated
 
-Only a mirrored row is copied once more, pixel by pixel from right to left. A row of a YUV 4:2:0
-record is first converted to such a row of RGB.
+A mirrored row is then copied, pixel by pixel from right to left; other rows need no copy. A row of
+a YUV 4:2:0 record is first converted to such a row of RGB.
 """
 
 # mypy: disable-error-code="no-untyped-def"
@@ -72,7 +72,7 @@ def crop_yuv420(first, stop, records, crops, out, scale):
 
 @inlined
 def _repeat_color(color, line):
-    """Fill `line` with the three numbers of `color`, over and over."""
+    """Fill `line` with the three numbers of `color`, repeated."""
     for i in range(line.size):
         line[i] = color[i % 3]
 

@@ -7,8 +7,8 @@ consecutive numbers of one crop, color last:
                          program (n, 0)       program (n, 1)
 
 Per image it reads 3 size² bytes of an RGB record (half as much of a YUV 4:2:0 one) and the mean,
-which stays in the cache, and writes 3 size² floats of the dtype of the result. The record is read
-mirrored, if at all, so the result is written in order.
+which stays in the cache, and writes 3 size² floats of the dtype of the result. For a mirrored crop
+the pixels are read in reverse order, so that the result is always written in order.
 """
 
 # mypy: disable-error-code="no-untyped-def"

@@ -43,7 +43,7 @@ def crop(
         plane, then U and V at half the size (colors are neither rounded nor clipped). A NumPy
         array, possibly memory-mapped, is read on the CPU; a tensor on its own device.
     tops, lefts: (N,), the window in the record.
-    mean_tops, mean_lefts: (N,), the window in the mean, if it is another.
+    mean_tops, mean_lefts: (N,), the window in the mean; by default the same as in the record.
     flips: (N,) bool. shifts: (N, 3). mean: (side, side, 3).
     out: if given, the channels_last tensor to write and return; `dtype` is ignored then.
 

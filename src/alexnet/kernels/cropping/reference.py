@@ -10,7 +10,7 @@
     │        └────────┘    │                └────────┘
     └──────────────────────┘
 
-The mean has the size of a record. Its window is the same, or one with offsets of its own: the 2012
+The mean has the size of a record. Its window may have the same offsets or different ones: the 2012
 code subtracts the center of the mean from every crop.
 
 The operator and the kernels import this module; it imports only the coefficients of `colors`.
@@ -29,7 +29,7 @@ Pixels = Literal["rgb", "yuv420"]
 
 
 class Crops(NamedTuple):
-    """Where N crops come from and what is done to them; all tensors on one device."""
+    """The sources and parameters of N crops; all tensors on one device."""
 
     indices: Tensor
     """int64 (N,): the record of each crop."""
@@ -38,9 +38,9 @@ class Crops(NamedTuple):
     flips: Tensor
     """bool (N,): whether the crop is mirrored."""
     shifts: Tensor
-    """float32 (N, 3): what is added to red, green and blue, in gray levels."""
+    """float32 (N, 3): the shifts that are added to red, green and blue, in gray levels."""
     mean: Tensor
-    """float32 (side, side, 3): what is subtracted, in gray levels."""
+    """float32 (side, side, 3): the mean image that is subtracted, in gray levels."""
 
 
 def crop_reference(

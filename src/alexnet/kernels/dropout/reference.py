@@ -2,15 +2,15 @@
 
 The random numbers come from Philox4x32-10, a counter-based generator (Salmon, Moraes, Dror and
 Shaw, "Parallel Random Numbers: As Easy as 1, 2, 3", SC 2011). It maps a counter of four 32-bit
-words and a 64-bit key to four random 32-bit words and keeps no state. The counter says where a
-unit is, so every device, every precision and every way to split a batch draws the same mask.
+words and a 64-bit key to four random 32-bit words and keeps no state. The counter is the position
+of a unit, so the mask does not depend on the device, the precision or how a batch is split.
 
     counter = (unit // 4, layer, row mod 2³², row // 2³²)
     random word of the unit = philox(counter, key)[unit % 4]
 
     unit        0    1    2    3    4    5    6    7    8
              ┌────────────────────┬────────────────────┬────
-    row 0    │  philox(0, layer,  │  philox(1, layer,  │        one call gives four units
+    row 0    │  philox(0, layer,  │  philox(1, layer,  │        one call per four units
              │        0, 0)       │        0, 0)       │
              ├────────────────────┼────────────────────┼────
     row 1    │  philox(0, layer,  │  philox(1, layer,  │

@@ -1,8 +1,8 @@
 """ReLU, response normalization and max pooling on the CPU, in one pass over memory.
 
-Arrays are images (N, H, W, C). A few pixels are normalized at a time, as many as fit the L1 cache.
-They are copied to a line with n // 2 zeros around the channels of every tower,
-so that a window's sum is n shifted loads, without a special case at borders:
+Arrays are images (N, H, W, C). A few pixels are normalized at a time, as many as fit in the L1
+cache. They are copied to a line with n // 2 zeros around the channels of every tower, so that the
+sum over a window is n shifted loads, without a special case at borders:
 
     n = 5, towers a and b of 4 channels     0 0 a a a a 0 0 b b b b 0 0 a a a a 0 0 b b b b 0 0
                                                 └─── pixel 0 ─────┘     └─── pixel 1 ─────┘
@@ -11,8 +11,8 @@ so that a window's sum is n shifted loads, without a special case at borders:
     base = k + alpha * the sum of squares over the window
     b = a * base ** -beta
 
-Only `pool` normalized rows are kept at a time, in a ring buffer in which row y is at index y %
-pool; each row of outputs is pooled from there, so normalized images are never written to memory.
+Only `pool` normalized rows are kept at a time, in a ring buffer in which row y has index y % pool.
+Each row of outputs is pooled from this buffer, so normalized images are never written to memory.
 The backward pass recomputes the normalization, which is cheaper than storing and loading it.
 
 With the gradient g of the normalized b = a · base ** -beta, the gradient of a is
@@ -20,7 +20,8 @@ With the gradient g of the normalized b = a · base ** -beta, the gradient of a 
     g · base ** -beta  -  2 alpha beta · a · Σ (g · a · base ** -beta / base)
     └── pointwise ──┘                        └────── cross terms ─────────┘
 
-where Σ adds up the channels whose window holds this one: the window mirrored, if n is even.
+where Σ runs over the channels whose window contains this one; if n is even, these are the mirrored
+window.
 
 Called by `operator` through `cpu_threads.run_on_batch`; each kernel processes the images
 `first … stop - 1`.

@@ -1,16 +1,16 @@
 """ReLU, response normalization and max pooling on CUDA, in one pass over memory.
 
 Memory is channels_last, (N, H, W, C); sums are float32. A thread computes an octet: eight
-neighboring channels of one pixel, in eight registers, and loads beside them the channels that
-their windows reach:
+neighboring channels of one pixel, in eight registers. It also loads the neighboring channels that
+belong to their windows:
 
     n = 5                     c-2 c-1 │ c  c+1 … c+6 c+7 │ c+8 c+9
     loaded one by one         └─────┘ └──── octet ─────┘ └───────┘  loaded one by one
 
-So an octet is loaded and stored as a vector, a window's sum takes n additions, and no thread waits
-for another. What this file calls a row is a tuple of such registers, one for each channel; Triton
-unrolls the loops over it (`tl.static_range`). A program is THREADS threads; thread t of all is
-octet t % OCTETS of pixel t // OCTETS.
+So an octet is loaded and stored as a vector, a sum over a window takes n additions, and no thread
+waits for another. In this file, a row is a tuple of such registers, one for each channel; Triton
+unrolls the loops over it (`tl.static_range`). A program has THREADS threads; thread t, counted over
+all programs, computes octet t % OCTETS of pixel t // OCTETS.
 
 Forward, a thread visits the POOL² positions of one pooling window, normalizes each and keeps the
 maxima. Backward, it computes the gradient of one octet of the input: it gathers the gradients of
@@ -112,8 +112,8 @@ def _backward(
     RELU: tl.constexpr, TOWER: tl.constexpr, OCTETS: tl.constexpr, THREADS: tl.constexpr,
 ):  # fmt: skip
     image, y, x_, c, start, exists = _locate_octets(images, height, width, TOWER, OCTETS, THREADS)
-    # A channel lies in the windows of the channels from BELOW below it to ABOVE above it. Their
-    # bases and gradients are needed, 7 + N in all, and for the bases the channels in their windows.
+    # A channel belongs to the windows of the channels from BELOW below it to ABOVE above it. The
+    # bases and gradients of these 7 + N channels are needed, and for the bases their windows.
     BELOW: tl.constexpr = N - 1 - N // 2
     ABOVE: tl.constexpr = N // 2
     target = pixel_offset(image, y, x_, height, width, channels) + start
@@ -171,7 +171,7 @@ def _locate_octets(
 
 @triton.jit
 def _load_octets(pointer, c, exists, TOWER: tl.constexpr, BELOW: tl.constexpr, ABOVE: tl.constexpr):
-    """Load each thread's octet, with BELOW channels before it and ABOVE behind it.
+    """Load each thread's octet, with BELOW channels before it and ABOVE after it.
 
     Returns a row of BELOW + 8 + ABOVE registers, zero where the tower has no such channel.
     """

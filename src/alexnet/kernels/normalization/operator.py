@@ -2,10 +2,10 @@
 
     b = a / (k + alpha * Σ a²)^beta,   Σ over the n channels around each one, of the same tower
 
-Called by the networks. `norm_pool` and `response_norm` check their arguments; where there is a
-kernel, both call the custom operator `relu_norm_max`, which does everything in one pass over
-memory, with autograd; elsewhere the reference runs, in plain PyTorch. `cpu` (Numba) and `cuda`
-(Triton) are imported at the first call: importing this module must import neither compiler.
+Called by the networks. `norm_pool` and `response_norm` check their arguments. If the device has a
+kernel, both call the custom operator `relu_norm_max`, which supports autograd and does everything
+in one pass over memory; otherwise they call the reference. `cpu` (Numba) and `cuda` (Triton) are
+imported at the first call: importing this module must import neither compiler.
 """
 
 # mypy: disable-error-code="no-untyped-def"
@@ -54,11 +54,10 @@ def norm_pool(
 ) -> Tensor:
     """ReLU, response normalization and max pooling. (N, C, H, W) → (N, C, H', W'), rounded up.
 
-    The defaults are the paper's. `alpha` multiplies the sum of squares, as the paper prints it, or
-    their mean if `over_n`, as the 2012 code and torch.nn.LocalResponseNorm have it. The window of a
-    channel does not reach from one of the `towers` into the next. The paper's `order` is
-    "relu-norm-pool"; the first layer of the 2012 code has "norm-pool-relu". On a CPU or CUDA the
-    result is channels_last.
+    The defaults are the paper's. `alpha` multiplies the sum of squares, as in the paper, or, if
+    `over_n`, their mean, as in the 2012 code and torch.nn.LocalResponseNorm. A window contains only
+    channels of one of the `towers`. The paper's `order` is "relu-norm-pool"; the first layer of the
+    2012 code has "norm-pool-relu". On a CPU or CUDA the result is channels_last.
 
     Raises ValueError if n < 1, if `towers` does not divide the number of channels, if no pooling
     window fits into x, or if `order` is unknown.

@@ -1,7 +1,7 @@
 """Response normalization, ReLU and max pooling in plain PyTorch: what the kernels must compute.
 
-Also used in earnest, on devices without a kernel. Called by `operator`; imports neither it nor a
-kernel. The symbols are those of the paper, section 3.3.
+Also used on devices without a kernel. Called by `operator`; must import neither it nor a kernel.
+The symbols are those of the paper, section 3.3.
 """
 
 from contextlib import AbstractContextManager, nullcontext
@@ -13,7 +13,7 @@ from torch import Tensor
 
 
 class NormPoolParameters(NamedTuple):
-    """What the fused operation needs to know besides its input."""
+    """The parameters of the fused operation."""
 
     n: int
     """Number of channels in the window of a channel."""
@@ -24,7 +24,7 @@ class NormPoolParameters(NamedTuple):
     k: float
     """Constant of the denominator."""
     towers: int
-    """Number of groups of neighboring channels; no window reaches from one into the next."""
+    """Number of groups of neighboring channels; a window lies within one group."""
     pool: int
     """Height and width of a pooling window."""
     stride: int
@@ -47,9 +47,9 @@ def response_norm_reference(
 ) -> Tensor:
     """Response normalization: b = a / (k + alpha * sum of a² over the window) ** beta.
 
-    The window of channel i holds the n channels i - n // 2 … i - n // 2 + n - 1, as far as they
-    exist in its tower: an even window is one longer on the low side. The sums are a 1×1 convolution
-    with a banded matrix of zeros and ones, computed in float32 for half precision.
+    The window of channel i consists of the channels i - n // 2 … i - n // 2 + n - 1 that exist in
+    its tower; if n is even, it has one more channel below i than above. The sums are a 1×1
+    convolution with a banded matrix of zeros and ones, computed in float32 for half precision.
     """
     with _disable_autocast(x.device.type):
         a = x.float() if x.element_size() < 4 else x

@@ -1,6 +1,6 @@
 """ReLU and pooling on the CPU, in one pass over memory.
 
-Arrays are images (N, H, W, C), the C channels of a pixel side by side, so that the innermost loop
+Arrays are images (N, H, W, C), in which the C channels of a pixel are adjacent. The innermost loop
 of each function runs over channels, or over whole rows of W·C numbers, and is vectorized.
 `cpu_windows` has the max pooling of a row, and explains argmax indices and the gathering backward
 pass.

@@ -3,19 +3,19 @@
 Inlined into the kernels of pooling and of normalization, which pools what it has normalized.
 
 The argmax index of an output is the position of its maximum in the window, row * pool + column.
-Where ReLU blocks the gradient, because the maximum is not positive, it is pool * pool, which is no
-position:
+Where ReLU blocks the gradient, because the maximum is not positive, it is pool * pool, which is not
+the index of a position:
 
     pool 3    0 1 2       9: blocked
               3 4 5
               6 7 8
 
-It takes one byte (`layout.allocate_pooled`), where PyTorch stores the index of the pixel in 8
-bytes, and with it the backward pass needs neither the input nor the output.
+It takes one byte (`layout.allocate_pooled`), while PyTorch stores the index of the pixel in 8
+bytes. With it, the backward pass needs neither the input nor the output.
 
-The backward pass gathers: each pixel adds up the gradients of those windows whose maximum it is.
-So threads never write to the same pixel and the gradient need not be zeroed beforehand. A pixel is
-covered by at most ceil(pool / stride) windows in each direction:
+The backward pass gathers: each pixel adds up the gradients of the windows in which it is the
+maximum. So threads never write to the same pixel, and the gradient need not be zeroed beforehand.
+A pixel is covered by at most ceil(pool / stride) windows in each direction:
 
     pool 3, stride 2     x          0 1 2 3 4
                          window 0   └───┘         x = 2 is at column 2 of window 0

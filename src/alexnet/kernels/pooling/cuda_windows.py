@@ -20,7 +20,7 @@ def window_pixel_offset(
     """Offset in memory of the pixel at `position` of each window.
 
     A position outside the image gets the offset of the last row or column instead, so that every
-    load is from memory of the image; `is_inside_image` tells which of them count.
+    load is from memory of the image; `is_inside_image` tells which positions to use.
     """
     y = tl.minimum(i * STRIDE + position // POOL, height - 1)
     x = tl.minimum(j * STRIDE + position % POOL, width - 1)
@@ -35,7 +35,7 @@ def is_inside_image(i, j, position, height, width, POOL: tl.constexpr, STRIDE: t
 
 @triton.jit
 def rectify(x):
-    """ReLU. A NaN stays a NaN, which tl.maximum does not promise."""
+    """ReLU. A NaN stays a NaN, which tl.maximum does not guarantee."""
     return tl.where(x <= 0, 0.0, x)
 
 
@@ -52,7 +52,7 @@ def update_max(maximum, argmax, value, position, inside):
 
 @triton.jit
 def mark_blocked(argmax, maximum, POOL: tl.constexpr):
-    """Return `argmax`, replaced by POOL * POOL where ReLU blocks the gradient: no window has it."""
+    """Return `argmax`, replaced by POOL * POOL (not a position) where ReLU blocks the gradient."""
     return tl.where(maximum <= 0, POOL * POOL, argmax)
 
 

@@ -1,6 +1,6 @@
 """ReLU and pooling, max or average, in one pass over memory. The paper's pooling is section 3.4.
 
-Called by the networks. `relu_pool` checks its arguments and chooses who computes:
+Called by the networks. `relu_pool` checks its arguments and chooses the implementation:
 
     no kernel for the device or dtype    the reference, in plain PyTorch
     CPU, where PyTorch is faster         the reference too, on channels_last memory

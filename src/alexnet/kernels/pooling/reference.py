@@ -1,7 +1,7 @@
 """ReLU and pooling in plain PyTorch: what the kernels of this folder must compute.
 
-Also used in earnest: on devices without a kernel, and where PyTorch is the faster one. Called by
-`operator`; imports neither it nor a kernel.
+Also used on devices without a kernel, and where PyTorch is faster than the kernel. Called by
+`operator`; must import neither it nor a kernel.
 """
 
 import torch.nn.functional as F

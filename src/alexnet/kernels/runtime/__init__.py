@@ -1,4 +1,4 @@
-"""What the kernels of every operation share: choice of backend, memory layout, threads, compilers.
+"""Code that all kernels share: choice of backend, memory layout, threads, compilers.
 
 `backends`        which implementation runs: a kernel or the PyTorch reference
 `layout`          the tensors that kernels read and write: channels_last, sizes, dtypes

@@ -7,7 +7,7 @@
     within references_only  not used    reference
 
 The reference also runs, with one warning, where the compiler cannot be imported. Called by every
-`operator.py`, which may add limits of its own (a longest window, a smallest number of channels).
+`operator.py`, which may add limits (a longest window, a smallest number of channels).
 """
 
 import warnings
@@ -44,7 +44,7 @@ def has_kernel(device: torch.device, dtype: torch.dtype) -> bool:
 def find_import_error(compiler: str) -> str:
     """Return why a compiler cannot be imported, or an empty string if it can.
 
-    A compiler that is installed may refuse, as Numba does with a NumPy that is too new for it.
+    Even an installed compiler may fail to import, as Numba does with a NumPy that is too new.
     """
     if compiler not in _import_errors:
         try:

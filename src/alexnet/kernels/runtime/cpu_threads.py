@@ -10,9 +10,9 @@ slices of the batch, which the threads take from one shared iterator:
 Numba's own thread pools are not used: the portable one aborts the process when two threads call
 it at once, as a training step and a loader do, and the OpenMP one aborts it after a fork.
 
-Where torch uses GNU OpenMP, kernels called by the main thread run on torch's own threads. After
-each operation those wait for the next one in a busy loop, for about a millisecond; other threads
-would have to share the cores with them. Any other thread uses a pool that belongs to this module.
+If torch uses GNU OpenMP, kernels called by the main thread run on torch's own threads. After each
+operation, torch's threads wait for the next one in a busy loop for about a millisecond; additional
+threads would have to share the cores with them. Calls from other threads use this module's pool.
 
 Called by every `operator.py` (`run_on_batch`) and `cpu.py` (`compiled`, `inlined`). It imports
 Numba, so it must be imported inside functions only, when a CPU kernel is about to run.
@@ -70,7 +70,7 @@ def _stamp_sources() -> tuple[tuple[str, int, int], ...]:
 
 
 def inlined(function: Callable) -> Callable:
-    """Compile a function into every kernel that calls it: a real call may be 4 times slower.
+    """Compile a function into every kernel that calls it; a function call may be 4 times slower.
 
     Decorator. The function can be called from Python too, which tests do.
     """

@@ -21,10 +21,10 @@ from functools import cache
 import numpy as np
 
 OUTPUT_TILE = 4
-"""m: the side of the square of outputs that one tile gives."""
+"""m: the side of an output tile."""
 
 POINTS = {3: (0, 1, -1, 0.5, -2), 5: (0, 1, -1, 0.5, -0.5, 2, -2)}
-"""r, the side of the filters → the interpolation points; infinity is one more."""
+"""r, the side of the filters → the finite interpolation points; infinity is added to them."""
 
 
 def tile_side(kernel: int) -> int:

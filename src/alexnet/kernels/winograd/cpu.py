@@ -28,11 +28,11 @@ from alexnet.kernels.winograd.reference import Tiling
 
 WORKSPACE_PER_THREAD = 18e6
 """Bytes per thread: the batch is processed in slices whose planes take no more than this, so that
-they stay in the shared L3 cache. The best on two cores of a Xeon with 2 MB of L2 each."""
+they stay in the shared L3 cache. The fastest value on two cores of a Xeon with 2 MB of L2 each."""
 
 
 def run_forward(x: Tensor, weight: Tensor, bias: Tensor, out: Tensor, tiling: Tiling) -> None:
-    """Write the convolution to `out` (N, M, H', W'), channels_last. The limits are `operator`'s."""
+    """Write the convolution to `out` (N, M, H', W'), channels_last. `operator` has the limits."""
     x = to_channels_last(x)
     filters = transform_filters(weight, tiling).transpose(1, 2)  # (t²·G, C/G, M/G)
     images, outputs, biases = as_array(x), as_array(out), bias.detach().numpy()
@@ -137,7 +137,7 @@ def _filter_matrix(kernel: int) -> Tensor:
 def _sum_plane(kernel: int) -> int:
     """Return the index of the plane that holds, for each tile, the sum of its output gradients.
 
-    It is that of interpolation point 1 in rows and columns, where the row of A is all ones.
+    It is the plane of interpolation point 1 in rows and columns, whose row of A is all ones.
     """
     one = POINTS[kernel].index(1)
     return one * tile_side(kernel) + one

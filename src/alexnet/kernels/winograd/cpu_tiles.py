@@ -14,8 +14,8 @@ A row of tiles is transformed in a buffer and copied to (or from) the planes one
     tile 1: p0 p1 p2 …             ─────►       p1: … │ tile 0, tile 1, tile 2, … │ …
     tile 2: p0 p1 p2 …                          p2: … │ tile 0, tile 1, tile 2, … │ …
 
-Tile by tile, each tile would touch a different memory page for every plane, and the TLB misses
-would cost more than the arithmetic.
+If each tile were copied on its own, it would touch a different memory page for every plane, and the
+TLB misses would cost more than the arithmetic.
 """
 
 # mypy: disable-error-code="no-untyped-def"

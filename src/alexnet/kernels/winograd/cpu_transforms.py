@@ -12,8 +12,8 @@ of `out`, that is, transposed. Applied twice, it therefore gives matrix · tile 
     └───┴───┴───┘              └───────────┘
 
 `cpu_tiles` calls them; a test compares each with its matrix of `cook_toom`. The factors are exact
-in float32. d0 … d7 are the numbers of the column. `even` and `odd` belong to a pair of points x and
--x: what is the same for both, and what has the opposite sign.
+in float32. d0 … d7 are the numbers of the column. For a pair of points x and -x, `even` is the part
+of the sum that is equal for both, and `odd` the part that has the opposite sign.
 """
 
 # mypy: disable-error-code="no-untyped-def"

@@ -1,8 +1,9 @@
 """Convolutions of stride 1 as an operator: the public `convolve`, its limits, and autograd.
 
-`alexnet.nets.layers.Convolution` calls `convolve`. It runs Winograd's method, which needs a quarter
-to a sixth of the multiplications, where that is faster, and else `F.conv2d`. `reference` explains
-the method; `cpu` runs it. Numba is imported only when a kernel runs, never by this module itself.
+`alexnet.nets.layers.Convolution` calls `convolve`. Where it is faster, `convolve` runs Winograd's
+method, which needs a quarter to a sixth of the multiplications; otherwise it calls `F.conv2d`.
+`reference` explains the method; `cpu` runs it. Numba is imported only when a kernel runs, never by
+this module itself.
 
     convolve ─┬─ is_faster ──► winograd  (custom operator) ──► cpu.run_forward
               │                winograd_backward           ──► cpu.run_backward
@@ -22,10 +23,10 @@ from alexnet.kernels.winograd.reference import Tiling
 
 MIN_TILES = 128
 MIN_CHANNELS = 64
-"""With fewer tiles or channels the matrix products are too thin to pay for the transforms."""
+"""With fewer tiles or channels, the matrix products save less time than the transforms cost."""
 
 MAX_WORKSPACE_PER_IMAGE = 100e6
-"""Bytes. A convolution that needs more is left to `F.conv2d`, which needs no workspace of ours."""
+"""Bytes. A convolution that needs more is computed by `F.conv2d`, which needs no workspace."""
 
 
 def convolve(
@@ -37,8 +38,8 @@ def convolve(
 
     Float32 convolutions on a CPU with 3×3 or 5×5 filters and enough images and channels
     (`is_faster`) are computed by Winograd's method. In that case the result is channels_last, only
-    first-order reverse-mode differentiation is supported, and an inf or NaN in x spoils all outputs
-    of every tile that contains it. All others are computed by `F.conv2d`.
+    first-order reverse-mode differentiation is supported, and an inf or NaN in x makes all outputs
+    of every tile that contains it inf or NaN. All others are computed by `F.conv2d`.
     """
     if bias is not None and is_faster(x, weight, bias, padding, groups):
         return winograd(x, weight, bias, padding, groups)

@@ -15,7 +15,7 @@ With 3×3 filters (t = 6):
                 ├── tile 1 ───┤                             ├ tile 1 ┤
 
 Summed over channels, ⊙ becomes one matrix product for each of the t² positions in a tile. So
-transformed tiles are stored by position: a *plane* holds what all tiles have at one position.
+transformed tiles are stored by position: a *plane* holds the values of all tiles at one position.
 
     stage               in                    out                         adjoint, for gradients
     filter transform    (M, C/G, r, r)        U = G g Gᵀ   (t²·G, M/G, C/G)   Gᵀ U G
@@ -65,7 +65,7 @@ class Tiling(NamedTuple):
         return cls(kernel, padding, groups, height, width, rows, columns)
 
     def workspace_bytes(self, x: Tensor, outputs: int) -> int:
-        """Bytes of V and P for one image of `x` and a convolution with so many output channels."""
+        """Bytes of V and P for one image of `x` and `outputs` output channels."""
         numbers = tile_side(self.kernel) ** 2 * self.rows * self.columns
         return numbers * (x.shape[1] + outputs) * x.element_size()
 

@@ -1,8 +1,9 @@
 """Local response normalization within each channel on the CPU.
 
-An image (H, W, C) is read as H rows of W·C numbers: pixels of a row are C numbers apart. Sums over
-windows of n × n pixels are separable. First n rows are added up, number by number, into a line with
-room for the window on both sides; then n copies of the line, each shifted by one more pixel:
+An image (H, W, C) is read as H rows of W·C numbers; the pixels of a row are C numbers apart. Sums
+over windows of n × n pixels are separable. First, n rows are added up element by element into
+a line that is padded with zeros on both sides. Then n copies of the line are added up, each shifted
+by one more pixel:
 
     n = 3, C = 1        row y - 1      a a a a
                         row y          b b b b

@@ -1,12 +1,12 @@
-"""Normalization within each channel, which the 2012 code has and the paper does not mention.
+"""Normalization within each channel, which is in the 2012 code but not in the paper.
 
     response   y = x / (k + alpha/n² · Σ x²)^beta
     contrast   y = x / (k + alpha/n² · Σ d²)^beta,   d = x - the mean of the n × n pixels around it
 
-Σ adds up the n × n pixels around each pixel in its own channel, as far as they exist; a window of
-even n is one longer above and to the left (`reference.sum_windows` has a drawing). The first is
-local response normalization within channels (Caffe's WITHIN_CHANNEL), the second local contrast
-normalization.
+Σ adds up the n × n pixels around each pixel in the same channel, without those outside the image.
+If n is even, the window has one more row above and one more column to the left
+(`reference.sum_windows` has a drawing). The first is local response normalization within channels
+(Caffe's WITHIN_CHANNEL), the second local contrast normalization.
 
 Called by the networks of the 2012 code. Numba computes the first on a CPU; PyTorch computes it on
 other devices, and the second, which few networks have, everywhere. `cpu` is imported at the first
@@ -42,8 +42,8 @@ def contrast_norm(x: Tensor, n: int, alpha: float, beta: float = 0.75, k: float 
     """Local contrast normalization within each channel. (N, C, H, W) → (N, C, H, W).
 
     Parameters and errors are those of `within_channel_norm`. x itself is divided, not d, as in the
-    2012 code. That code took the means for constants in the backward pass; this is the whole
-    gradient.
+    2012 code. In its backward pass, that code treated the means as constants; here the gradient is
+    exact.
     """
     check_window(x, 1, 1)
     return divide_by_windows(x, subtract_window_means(x, n), n, alpha / n**2, beta, k)
@@ -54,7 +54,7 @@ def contrast_norm(x: Tensor, n: int, alpha: float, beta: float = 0.75, k: float 
 
 @torch.library.custom_op("alexnet::normalize_within_channel", mutates_args=(), device_types="cpu")
 def normalize_within_channel(x: Tensor, n: int, alpha: float, beta: float, k: float) -> Tensor:
-    """Compute `within_channel_norm` by the kernel; alpha multiplies the sum of squares as it is."""
+    """Compute `within_channel_norm` by the kernel; alpha multiplies the sum, not the mean."""
     from alexnet.kernels.runtime import cpu_threads
     from alexnet.kernels.within_channel import cpu as cpu_within_channel
 

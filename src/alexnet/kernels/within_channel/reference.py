@@ -1,7 +1,7 @@
 """Normalization within each channel in plain PyTorch: what the kernel must compute.
 
-Also used in earnest: for local contrast normalization, and on devices without a kernel. Called by
-`operator`; imports neither it nor a kernel.
+Also used for local contrast normalization, and on devices without a kernel. Called by `operator`;
+must import neither it nor a kernel.
 """
 
 import torch
@@ -10,9 +10,9 @@ from torch import Tensor
 
 
 def sum_windows(x: Tensor, n: int) -> Tensor:
-    """Add up the n × n pixels around each pixel, as far as they exist. (N, C, H, W) → the same.
+    """Add up the n × n pixels around each pixel, without those outside. (N, C, H, W) → the same.
 
-    The window starts n // 2 pixels above and to the left: one of even n is longer there.
+    The window starts n // 2 pixels above and to the left, so an even window extends further there.
 
         n = 3   · · ·      n = 4   · · · ·      x: the pixel itself
                 · x ·              · · · ·
