@@ -31,9 +31,11 @@ from alexnet import device as devices
 from alexnet.batches.preprocessing import Preprocessing
 from alexnet.batches.transfer import prefetch
 from alexnet.batches.views import crop_views
+from alexnet.checkpoint import Checkpoint
 from alexnet.device import Machine
 from alexnet.evaluation.counts import VIEWS_PER_BATCH, predict_probabilities
-from alexnet.exporting.libraries import FORMATS
+from alexnet.exporting.hub import is_hub_folder, read_hub_folder
+from alexnet.exporting.libraries import FORMATS, PROGRAM_REFUSAL
 from alexnet.images.decoded import UnusableImage
 from alexnet.images.decoder_group import count_cores
 from alexnet.images.decoder_pool import DecoderPool
@@ -287,8 +289,9 @@ def load(run: str | Path, device: str = "auto", *, max_pixels: int = MAX_PIXELS)
     """Load the classifier of a run's folder (its `best` checkpoint, else its `last`) or of a file.
 
     Args:
-        run: a run's folder, a checkpoint file, or a file that `alexnet export` made: .onnx, or .xml
-            with its .bin next to it. Exported files run on the CPU only.
+        run: a run's folder, a checkpoint file, or what `alexnet export` made: a folder for the
+            hub, or a file .onnx, or .xml with its .bin next to it. Exported files run on the CPU
+            only. A .pt2 is not opened, because that can run any code in it.
         device: auto, cpu, cuda, or cuda:1 for the second GPU.
         max_pixels: images with more pixels are not read.
 
@@ -298,9 +301,18 @@ def load(run: str | Path, device: str = "auto", *, max_pixels: int = MAX_PIXELS)
     """
     if Path(run).suffix in FORMATS:
         return _load_exported(Path(run), device, max_pixels)
-    checkpoint = checkpoints.load(checkpoints.find(run))
+    checkpoint = _read_checkpoint(Path(run))
     parts = checkpoint.build_network(), checkpoint.classes, checkpoint.preprocessing
     return Classifier(*parts, devices.set_up_machine(device), max_pixels=max_pixels)
+
+
+def _read_checkpoint(run: Path) -> Checkpoint:
+    """Read the checkpoint of a run, a checkpoint file or a folder for the hub."""
+    if run.suffix == ".pt2":
+        raise ValueError(f"{run}: {PROGRAM_REFUSAL}")
+    if is_hub_folder(run):
+        return read_hub_folder(run)
+    return checkpoints.load(checkpoints.find(run))
 
 
 def _load_exported(path: Path, device: str, max_pixels: int) -> Classifier:

@@ -309,7 +309,8 @@ def test_an_int8_file_that_costs_too_much_is_not_kept(run, tmp_path, monkeypatch
 
 
 def test_an_unknown_extension_is_refused_before_anything_is_read(tmp_path):
-    with pytest.raises(ValueError, match=r"'net\.pt' must end in \.onnx, .* or in \.xml"):
+    wanted = r"'net\.pt' must end in \.onnx, .* in \.xml, .* or in \.pt2"
+    with pytest.raises(ValueError, match=wanted):
         export(tmp_path / "no run", tmp_path / "net.pt")
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tests.conftest import picture, pictures
+from tests.conftest import CLASSES, picture, pictures
 from tests.faults import commands, examples, folders
 from tests.faults.examples import Files
 from tests.faults.judge import Wrong, judge
@@ -210,6 +210,18 @@ def read_run(folder: Path, name: str) -> None:
     each(lambda: open_run_and_pack(run, None, "val"), lambda: RunLog(run, Screen()).rewind(1, 0))
 
 
+def read_log(folder: Path, name: str) -> None:
+    """The log of a training, for its curves."""
+    from alexnet.show.curves import draw_curves, read_log
+    from alexnet.show.style import encode_figure
+
+    log = read_log(folder / "run" / "log.jsonl")
+    values = [log.step_loss, log.rate, *log.epochs.values()]
+    if not all(np.isfinite(point).all() for points in values for point in points):
+        raise Wrong("a point that is not finite")
+    encode_figure(draw_curves(log))
+
+
 def read_results(folder: Path, name: str) -> None:
     """The results of a claim."""
     from alexnet.claims.paper import find_claim
@@ -250,6 +262,28 @@ def read_portable(folder: Path, name: str) -> None:
     from alexnet.predict import load
 
     load(folder / (name if name.endswith(".onnx") else "x.xml"), "cpu").predict(picture(0, 0))
+
+
+def read_hub(folder: Path, name: str) -> None:
+    """A folder for the hub, asked about an image."""
+    from alexnet.predict import load
+
+    found = load(folder / "hub", "cpu").predict(picture(0, 0))
+    if not all(0 <= p <= 1 for p in found.probabilities):  # type: ignore[union-attr]
+        raise Wrong("probabilities that are none")
+
+
+def read_reported(folder: Path, name: str) -> None:
+    """The files that a report is made of; the report itself is text and nothing else."""
+    from alexnet.show.report import render_report
+    from alexnet.show.run_facts import read_run_facts
+
+    environment = folder / "run" / "environment.json"
+    environment.write_bytes(environment.read_bytes().replace(examples.HERE, str(folder).encode()))
+    page = render_report(read_run_facts(folder / "run"))
+    page.encode("utf-8")
+    if "<script" in page or "\x1b" in page:
+        raise Wrong("a report with markup or control characters of others")
 
 
 def read_recipe(folder: Path, name: str) -> None:
@@ -303,6 +337,47 @@ def card_files() -> list[Files]:
                 .encode()
             }
         ]
+
+
+def hub_files() -> list[Files]:
+    """A run as a folder for the hub."""
+    from alexnet import checkpoint
+    from alexnet.exporting.hub import write_hub_folder
+
+    with examples.tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        (folder / "last.safetensors").write_bytes(examples.trained()["run/last.safetensors"])
+        trained = checkpoint.load(folder / "last.safetensors")
+        write_hub_folder(trained, folder / "hub", "<script>", [], None)
+        return [{f"hub/{path.name}": path.read_bytes() for path in (folder / "hub").iterdir()}]
+
+
+def reported_files() -> list[Files]:
+    """A run with scores, on a pack of which files were skipped."""
+    counts = {"seen": 4, "wrong1": 1, "wrong5": 0}
+    scores = {
+        **{name: 3 * count for name, count in counts.items()},
+        "loss": 0.5,
+        "split": "val",
+        "views": 1,
+        "pack": {"path": "x.pack", "checksum": "0"},
+        "checkpoint": {"path": "run/best.safetensors", "sha256": "0"},
+        "per_class": dict.fromkeys(CLASSES, counts),
+    }
+    skipped = {"split": "train", "path": "<script>\x1b", "reason": "empty", "detail": "\ud800"}
+    same = {"split": "val", "path": "<script>", "same_split": "train", "same_path": "\u202e"}
+    return [
+        {
+            **examples.trained(1),
+            "run/scores.json": json.dumps(scores).encode(),
+            "x.pack/skipped.jsonl": (json.dumps(skipped) + "\n").encode(),
+            "x.pack/duplicates.jsonl": (json.dumps(same) + "\n").encode(),
+        }
+    ]
+
+
+REPORTED = "scores.json", "skipped.jsonl", "duplicates.jsonl", "environment.json"
+"""The files that only a report reads, or that it reads in another way."""
 
 
 def dump_files() -> list[Files]:
@@ -386,10 +461,13 @@ READERS: dict[str, Reader] = {
         Reader(
             "runs", lambda: [examples.trained(2)], read_run, 0.5, ("environment.json", "log.jsonl")
         ),
+        Reader("logs", lambda: [examples.trained(2)], read_log, 0.05, ("log.jsonl",)),
         Reader("results", result_files, read_results, 1.0),
         Reader("dumps", dump_files, read_dump, 1.0, ("x.npz",)),
         Reader("cards", card_files, read_card, 3.0),
         Reader("portable", portable_files, read_portable, 0.05, (".onnx", ".xml", ".bin")),
+        Reader("hub", hub_files, read_hub, 1.0, ("config.json", ".safetensors")),
+        Reader("reports", reported_files, read_reported, 0.5, REPORTED),
         Reader("recipes", recipe_files, read_recipe, 3.0),
         Reader("commands", lambda: [examples.trained(1)], commands.read, 0.05, make=commands.make),
     )

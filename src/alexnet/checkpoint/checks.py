@@ -54,8 +54,11 @@ def advise_on_damage(path: Path) -> str:
     return "Use a copy of it, or train again"
 
 
-def check_shapes(checkpoint: Checkpoint, path: Path) -> None:
-    """Raise ValueError unless weights and momenta have the shapes of the recipe's network."""
+def check_shapes(checkpoint: Checkpoint, path: Path, *, weights_only: bool = False) -> None:
+    """Raise ValueError unless weights and momenta have the shapes of the recipe's network.
+
+    `weights_only`: momenta are not looked at.
+    """
     try:
         with torch.device("meta"):  # shapes without memory
             network = network_of(checkpoint.recipe, len(checkpoint.classes))
@@ -63,6 +66,8 @@ def check_shapes(checkpoint: Checkpoint, path: Path) -> None:
         raise ValueError(f"{path} describes a network that cannot be built: {error}") from error
     name = f"network {checkpoint.recipe.network!r}"
     _compare_shapes(checkpoint.weights, network.state_dict(), f"{path} does not fit {name}")
+    if weights_only:
+        return
     parameters = dict(network.named_parameters())
     _compare_shapes(checkpoint.momenta, parameters, f"the momenta of {path} do not fit {name}")
 

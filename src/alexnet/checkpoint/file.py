@@ -32,7 +32,7 @@ from alexnet.checkpoint.checks import (
     compare_checksums,
     compute_tensors_crc32,
 )
-from alexnet.checkpoint.metadata import TENSORS_CRC, read_metadata, write_metadata
+from alexnet.checkpoint.metadata import TENSORS_CRC, Metadata, read_metadata, write_metadata
 from alexnet.checkpoint.state import Checkpoint
 from alexnet.files import replace_file
 from alexnet.recipes.recipe import Recipe
@@ -103,8 +103,16 @@ def load(path: Path) -> Checkpoint:
 
 def load_recipe(path: Path) -> Recipe:
     """Read the recipe of a checkpoint file without its weights. Raises ValueError as `load`."""
+    return load_metadata(path).recipe
+
+
+def load_metadata(path: Path) -> Metadata:
+    """Read all of a checkpoint file but its tensors: recipe, classes, position with its history.
+
+    Raises ValueError as `load`; damaged tensors are not noticed.
+    """
     with _open(path) as file:
-        return read_metadata(file.metadata() or {}, path).recipe
+        return read_metadata(file.metadata() or {}, path)
 
 
 def find(run: str | Path, prefer: tuple[str, ...] = ("best", "last")) -> Path:

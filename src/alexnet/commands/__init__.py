@@ -15,9 +15,11 @@ from alexnet.commands.claims import Claims
 from alexnet.commands.demo import Demo
 from alexnet.commands.evaluate import Evaluate
 from alexnet.commands.export import Export
+from alexnet.commands.figures import Figures
 from alexnet.commands.networks import Networks
 from alexnet.commands.pack import PackCommand
 from alexnet.commands.predict import Predict
+from alexnet.commands.report import Report
 from alexnet.commands.train import Train
 
 COMMANDS: dict[str, Callable[..., Any]] = {
@@ -25,6 +27,8 @@ COMMANDS: dict[str, Callable[..., Any]] = {
     "train": Train,
     "evaluate": Evaluate,
     "predict": Predict,
+    "report": Report,
+    "figures": Figures,
     "export": Export,
     "networks": Networks,
     "claims": Claims,

@@ -25,15 +25,18 @@ N_SHOWN = 18
 
 @dataclass(frozen=True)
 class Demo:
-    """Pack, train, evaluate and predict on scikit-learn's handwritten digits, in about a minute."""
+    """Pack, train, evaluate, predict and report on scikit-learn's handwritten digits, in about a
+    minute."""
 
     folder: Positional[Path] = Path("demo")
-    """Folder for the pack, the run and the figure. The run of an earlier demo in it is deleted."""
+    """Folder for the pack, the run, the figure and the report. The run of an earlier demo in it is
+    deleted."""
 
     def run(self) -> int:
-        """Pack, train and evaluate, printing each step's command first; then draw predictions."""
+        """Pack, train, evaluate and report, printing each command first; draw predictions."""
         from alexnet.commands.evaluate import Evaluate
         from alexnet.commands.pack import pack_with_bar
+        from alexnet.commands.report import Report
         from alexnet.commands.train import Train
         from alexnet.predict import load
 
@@ -50,6 +53,8 @@ class Demo:
         figure = self.folder / "predictions.png"
         draw_predictions(load(run), pack, figure)
         print(f"\nImages with their five most probable labels: {figure}")
+        print_command(f"alexnet report {run}")
+        Report(run).run()
         print(f"All of it took {time.monotonic() - start:.0f} s.")
         return 0
 
@@ -62,8 +67,8 @@ def print_command(command: str) -> None:
 
 def draw_predictions(classifier: Classifier, pack: Pack, path: Path) -> None:
     """Draw the validation images with the least certain predictions, and their true labels."""
-    from alexnet.predict import Prediction
-    from alexnet.show.figures import plot_predictions
+    from alexnet.show.predictions import draw_predictions as draw
+    from alexnet.show.style import save_figure
 
     split = pack.splits["val"]
     records = split.gather(range(len(split)))
@@ -71,5 +76,11 @@ def draw_predictions(classifier: Classifier, pack: Pack, path: Path) -> None:
     assert isinstance(predicted, list)
     by_certainty = sorted(range(len(predicted)), key=lambda i: predicted[i].probabilities[0])
     least_certain = by_certainty[:N_SHOWN]
-    shown: list[tuple[object, Prediction]] = [(records[i], predicted[i]) for i in least_certain]
-    plot_predictions(shown, path, truths=[pack.classes[split.labels[i]] for i in least_certain])
+    figure = draw(
+        records[least_certain],
+        [predicted[i] for i in least_certain],
+        truths=[pack.classes[split.labels[i]] for i in least_certain],
+        columns=6,
+        title="Validation images with the least certain predictions",
+    )
+    save_figure(figure, path)

@@ -1,4 +1,4 @@
-"""`alexnet export`: a trained network as a file that other programs run.
+"""`alexnet export`: a trained network as a file or a folder that other programs read.
 
 The command parses its arguments here and prints the comparison; `alexnet.exporting` does the rest.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from tyro.conf import Positional
 
@@ -17,12 +17,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Export:
-    """Write a trained network as ONNX or OpenVINO IR, and check that it computes the same."""
+    """Write a trained network for other programs (ONNX, OpenVINO IR, torch.export, or a folder for
+    the Hugging Face hub), and check that it computes the same."""
 
     run_folder: Positional[Path]
     """A run's folder (its best checkpoint, else its last) or a checkpoint file."""
     out: Positional[Path]
-    """The file to write: .onnx for ONNX, .xml for OpenVINO (which puts the weights into a .bin)."""
+    """What to write: a file .onnx for ONNX, .xml for OpenVINO (which puts the weights into a .bin)
+    or .pt2 for torch.export; a name without extension is a folder for the Hugging Face hub:
+    safetensors, config.json and a model card. A README.md that is there already is kept."""
+    format: Literal["onnx", "openvino", "torch", "hub"] | None = None
+    """What to write, if the name does not say it: hub for a folder with a dot in its name."""
     pack: Path | None = None
     """Images to compare the file with the network on, and to calibrate --int8 with. By default the
     pack of the training or, if it is no longer there, the few images that the run keeps (not for
@@ -48,6 +53,7 @@ class Export:
             exported = export(
                 self.run_folder,
                 self.out,
+                format=self.format,
                 pack=self.pack,
                 int8=self.int8,
                 network_only=self.network_only,
@@ -78,4 +84,14 @@ def summarize(exported: Exported) -> str:
         ]
     if exported.whole_difference is not None:
         lines.append("  it takes uint8 (N, side, side, 3), RGB, and gives probabilities")
-    return "\n".join([*lines, f"Use it: alexnet predict {exported.path} IMAGE…"])
+    return "\n".join([*lines, _advise(exported.path)])
+
+
+def _advise(path: Path) -> str:
+    """Return the line that says how to use what was written."""
+    if path.suffix == ".pt2":
+        return f'Use it: torch.export.load("{path}").module()'
+    use = f"Use it: alexnet predict {path} IMAGE…"
+    if path.is_dir():
+        return f"{use}\nRead {path / 'README.md'} before you publish it: it names no license yet"
+    return use

@@ -20,7 +20,10 @@ from alexnet.batches.views import crop_views
 from alexnet.checkpoint import Checkpoint
 from alexnet.evaluation.counts import Counts, evaluate
 from alexnet.evaluation.scores import match_classes
+from alexnet.exporting.hub import read_hub_folder
+from alexnet.exporting.metadata import ExportMetadata
 from alexnet.exporting.runtimes import ExportedNetwork, open_exported
+from alexnet.exporting.torch_program import TorchProgram
 from alexnet.images.records import Format, record_shape, records_to_rgb, write_record
 from alexnet.packs.pack import Pack
 from alexnet.packs.samples import NAME as SAMPLES
@@ -127,24 +130,47 @@ def preprocess(trained: Checkpoint, images: ComparisonImages) -> Tensor:
     return crop_views(stored, preprocessing, 1).contiguous()
 
 
+class HubNetwork(ExportedNetwork):
+    """The network of a folder for the hub, read again."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        trained = read_hub_folder(path)
+        self.network = trained.build_network()
+        self.metadata = ExportMetadata.of(trained, "float32", "images")
+
+    @torch.inference_mode()
+    def run_network(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Compute logits: see `ExportedNetwork.run_network`."""
+        logits: NDArray[np.float32] = self.network(torch.from_numpy(images)).numpy()
+        return logits
+
+
+def open_draft(path: Path) -> ExportedNetwork:
+    """Open what this process has just written. Never a file of others: a .pt2 can run code."""
+    if path.is_dir():
+        return HubNetwork(path)
+    return TorchProgram(path) if path.suffix == ".pt2" else open_exported(path)
+
+
 def compare(
     trained: Checkpoint, path: Path, images: ComparisonImages, pack: Pack | None
 ) -> Exported:
     """Run the exported file at `path` and the network on the same images.
 
     For int8, the errors of both are counted on all validation images of the pack. All files in the
-    folder of `path` count toward the size.
+    folder of `path`, or in `path` if it is a folder, count toward the size.
     """
-    network, file = trained.build_network(), open_exported(path)
+    network, file = trained.build_network(), open_draft(path)
     prepared, metadata = preprocess(trained, images), file.metadata
     takes_records = metadata.input_kind == "records"
     exported = Exported(
         path=path,
-        size=sum(part.stat().st_size for part in path.parent.iterdir()),
+        size=sum(part.stat().st_size for part in path.parent.rglob("*") if part.is_file()),
         precision=metadata.precision,
         images=len(prepared),
         source=images.source,
-        difference=_compare_logits(network, file, prepared),
+        difference=_compare_logits(network, file, prepared, images.records),
         whole_difference=(
             _compare_probabilities(file, prepared, images.records) if takes_records else None
         ),
@@ -161,13 +187,16 @@ def compare(
 
 
 @torch.inference_mode()
-def _compare_logits(network: nn.Module, file: ExportedNetwork, images: Tensor) -> float:
+def _compare_logits(
+    network: nn.Module, file: ExportedNetwork, images: Tensor, records: NDArray[np.uint8]
+) -> float:
     """Return the largest difference of a logit, divided by the network's largest logit.
 
     The file is run on a batch of one image and on one of the others.
     """
     wanted = network(images)
-    logits = torch.cat([file(images[:1]), file(images[1:])])
+    parts = (slice(1), slice(1, None))
+    logits = torch.cat([file.compute_logits(images[x], records[x]) for x in parts])
     return float((logits - wanted).abs().max() / wanted.abs().max())
 
 
@@ -177,7 +206,7 @@ def _compare_probabilities(
 ) -> float:
     """Return the largest difference between the file's probabilities and its network's softmax."""
     probabilities = torch.from_numpy(file.predict_records(records))
-    return float((probabilities - file(images).softmax(1)).abs().max())
+    return float((probabilities - file.compute_logits(images, records).softmax(1)).abs().max())
 
 
 def _count_errors(network: nn.Module, trained: Checkpoint, pack: Pack) -> Counts:

@@ -4,11 +4,25 @@ from __future__ import annotations
 
 import sys
 from importlib import import_module
-from typing import Any
+from typing import Any, Literal
 
 FORMATS = {".onnx": "onnx", ".xml": "openvino"}
 """The format of an exported file, by the extension of its name. OpenVINO keeps the weights of an
 .xml file in a .bin file next to it."""
+ExportFormat = Literal["onnx", "openvino", "torch", "hub"]
+"""What an export can be: ONNX, OpenVINO IR, torch.export's .pt2, a folder for the hub."""
+WRITTEN: dict[str, ExportFormat] = {
+    ".onnx": "onnx",
+    ".xml": "openvino",
+    ".pt2": "torch",
+    "": "hub",
+}
+"""The format that `alexnet export` writes, by the extension of the name; a folder has none."""
+PROGRAM_REFUSAL = (
+    "opening a .pt2 can run any code that is in it, so it is not opened here. If you trust it, use "
+    "torch.export.load; or name the run, a folder for the hub, or an .onnx"
+)
+"""Why a .pt2 is not read as a classifier, and what to do instead."""
 
 
 def import_library(name: str) -> Any:

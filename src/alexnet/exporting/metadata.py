@@ -74,9 +74,7 @@ class ExportMetadata:
             ),
             "output": OUTPUT[self.input_kind],
             "order": "RGB",
-            "resize": (TURNING[preprocessing.upright] + FITTING[preprocessing.fit] + FILTER).format(
-                **preprocessing.settings()
-            ),
+            "resize": describe_resizing(preprocessing),
             "scale": preprocessing.pixel_scale,
             "mean": "preprocessing.mean: float32, little-endian, in base64; 0 to 255",
             "preprocessing": {**preprocessing.settings(), **tensors},
@@ -158,6 +156,12 @@ FILTER = (
     "1/2, 1/4 or 1/8 as long as that leaves 2*{side}, and is so here. Transparent pixels are laid "
     "over white"
 )
+
+
+def describe_resizing(preprocessing: Preprocessing) -> str:
+    """Say in English how an image file becomes an image of `side`×`side` pixels."""
+    text = TURNING[preprocessing.upright] + FITTING[preprocessing.fit] + FILTER
+    return text.format(**preprocessing.settings())
 
 
 @dataclass(frozen=True)

@@ -49,6 +49,10 @@ class ExportedNetwork(nn.Module):
         """Compute logits with NumPy arrays: float32 (N, 3, crop, crop) → (N, classes)."""
         raise NotImplementedError
 
+    def compute_logits(self, images: Tensor, records: Any) -> Tensor:
+        """Compute logits of the same images, given as both kinds of input; see `comparison`."""
+        return self(images)
+
     def predict_records(self, records: Any) -> Any:
         """Open the file again and run all of it, preprocessing and softmax included.
 

@@ -25,12 +25,21 @@ def network_of(recipe: Recipe, classes: int) -> nn.Module:
 
     Raises ValueError for a network or a variation that does not exist, as `nets.build` does.
     """
+    return nets.build(
+        recipe.network, classes, recipe.crop, recipe.dropout, **read_variations(recipe)
+    )
+
+
+def read_variations(recipe: Recipe) -> dict[str, Any]:
+    """Return the variations of a recipe as arguments of its network, by name.
+
+    Raises ValueError as `network_of`; a variation that does not exist is returned as its text.
+    """
     known = inspect.signature(nets.find(recipe.network).build).parameters
-    arguments = {
+    return {
         name: parse_like(known[name].default, name, text) if name in known else text
         for name, text in ((v.name, v.value) for v in recipe.variations)
     }
-    return nets.build(recipe.network, classes, recipe.crop, recipe.dropout, **arguments)
 
 
 def parse_like(example: object, name: str, text: str) -> Any:

@@ -1,125 +1,131 @@
-"""Figures of the paper, drawn from one's own results with matplotlib into PNG files.
+"""All figures of a run: what `alexnet figures` writes and a report shows.
 
-`plot_training_errors` draws Figure 1 and `plot_predictions` the left part of Figure 4. Only
-commands and `docs/pictures.py` import this module, because matplotlib is optional.
+    for drawn in iterate_figures("runs/photos"):
+        if drawn.figure is not None:
+            save_figure(drawn.figure, f"{drawn.name}.svg")
+
+`kinds.FIGURES` says how each is drawn, from what `material.Material` computes: each thing once, and
+only if a figure asks for it. A figure whose data is missing is skipped, and the reason is kept.
+`draw_figures` is public as `alexnet.draw_figures`. Imports `explaining`, never `training`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from PIL import Image, ImageOps
-
-from alexnet.terminal import escape_unprintable
+from alexnet.show.kinds import FIGURES
+from alexnet.show.material import Material, MissingDataError
+from alexnet.show.style import Format, save_figure
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-
-    from alexnet.predict import Prediction
-
-RIGHT, WRONG, OTHER = "#2f7d5b", "#b5493c", "#c9d3df"
-LINE_STYLES = "-", "--", "-.", ":"
-
-
-def plot_training_errors(
-    curves: Mapping[str, Sequence[Sequence[float]]],
-    path: Path,
-    *,
-    finish: float,
-    start: float,
-    title: str,
-) -> None:
-    """Plot training error over epochs, like Figure 1 of the paper, into a PNG file.
-
-    Args:
-        curves: for each name, one curve per seed: the errors after epochs 1, 2, …, from 0 to 1.
-        path: the file to write.
-        finish: the target error, drawn as a horizontal line.
-        start: the error before training, where every curve begins.
-        title: the title of the figure.
-    """
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(5, 4.2), dpi=130, layout="constrained")
-    axes = figure.subplots()
-    for (name, seeds), style in zip(curves.items(), LINE_STYLES, strict=False):
-        for number, curve in enumerate(seeds):
-            label = name if number == 0 else None
-            axes.plot(range(len(curve) + 1), [start, *curve], style, color="black", label=label)
-    axes.axhline(finish, color="#b5493c", linewidth=0.8)
-    axes.set_xlabel("epochs")
-    axes.set_ylabel("training error")
-    axes.set_xlim(left=0)
-    axes.set_ylim(0, start)
-    axes.set_title(title, fontsize=9)
-    axes.legend(frameon=False)
-    figure.savefig(path)
+
+@dataclass(frozen=True)
+class DrawnFigure:
+    """One figure of a run, or why there is none."""
+
+    name: str
+    """Its name in `FIGURES`, and of its file."""
+    title: str
+    """What it shows, in a few words; the same is above it."""
+    explanation: str
+    """How to read it, in a sentence or two: a caption, and the text for those who cannot see it."""
+    figure: Figure | None = None
+    skipped: str = ""
+    """Why there is no figure."""
+    path: Path | None = None
+    """The file, if it was written."""
 
 
-def plot_predictions(
-    shown: Sequence[tuple[Any, Prediction]],
-    path: Path,
+def check_names(names: Sequence[str]) -> tuple[str, ...]:
+    """Return the names of figures to draw, all if none is given.
+
+    Raises ValueError for a name that no figure has.
+    """
+    if unknown := [name for name in names if name not in FIGURES]:
+        raise ValueError(f"no figure is called {unknown[0]!r}; there are {', '.join(FIGURES)}")
+    return tuple(name for name in FIGURES if name in names) if names else tuple(FIGURES)
+
+
+def iterate_figures(
+    run: str | Path,
+    pack: str | Path | None = None,
     *,
-    truths: Sequence[str] | None = None,
-    columns: int = 6,
-) -> None:
-    """Plot images above bars of their most probable labels, like Figure 4 (left), into a PNG file.
+    only: Sequence[str] = (),
+    split: str | None = None,
+    device: str = "auto",
+    progress: Callable[[str, int, int], None] | None = None,
+) -> Iterator[DrawnFigure]:
+    """Draw the figures of a run one after the other; nothing is written.
 
     Args:
-        shown: pairs of an image, as a path or as pixels (height, width, 3), and its prediction.
-        path: the file to write.
-        truths: the right label of each image. Its bar is green, and the title of an image is red if
-            the most probable label is another one.
-        columns: images per row.
+        run: a run's folder (its `best` checkpoint, else its `last`), or a checkpoint file.
+        pack: a pack, or images, which are packed first, next to the run. By default the pack that
+            the run was trained on; without it, figures are drawn from the images that the run
+            keeps, as far as they suffice.
+        only: names in `FIGURES`; by default all.
+        split: which images of the pack to show and measure; by default val, or else the first
+            split that has images.
+        device: auto, cpu, cuda, or cuda:1 for the second GPU.
+        progress: called with what is under way, how many images are done, and of how many.
+
+    A figure whose data is missing or damaged has a reason instead (`skipped`). Raises ValueError
+    for an unknown name, and FileNotFoundError if `run` is no run or `pack` does not exist.
     """
-    from matplotlib.figure import Figure
-
-    rows = -(-len(shown) // columns)
-    figure = Figure(figsize=(2.2 * columns, 3.1 * rows), dpi=110, layout="constrained")
-    grid = figure.subplots(2 * rows, columns, squeeze=False, height_ratios=[2, 1.1] * rows)
-    for axes in grid.flat:
-        axes.set_axis_off()
-    for k, (image, prediction) in enumerate(shown):
-        row, column = 2 * (k // columns), k % columns
-        truth = truths[k] if truths is not None else None
-        _plot_image(grid[row][column], image, prediction, truth)
-        _plot_bars(grid[row + 1][column], prediction, truth)
-    figure.savefig(path)
-
-
-def _plot_image(axes: Axes, image: Any, prediction: Prediction, truth: str | None) -> None:
-    pixels = image if isinstance(image, np.ndarray) else _load_square(Path(image))
-    axes.imshow(pixels, interpolation="nearest" if len(pixels) < 64 else None)
-    right = truth is None or (prediction.labels and prediction.labels[0] == truth)
-    axes.set_title(
-        _shorten(truth or Path(prediction.name).name),
-        fontsize=9,
-        color="black" if right else WRONG,
-        parse_math=False,
+    names, material = (
+        check_names(only),
+        Material(run, pack, split=split, device=device, progress=progress),
     )
+    if pack is not None or not (material.folder / "log.jsonl").is_file():
+        _ = material.subject  # raises for what the user named and is not there
+    return (_draw(material, name) for name in names)
 
 
-def _plot_bars(axes: Axes, prediction: Prediction, truth: str | None) -> None:
-    rows = range(len(prediction.labels))
-    colors = [RIGHT if label == truth else OTHER for label in prediction.labels]
-    axes.barh(rows, prediction.probabilities, color=colors, height=0.86)
-    for row, label in zip(rows, prediction.labels, strict=True):
-        axes.text(0.02, row, _shorten(label), va="center", fontsize=8, parse_math=False)
-    axes.set_xlim(0, 1)
-    axes.set_ylim(max(len(prediction.labels), 5) - 0.4, -0.6)
+def _draw(material: Material, name: str) -> DrawnFigure:
+    kind = FIGURES[name]
+    try:
+        figure = kind.draw(material, kind.title)
+    except (MissingDataError, OSError, ValueError) as error:
+        return DrawnFigure(name, kind.title, kind.explanation, skipped=str(error))
+    return DrawnFigure(name, kind.title, kind.explanation, figure)
 
 
-def _load_square(path: Path) -> Any:
-    """Load the central square of an image, rotated as its EXIF orientation says: (256, 256, 3)."""
-    with Image.open(path) as image:
-        upright = ImageOps.exif_transpose(image).convert("RGB")
-        return np.asarray(ImageOps.fit(upright, (256, 256)))
+def draw_figures(
+    run: str | Path,
+    folder: str | Path | None = None,
+    *,
+    format: Format = "png",
+    on_drawn: Callable[[DrawnFigure], Any] | None = None,
+    **options: Any,
+) -> list[DrawnFigure]:
+    """Draw the figures of a run into files, named after the figures.
 
+    Args:
+        run: a run's folder, or a checkpoint file.
+        folder: where to; made if missing. By default `figures` in the folder of the run.
+        format: png or svg.
+        on_drawn: called with each figure when its file is written or it is skipped.
+        options: `pack`, `only`, `split`, `device`, `progress`: see `iterate_figures`.
 
-def _shorten(label: str, width: int = 24) -> str:
-    """Return the first of a label's comma-separated names, cut to `width` characters."""
-    first = escape_unprintable(label.split(",")[0])
-    return first if len(first) <= width else first[: width - 1] + "…"
+    Returns all of them, those that were skipped with the reason. Raises what `iterate_figures`
+    raises, and OSError if a file cannot be written.
+    """
+    if format not in ("png", "svg"):
+        raise ValueError(f"figures are written as png or svg, not as {format!r}")
+    found = []
+    figures = iterate_figures(run, **options)
+    into = Path(folder) if folder is not None else Material(run).folder / "figures"
+    for drawn in figures:
+        if drawn.figure is not None:
+            path = into / f"{drawn.name}.{format}"
+            into.mkdir(parents=True, exist_ok=True)
+            save_figure(drawn.figure, path)
+            drawn = DrawnFigure(drawn.name, drawn.title, drawn.explanation, drawn.figure, path=path)
+        if on_drawn is not None:
+            on_drawn(drawn)
+        found.append(drawn)
+    return found
