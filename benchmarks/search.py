@@ -5,11 +5,11 @@ python benchmarks/search.py --json benchmarks/results/search.json
 Statements: on two cores, a query among 100,000 × 4096 features takes less than 50 ms when queries
 come in batches; the neighbors are those of float64, also where features are near duplicates.
 
-The features are drawn: non-negative and sparse like those of fc7, with about 30 degrees of freedom,
-which makes neighborhoods as uneven as those of images. `--index INDEX` takes those of an index
-instead. Every contestant answers all queries in one batch in each turn. Its first answer is compared
-with the truth, from differences in float64. "Near duplicates" are queries and rows that differ from
-one vector of norm 1000 by squared distances of about 0.4, each the nearest of the other.
+The features are drawn: non-negative and sparse like those of fc7, with about 30 degrees of
+freedom, which makes neighborhoods as uneven as those of images. `--index INDEX` takes those of an
+index instead. Every contestant answers all queries in one batch in each turn. Its first answer is
+compared with the truth, from differences in float64. "near" are rows and queries of norm 1000 that
+are near duplicates, with squared distances of about 0.4, searched in the same way.
 """
 
 from __future__ import annotations
@@ -192,7 +192,7 @@ def main() -> None:
     parser.add_argument("--index", type=Path, help="take the features of this index")
     args = parser.parse_args()
     missing = [x for x in ("faiss", "usearch") if importlib.util.find_spec(x) is None]
-    with tempfile.TemporaryDirectory(dir=".") as folder:
+    with tempfile.TemporaryDirectory() as folder:
         write_features(Path(folder), args)
         found = [
             Contestant(

@@ -289,7 +289,10 @@ def feature_index() -> Files:
         folder.mkdir()
         origin = check(
             {
-                **{"layer": "fc7", "shape": [2, 2], "dimensions": 4, "dtype": "float16"},
+                "layer": "pool5",
+                "shape": [2, 2],
+                "dimensions": 4,
+                "dtype": "float16",
                 "classes": ["cat", "dog"],
                 "checkpoint": {"path": "/run/best.safetensors", "sha256": "0" * 64},
                 "pack": {"path": "/x.pack", "relative": "../x.pack", "checksum": "0" * 64},
