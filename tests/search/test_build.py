@@ -156,7 +156,7 @@ def test_another_index_is_not_written_over(run, tiny_pack, tmp_path):
 
 def test_a_folder_of_other_things_is_left_alone(run, tiny_pack, tmp_path):
     (tmp_path / "letter.txt").write_text("Dear")
-    with pytest.raises(FileExistsError, match=r"holds no index \(there is letter.txt\)"):
+    with pytest.raises(FileExistsError, match=r"holds no index \(there is 'letter.txt'\)"):
         build_index(run, tiny_pack, tmp_path, device="cpu")
 
 
