@@ -107,7 +107,7 @@ def prepare(device: str, library: str, folder: str, file: str, k: int) -> Turn:
     """Return the turn of a contestant; its first answers are left in the folder."""
     make = {"ours": find_with_ours, "faiss": find_with_faiss, "usearch": find_with_usearch}[library]
     near, others = np.load(Path(folder, "near.npy"))
-    answers = make(near, 1)(others)
+    answers = make(near, k)(others)
     np.savez(Path(folder, f"{library}-{file}-near.npz"), indices=answers[0], squares=answers[1])
     find = make(np.load(Path(folder, file), mmap_mode="r"), k)
     queries = np.load(Path(folder, "queries.npy"))
@@ -152,7 +152,7 @@ def judge(found: list[Contestant], folder: Path, args: Any) -> dict[str, dict[st
     rows = np.load(folder / "rows16.npy", mmap_mode="r")
     queries, (near, others) = np.load(folder / "queries.npy"), np.load(folder / "near.npy")
     truth = find_truth(rows, queries[: args.checked], args.k)
-    near_truth = find_truth(near, others, 1)
+    near_truth = find_truth(near, others, args.k)
     judged = {}
     for contestant in found:
         name = f"{contestant.options['library']}-{contestant.options['file']}"
@@ -187,7 +187,7 @@ def format_table(found: list[Contestant], judged: dict[str, dict[str, Any]]) -> 
 
 def main() -> None:
     parser = options(
-        __doc__, images=100_000, dimensions=4096, queries=256, k=10, rounds=5, checked=64
+        __doc__, images=100_000, dimensions=4096, queries=256, k=10, rounds=5, checked=16
     )
     parser.add_argument("--index", type=Path, help="take the features of this index")
     args = parser.parse_args()

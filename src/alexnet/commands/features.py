@@ -73,12 +73,11 @@ def format_progress(progress: FeatureProgress) -> str:
     """Return the progress of making an index as one line."""
     from alexnet.screen import format_duration
 
-    seconds = progress.seconds_left
-    left = f"  {format_duration(seconds)} left" if seconds is not None else ""
-    return (
-        f"features  {progress.done:,}/{progress.total:,} images"
-        f"  {progress.images_per_second:,.0f} images/s{left}"
-    )
+    text = f"features  {progress.done:,}/{progress.total:,} images"
+    if progress.seconds_left is None:
+        return text
+    left = format_duration(progress.seconds_left)
+    return f"{text}  {progress.images_per_second:,.0f} images/s  {left} left"
 
 
 def summarize_index(index: FeatureIndex) -> str:

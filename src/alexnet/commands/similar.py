@@ -131,7 +131,7 @@ class Similar:
                 Path(result.name).name,
                 to_rgb(result.record, pixels),
                 [read_similar(image) for image in result.similar],
-                [f"{image.label or image.name}\n{image.distance:.4g}" for image in result.similar],
+                [f"{image.label or image.name}\n{image.distance:#.4g}" for image in result.similar],
             )
             for result in results
         ]
@@ -180,7 +180,7 @@ def _format_table(result: SimilarImages) -> str:
         return f"{name}\n  error: {escape_unprintable(result.error)}"
     width = max((len(x.label or "-") for x in result.similar), default=0)
     lines = [
-        f"  {x.distance:10.4g}  {escape_unprintable(x.label or '-'):<{width}}"
+        f"  {x.distance:#10.4g}  {escape_unprintable(x.label or '-'):<{width}}"
         f"  {escape_unprintable(x.name)}"
         for x in result.similar
     ]

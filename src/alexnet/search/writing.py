@@ -57,9 +57,9 @@ class FeatureProgress:
     """Images whose features are computed, in all calls."""
     total: int
     images_per_second: float
-    """The rate of this call."""
+    """The rate of this call, since its first batch; 0 before the second one."""
     seconds_left: float | None
-    """Estimated; None before the first batch."""
+    """Estimated; None before the second batch."""
 
 
 @dataclass
@@ -111,7 +111,9 @@ class IndexWriter:
         self.folder, self.journal, self.origin = folder, journal, journal.origin
         self.classifier, self.pack, self.report = classifier, pack, progress
         self._done = sum(shard.images for shard in journal.shards)
-        self._done_before, self._began = self._done, time.monotonic()
+        self._done_at_start, self._start = self._done, 0.0
+        """When the first batch of this call was done, and `_done` then. That batch is not counted
+        in the rate: kernels are compiled during it."""
 
     def write(self) -> None:
         """Write the missing shards, then the labels, the names and index.json."""
@@ -186,7 +188,9 @@ class IndexWriter:
     def _report_progress(self) -> None:
         if self.report is None:
             return
-        done, seconds = self._done - self._done_before, time.monotonic() - self._began
-        rate = done / seconds if seconds > 0 else 0.0
+        if not self._start:
+            self._done_at_start, self._start = self._done, time.monotonic()
+        done, seconds = self._done - self._done_at_start, time.monotonic() - self._start
+        rate = done / seconds if done and seconds > 0 else 0.0
         left = (self.origin.images - self._done) / rate if rate else None
         self.report(FeatureProgress(self._done, self.origin.images, rate, left))
