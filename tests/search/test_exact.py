@@ -36,6 +36,7 @@ def small_blocks(monkeypatch):
     monkeypatch.setattr(exact, "BLOCK_NUMBERS", 40)
     monkeypatch.setattr(exact, "QUERIES_PER_PASS", 3)
     monkeypatch.setattr(exact, "MOST_PENDING", 20)
+    monkeypatch.setattr(exact, "MEASURED_ROWS", 7)
 
 
 @settings(deadline=None, max_examples=60, derandomize=True)
@@ -62,6 +63,7 @@ def test_a_search_equals_brute_force(seed, shards, dimensions, k, kind, metric, 
         patch.setattr(exact, "BLOCK_NUMBERS", 40)
         patch.setattr(exact, "QUERIES_PER_PASS", 3)
         patch.setattr(exact, "MOST_PENDING", int(chance.choice([0, 20, 1000])))
+        patch.setattr(exact, "MEASURED_ROWS", int(chance.choice([1, 7, 1000])))
         check(features, queries, k, metric, part)
 
 

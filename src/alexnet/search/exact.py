@@ -44,6 +44,8 @@ QUERIES_PER_PASS = 256
 larger than the block, and the pass is limited by arithmetic already."""
 MOST_PENDING = 1 << 20
 """Entries of all shortlists that are kept before their distances are measured."""
+MEASURED_ROWS = 1 << 11
+"""Rows that are gathered at a time to be measured."""
 
 
 class ExactSearch:
@@ -156,16 +158,28 @@ class ExactSearch:
         self, shortlists: _Shortlists, queries: NDArray[np.float32], nearest: Neighbors
     ) -> None:
         """Measure the entries of the shortlists, and update the nearest rows of every query."""
-        k = nearest.indices.shape[1]
         for query, candidates in shortlists.take():
-            rows = gather_rows(self.features, self._starts, candidates)
-            distances = measure_distances(rows, queries[query], self.metric)
-            indices = np.concatenate([nearest.indices[query], candidates])
-            distances = np.concatenate([nearest.distances[query], distances])
-            chosen = indices >= 0
-            best, least = select_nearest(indices[chosen], distances[chosen], k)
-            nearest.indices[query, : len(best)] = best
-            nearest.distances[query, : len(best)] = least
+            for begin in range(0, len(candidates), MEASURED_ROWS):
+                part = candidates[begin : begin + MEASURED_ROWS]
+                rows = gather_rows(self.features, self._starts, part)
+                distances = measure_distances(rows, queries[query], self.metric)
+                _update_nearest(nearest, query, part, distances)
+
+
+def _update_nearest(
+    nearest: Neighbors, query: int, indices: NDArray[np.int64], distances: NDArray[np.float64]
+) -> None:
+    """Put measured rows among the nearest of a query, as far as they belong there.
+
+    Entries with the index −1 are not filled yet.
+    """
+    indices = np.concatenate([nearest.indices[query], indices])
+    distances = np.concatenate([nearest.distances[query], distances])
+    is_row = indices >= 0
+    k = nearest.indices.shape[1]
+    best, least = select_nearest(indices[is_row], distances[is_row], k)
+    nearest.indices[query, : len(best)] = best
+    nearest.distances[query, : len(best)] = least
 
 
 @dataclass
