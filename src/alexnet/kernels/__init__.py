@@ -8,6 +8,7 @@ A folder is an operation:
     pooling/         `relu_pool`: ReLU and pooling in one pass
     cropping/        `crop`: records to network input
     dropout/         `keep_mask`: counter-based random masks
+    hamming/         `find_nearest_codes`: search in binary codes by Hamming distance
     runtime/         what they share: choice of backend, memory layout, threads, compilers
 
 In each, `operator.py` is the public operator (checks, autograd, choice of backend), `reference.py`
