@@ -30,6 +30,7 @@ LAYERS = {
     "training": "the training step, the schedule, the loop, its log",
     "exporting": "a network as ONNX or OpenVINO",
     "predict": "a trained network as a classifier",
+    "search": "features of images in an index, and the images nearest to a query",
     "claims": "the paper's statements as data and as commands that test them",
     "show": "figures, drawn from files",
     "screen": "progress and tables on a terminal",
