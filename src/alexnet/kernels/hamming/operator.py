@@ -16,6 +16,8 @@ from alexnet.kernels.runtime.backends import has_kernel
 
 WORD_BITS = 64
 """Bits that are compared at once; the length of a code is a multiple of it."""
+LEAST_WORDS = 1 << 19
+"""Comparisons of words, of all queries together, that are worth a second thread."""
 BLOCK_BYTES = 1 << 25
 """Bytes of distances that are held at a time, at least those of one query."""
 
@@ -52,10 +54,14 @@ def _search_block(
     from alexnet.kernels.hamming import cpu
     from alexnet.kernels.runtime.cpu_threads import run_on_batch
 
-    distances = distances[: len(queries)]
-    run_on_batch(cpu.measure_distances, len(codes), codes, queries, distances)
-    bits = WORD_BITS * codes.shape[1]
-    run_on_batch(cpu.select_nearest, len(queries), distances, bits, indices, nearest)
+    measure = codes, queries, distances[: len(queries)]
+    select = distances[: len(queries)], WORD_BITS * codes.shape[1], indices, nearest
+    if codes.size * len(queries) < LEAST_WORDS:
+        cpu.measure_distances(0, len(codes), *measure)
+        cpu.select_nearest(0, len(queries), *select)
+    else:
+        run_on_batch(cpu.measure_distances, len(codes), *measure)
+        run_on_batch(cpu.select_nearest, len(queries), *select)
 
 
 def _check(codes: NDArray[np.uint8], queries: NDArray[np.uint8], k: int) -> None:

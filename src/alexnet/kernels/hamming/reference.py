@@ -19,7 +19,7 @@ def measure_distances(codes: NDArray[np.uint64], query: NDArray[np.uint64]) -> N
 def find_nearest_codes_reference(
     codes: NDArray[np.uint64], queries: NDArray[np.uint64], k: int
 ) -> tuple[NDArray[np.int64], NDArray[np.uint16]]:
-    """Sort all N codes by their distance to each query; codes at the same distance keep their order.
+    """Sort all codes by their distance to each query; those at the same distance keep their order.
 
     codes (N, words), queries (Q, words) → indices and distances of the first k: both (Q, k).
     """
