@@ -68,9 +68,9 @@ def train_codes(
     report
         Called now and then with the progress.
 
-    Raises ValueError for an index of fewer than LEAST_IMAGES images, of features that are not finite, or for a
-    target outside 0 … 1; BlockingIOError if another process works in the folder; OSError if a file
-    cannot be written.
+    Raises ValueError for an index of fewer than LEAST_IMAGES images or of features that are not
+    finite, and for a target outside 0 … 1; BlockingIOError if another process works in the folder;
+    OSError if a file cannot be written.
     """
     index = index if isinstance(index, FeatureIndex) else open_index(index)
     options = options or EncoderOptions()
