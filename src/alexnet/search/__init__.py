@@ -17,8 +17,14 @@ pack. A shard holds images of one split. Every .npy file has a header of exactly
 a pack, and may be memory-mapped. index.json holds a CRC-32 of every file, the SHA-256 of the
 checkpoint whose network made the features, and the checksum of the pack.
 
-    schema     the fields of index.json and what they may hold
-    index      opens an index: `open_index`, `FeatureIndex`
+    schema      the fields of index.json and what they may hold
+    index       opens an index: `open_index`, `FeatureIndex`
+    writing     computes features and writes the files of an index, resumably
+    build       makes an index of a run and a pack: `build_index`
+    distances   distances from direct differences; the nearest of some candidates
+    bounds      how far the distances of a matrix product can be off
+    exact       the nearest rows, exactly: `ExactSearch`
+    similar     the images of an index that are most similar to others: `SimilarImages`
 
 Nothing in this folder may import `show`, `screen` or a command.
 """

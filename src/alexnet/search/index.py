@@ -135,18 +135,13 @@ class FeatureIndex:
                 f"indices from {indices.min()} to {indices.max()} are out of range for an index "
                 f"of {len(self)} images"
             )
-        out = np.empty((len(indices), self.dimensions), np.float32)
-        shards = np.searchsorted(self._starts, indices, side="right") - 1
-        for shard in np.unique(shards):
-            rows = np.flatnonzero(shards == shard)
-            out[rows] = self.features[shard][indices[rows] - self._starts[shard]]
-        return out
+        return gather_rows(self.features, self._starts, indices)
 
     @functools.cached_property
     def _starts(self) -> NDArray[np.int64]:
-        """Index of the first image of each shard."""
+        """Index of the first image of each shard, and N."""
         counts = (shard.images for shard in self.metadata.shards)
-        return np.cumsum((0, *counts), dtype=np.int64)[:-1]
+        return np.cumsum((0, *counts), dtype=np.int64)
 
     def open_pack(self) -> Pack:
         """Open the pack that the images come from: at its old path, or relative to the index.
@@ -183,6 +178,21 @@ class FeatureIndex:
     def __reduce__(self) -> tuple[Any, ...]:
         # Pickle only the path: the receiving process memory-maps the files itself.
         return open_index, (self.path,)
+
+
+def gather_rows(
+    shards: Sequence[NDArray[Any]], starts: NDArray[np.int64], indices: NDArray[np.int64]
+) -> NDArray[np.float32]:
+    """Copy the rows at `indices` of several arrays (n, D) that follow each other: float32 (M, D).
+
+    `starts` holds the index of the first row of each array, and more at its end.
+    """
+    out = np.empty((len(indices), shards[0].shape[1]), np.float32)
+    numbers = np.searchsorted(starts, indices, side="right") - 1
+    for number in np.unique(numbers):
+        rows = np.flatnonzero(numbers == number)
+        out[rows] = shards[number][indices[rows] - starts[number]]
+    return out
 
 
 def open_index(path: str | Path) -> FeatureIndex:
