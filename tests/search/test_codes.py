@@ -78,3 +78,22 @@ def test_impossible_queries_are_refused(codes):
         codes.search(np.zeros((1, 7), np.float32))
     with pytest.raises(ValueError, match="k must be at least 1, got 0"):
         codes.search(np.zeros((1, 48), np.float32), 0)
+    with pytest.raises(ValueError, match="NaN or infinite"):
+        codes.search(np.full((1, 48), np.nan, np.float32))
+    with pytest.raises(ValueError, match=r"range\(5, 401\) is no range .* below 400"):
+        codes.search(np.zeros((1, 48), np.float32), within=range(5, 401))
+
+
+def test_only_images_within_the_range_are_found(codes):
+    queries, within = draw_features(5, seed=6), range(100, 160)
+    indices, distances = codes.search(queries, 8, within, shortlist=60)
+    features = codes.index.gather(within)
+    for row, query in enumerate(queries):
+        expected = measure(features, query, "euclidean")
+        np.testing.assert_array_equal(indices[row], 100 + np.argsort(expected, kind="stable")[:8])
+        np.testing.assert_allclose(distances[row], np.sort(expected)[:8], rtol=1e-6)
+
+
+def test_no_queries_have_no_neighbors(codes):
+    indices, distances = codes.search(np.empty((0, 48), np.float32), 4)
+    assert indices.shape == distances.shape == (0, 4)

@@ -169,7 +169,7 @@ def read_encoder(index: FeatureIndex) -> tuple[Encoder, EncoderMetadata]:
         encoder = _build_encoder(tensors, index.dimensions, metadata.options.bits)
         if _compute_crc(encoder) != metadata.tensors_crc32:
             raise ValueError("its tensors are not those that were written")
-    except (SafetensorError, ValueError) as error:
+    except (SafetensorError, ValueError, KeyError) as error:  # KeyError: an unknown type
         raise report_damaged_codes(f"{path}: {error}") from error
     if metadata.index_sha256 != index.metadata.metadata_sha256:
         raise ValueError(

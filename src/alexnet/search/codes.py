@@ -15,13 +15,14 @@ features of the shortlist are read:
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from alexnet.kernels.hamming.operator import find_nearest_codes
 from alexnet.search.autoencoder import Encoder
+from alexnet.search.distances import Metric, Neighbors, measure_distances, select_nearest
 from alexnet.search.index import FeatureIndex
 
 
@@ -46,23 +47,31 @@ class BinaryCodes:
         return self.encoder.bits
 
     def find_candidates(
-        self, queries: Any, count: int
+        self, queries: Any, count: int, within: range | None = None
     ) -> tuple[NDArray[np.int64], NDArray[np.uint16]]:
         """Find the images whose codes differ from those of the queries in the fewest bits.
 
-        queries: features (Q, D). Returns indices and Hamming distances, both (Q, count) or, in an
-        index of fewer images, (Q, N). Raises ValueError for features of another shape.
+        queries: features (Q, D), an array or a tensor. `within`: consider only the images of these
+        consecutive indices. Returns indices and Hamming distances, both (Q, count) or, of fewer
+        images, (Q, N); of equal distances, the lower index comes first. Raises ValueError for
+        features of another shape, for a count below 1, and for a range outside the index.
         """
-        return find_nearest_codes(self.codes, self.encoder.encode(queries), count)
+        within = range(len(self)) if within is None else within
+        if within.step != 1 or not 0 <= within.start < within.stop <= len(self):
+            raise ValueError(f"{within} is no range of consecutive indices below {len(self)}")
+        codes = self.codes[within.start : within.stop]
+        indices, distances = find_nearest_codes(codes, self.encoder.encode(queries), count)
+        return indices + within.start, distances
 
     def search(
         self,
         queries: Any,
-        k: int = 10,
+        k: int = 6,
+        within: range | None = None,
         *,
         shortlist: int | None = None,
-        metric: Literal["euclidean", "cosine"] = "euclidean",
-    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        metric: Metric = "euclidean",
+    ) -> Neighbors:
         """Find the k images with the nearest features among the candidates of each query.
 
         Parameters
@@ -70,39 +79,35 @@ class BinaryCodes:
         queries
             Features, float32 (Q, D): a NumPy array or a tensor.
         k
-            Number of images to find.
+            Number of images to find; fewer are returned if there are fewer.
+        within
+            Consider only the images of these consecutive indices.
         shortlist
             Number of candidates whose features are compared; at least k. By default the length
             that was chosen by measurement.
         metric
-            Distance between features; cosine is 1 − the cosine of the angle.
+            Distance between features, as `search.distances` defines it.
 
-        Returns indices (Q, k) and distances (Q, k), the nearest first. Images at the same distance
-        are in the order of their indices. Raises ValueError for features of another shape, and if k
-        is not positive.
+        Raises ValueError as `find_candidates` does, and for queries that are not finite.
         """
         queries = np.asarray(queries, np.float32)
-        candidates, _ = self.find_candidates(queries, max(k, shortlist or self.shortlist))
-        candidates = np.sort(candidates, axis=1)  # rows are read in order; ties by index
-        k = min(k, candidates.shape[1])
-        indices, distances = np.empty((len(queries), k), np.int64), np.empty((len(queries), k))
-        for row, query in enumerate(queries):
-            found = measure_distances(self.index.gather(candidates[row]), query, metric)
-            order = np.argsort(found, kind="stable")[:k]
-            indices[row], distances[row] = candidates[row][order], found[order]
-        return indices, distances.astype(np.float32)
+        if not np.isfinite(queries).all():
+            raise ValueError("a query holds NaN or infinite values, which have no distance")
+        count = max(k, self.shortlist if shortlist is None else shortlist)
+        candidates, _ = self.find_candidates(queries, count if k > 0 else k, within)
+        nearest = [
+            self._rerank(query, np.sort(row), k, metric)  # sorted, to read the features in order
+            for query, row in zip(queries, candidates, strict=True)
+        ]
+        shape = len(queries), min(k, candidates.shape[1])
+        return Neighbors(
+            np.array([indices for indices, _ in nearest], np.int64).reshape(shape),
+            np.array([distances for _, distances in nearest], np.float64).reshape(shape),
+        )
 
-
-def measure_distances(
-    features: NDArray[np.float32], query: NDArray[np.float32], metric: str
-) -> NDArray[Any]:
-    """Measure the distance of each row of features (M, D) from the query (D,): (M,).
-
-    Euclidean distances are those of the differences themselves: the expansion into squares and a
-    product would lose the small distances of near duplicates to rounding.
-    """
-    if metric == "euclidean":
-        return np.linalg.norm(features - query, axis=1)
-    lengths = np.linalg.norm(features, axis=1) * np.linalg.norm(query)
-    cosines = features @ query / np.maximum(lengths, np.finfo(np.float32).tiny)
-    return 1 - cosines
+    def _rerank(
+        self, query: NDArray[np.float32], candidates: NDArray[np.int64], k: int, metric: Metric
+    ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        """Return indices and distances of the k candidates that are nearest to a query (D,)."""
+        features = self.index.gather(candidates)
+        return select_nearest(candidates, measure_distances(features, query, metric), k)

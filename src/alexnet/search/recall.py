@@ -24,6 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from alexnet.search.codes import BinaryCodes
+from alexnet.search.exact import ExactSearch
 from alexnet.search.index import FeatureIndex
 from alexnet.validate import Range
 
@@ -40,8 +41,8 @@ TIMED, TIMED_SECONDS = 20, 5.0
 """Queries that are timed by themselves, at most, and seconds after which no other one is begun."""
 Amount = Annotated[float, Range(0)]
 Method = Literal["exact", "codes", "reranked"]
-Search = Callable[[BinaryCodes, NDArray[np.float32], int], NDArray[np.int64]]
-"""(codes, features (Q, D) of queries, k) → indices (Q, k)."""
+Search = Callable[[NDArray[np.float32], int], NDArray[np.int64]]
+"""(features (Q, D) of queries, k) → indices (Q, k)."""
 
 
 @dataclass(frozen=True)
@@ -73,10 +74,10 @@ def choose_shortlist(codes: BinaryCodes, queries: NDArray[np.int64], target: flo
 
     `queries`: indices of images. The longest is LONGEST_SHORTLIST, or the whole index.
     """
-    k = min(K, len(codes) - 1)
+    methods = list_methods(codes)
     longest = min(LONGEST_SHORTLIST, len(codes) - 1)
-    nearest = exclude_queries(find_exactly, codes, queries, k)
-    candidates = exclude_queries(find_by_codes, codes, queries, longest)
+    nearest = exclude_queries(methods["exact"], codes.index, queries, min(K, longest))
+    candidates = exclude_queries(methods["codes"], codes.index, queries, longest)
     needed = int(np.quantile(rank(nearest, candidates), target, method="inverted_cdf")) + 1
     return max(1, min(longest, 10 * math.ceil(needed / 10)))
 
@@ -95,25 +96,35 @@ def rank(wanted: NDArray[np.int64], found: NDArray[np.int64]) -> NDArray[np.int6
     return positions
 
 
+def list_methods(codes: BinaryCodes) -> dict[Method, Search]:
+    """Return the three ways to search: all features; codes alone; codes and re-ranking."""
+    exact = ExactSearch(codes.index.features)
+    return {
+        "exact": lambda features, k: exact.search(features, k).indices,
+        "codes": lambda features, k: codes.find_candidates(features, k)[0],
+        "reranked": lambda features, k: codes.search(features, k).indices,
+    }
+
+
 def measure_methods(codes: BinaryCodes, queries: NDArray[np.int64]) -> tuple[MethodScores, ...]:
-    """Measure exact search, codes alone and codes with re-ranking on the images `queries`."""
+    """Measure exact search, codes alone and codes with re-ranking on the images `queries`.
+
+    `queries`: indices of images, which the encoder should not have been trained on.
+    """
+    index, methods = codes.index, list_methods(codes)
     widest = min(max(MEASURED), len(codes) - 1)
-    nearest = exclude_queries(find_exactly, codes, queries, widest)
-    features = codes.index.gather(queries)
-    scores = []
-    for method, search in METHODS.items():
-        found = exclude_queries(search, codes, queries, widest)
-        recall = compute_recall(nearest, found)
-        scores.append(
-            MethodScores(
-                method,
-                _count_bytes(codes, method),
-                recall,
-                1 / time_search(search, codes, features),
-                1e3 * time_single_searches(search, codes, features),
-            )
+    features = index.gather(queries)
+    nearest = exclude_queries(methods["exact"], index, queries, widest)
+    return tuple(
+        MethodScores(
+            method,
+            bytes_per_image=_count_bytes(codes, method),
+            recall=compute_recall(nearest, exclude_queries(search, index, queries, widest)),
+            queries_per_second=1 / time_search(search, features),
+            milliseconds=1e3 * time_single_searches(search, features),
         )
-    return tuple(scores)
+        for method, search in methods.items()
+    )
 
 
 def compute_recall(nearest: NDArray[np.int64], found: NDArray[np.int64]) -> dict[str, float]:
@@ -123,77 +134,41 @@ def compute_recall(nearest: NDArray[np.int64], found: NDArray[np.int64]) -> dict
 
 
 def exclude_queries(
-    search: Search, codes: BinaryCodes, queries: NDArray[np.int64], k: int
+    search: Search, index: FeatureIndex, queries: NDArray[np.int64], k: int
 ) -> NDArray[np.int64]:
     """Search for images of the index; return the first k found other than the query itself: (Q, k).
 
     k is less than the number of images. One more is searched for, and the query is removed. If it
     was not found, because others are as near, the last one is.
     """
-    found = search(codes, codes.index.gather(queries), k + 1)
+    found = search(index.gather(queries), k + 1)
     is_query = found == queries[:, None]
     is_query[~is_query.any(1), -1] = True
     return found[~is_query].reshape(len(queries), k)
 
 
-# The three methods: (codes, features (Q, D), k) → indices (Q, k).
-
-
-def find_exactly(codes: BinaryCodes, features: NDArray[np.float32], k: int) -> NDArray[np.int64]:
-    """Search the features of all images."""
-    return search_exactly(codes.index, features, k)
-
-
-def find_by_codes(codes: BinaryCodes, features: NDArray[np.float32], k: int) -> NDArray[np.int64]:
-    """Search by Hamming distance alone."""
-    return codes.find_candidates(features, k)[0]
-
-
-def find_reranked(codes: BinaryCodes, features: NDArray[np.float32], k: int) -> NDArray[np.int64]:
-    """Search by Hamming distance, then order the shortlist by the features."""
-    return codes.search(features, k)[0]
-
-
-METHODS: dict[Method, Search] = {
-    "exact": find_exactly,
-    "codes": find_by_codes,
-    "reranked": find_reranked,
-}
-
-
-def _count_bytes(codes: BinaryCodes, method: Method) -> int:
-    if method == "exact":
-        return codes.index.dimensions * codes.index.features[0].itemsize
-    return codes.bits // 8
-
-
-def time_search(search: Search, codes: BinaryCodes, features: NDArray[np.float32]) -> float:
-    """Return the seconds per query of one search with all queries, features (Q, D)."""
+def time_search(search: Search, features: NDArray[np.float32]) -> float:
+    """Return the seconds per query of one search for ten images with all queries (Q, D)."""
     began = time.perf_counter()
-    search(codes, features, min(K, len(codes)))
+    search(features, K)
     return (time.perf_counter() - began) / len(features)
 
 
-def time_single_searches(
-    search: Search, codes: BinaryCodes, features: NDArray[np.float32]
-) -> float:
+def time_single_searches(search: Search, features: NDArray[np.float32]) -> float:
     """Return the seconds of a search with one query: the median over at most TIMED queries.
 
     Ends early when TIMED_SECONDS have passed.
     """
     times: list[float] = []
     for row in range(min(TIMED, len(features))):
-        times.append(time_search(search, codes, features[row : row + 1]))
+        times.append(time_search(search, features[row : row + 1]))
         if sum(times) > TIMED_SECONDS:
             break
     return statistics.median(times)
 
 
-def search_exactly(index: FeatureIndex, features: NDArray[np.float32], k: int) -> NDArray[np.int64]:
-    """TEMPORARY"""
-    distances = []
-    for shard in index.features:
-        for first in range(0, len(shard), 4096):
-            x = shard[first : first + 4096].astype(np.float32)
-            distances.append((x * x).sum(1) - 2 * features @ x.T)
-    return np.argsort(np.concatenate(distances, axis=1), axis=1, kind="stable")[:, :k]
+def _count_bytes(codes: BinaryCodes, method: Method) -> int:
+    """The bytes that a search reads of every image."""
+    if method == "exact":
+        return codes.index.dimensions * codes.index.features[0].itemsize
+    return codes.bits // 8

@@ -33,17 +33,17 @@ def find_nearest_codes(
     shapes, if bits is no multiple of 64, and if k is not positive.
     """
     _check(codes, queries, k)
-    codes, queries = _view_words(codes), _view_words(queries)
+    words, query_words = _view_words(codes), _view_words(queries)
     k = min(k, len(codes))
     if k == 0 or not has_kernel(torch.device("cpu"), torch.uint8):
-        return find_nearest_codes_reference(codes, queries, k)
+        return find_nearest_codes_reference(words, query_words, k)
     shape = len(queries), k
     indices, nearest = np.empty(shape, np.int64), np.empty(shape, np.uint16)
     block = max(1, BLOCK_BYTES // (2 * len(codes)))
     distances = np.empty((min(block, len(queries)), len(codes)), np.uint16)
     for first in range(0, len(queries), block):
         part = slice(first, first + block)
-        _search_block(codes, queries[part], distances, indices[part], nearest[part])
+        _search_block(words, query_words[part], distances, indices[part], nearest[part])
     return indices, nearest
 
 
