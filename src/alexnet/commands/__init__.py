@@ -16,9 +16,11 @@ from alexnet.commands.codes import Codes
 from alexnet.commands.demo import Demo
 from alexnet.commands.evaluate import Evaluate
 from alexnet.commands.export import Export
+from alexnet.commands.features import Features
 from alexnet.commands.networks import Networks
 from alexnet.commands.pack import PackCommand
 from alexnet.commands.predict import Predict
+from alexnet.commands.similar import Similar
 from alexnet.commands.train import Train
 
 COMMANDS: dict[str, Callable[..., Any]] = {
@@ -26,6 +28,8 @@ COMMANDS: dict[str, Callable[..., Any]] = {
     "train": Train,
     "evaluate": Evaluate,
     "predict": Predict,
+    "features": Features,
+    "similar": Similar,
     "export": Export,
     "networks": Networks,
     "codes": Codes,
