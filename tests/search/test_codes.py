@@ -1,5 +1,7 @@
 """Search by codes with re-ranking, compared with the definition of what it must find."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -32,7 +34,7 @@ def measure(features, query, metric):
 @pytest.mark.parametrize("metric", METRICS)
 def test_a_shortlist_of_all_images_gives_the_exact_result(codes, metric):
     features, queries = codes.index.gather(range(400)), draw_features(9, seed=1)
-    indices, distances = codes.search(queries, 12, shortlist=400, metric=metric)
+    indices, distances = replace(codes, metric=metric).search(queries, 12, shortlist=400)
     for row, query in enumerate(queries):
         expected = measure(features, query, metric)
         np.testing.assert_array_equal(indices[row], np.argsort(expected, kind="stable")[:12])
@@ -43,7 +45,7 @@ def test_a_shortlist_of_all_images_gives_the_exact_result(codes, metric):
 def test_the_candidates_are_ordered_by_the_distance_of_their_features(codes, metric):
     queries = draw_features(9, seed=2)
     candidates, _ = codes.find_candidates(queries, 40)
-    indices, distances = codes.search(queries, 5, metric=metric)
+    indices, distances = replace(codes, metric=metric).search(queries, 5)
     for row, query in enumerate(queries):
         expected = measure(codes.index.gather(candidates[row]), query, metric)
         best = candidates[row][np.argsort(expected)[:5]]

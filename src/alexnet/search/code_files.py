@@ -32,6 +32,7 @@ from alexnet.packs.pack import check_exists, crc32, map_array
 from alexnet.packs.schema import DIGEST, compute_digest
 from alexnet.search.autoencoder import MOST_BITS, Encoder, EncoderOptions
 from alexnet.search.codes import BinaryCodes
+from alexnet.search.distances import Metric
 from alexnet.search.index import FeatureIndex, open_index
 from alexnet.search.recall import MethodScores
 from alexnet.validate import Range, check, parse_json, read_json
@@ -81,8 +82,10 @@ class EncoderMetadata:
     options: EncoderOptions
 
 
-def open_codes(index: FeatureIndex | str | Path) -> BinaryCodes:
+def open_codes(index: FeatureIndex | str | Path, metric: Metric = "euclidean") -> BinaryCodes:
     """Open the binary codes of an index and compare them with their checksums.
+
+    `metric`: the distance between features that puts the candidates of a search in order.
 
     Raises FileNotFoundError if there is no finished index or it has no codes, and ValueError if the
     codes are damaged, belong to another state of the index, or were made by a later version.
@@ -98,7 +101,8 @@ def open_codes(index: FeatureIndex | str | Path) -> BinaryCodes:
         raise report_damaged_codes(
             f"{index.path / ENCODER} makes {encoder.bits} bits, not {metadata.bits}"
         )
-    return BinaryCodes(index, encoder, map_codes(index, metadata.bits), metadata.shortlist)
+    codes = map_codes(index, metadata.bits)
+    return BinaryCodes(index, encoder, codes, metadata.shortlist, metric)
 
 
 def read_metadata(index: FeatureIndex) -> CodesMetadata:

@@ -37,6 +37,8 @@ class BinaryCodes:
     """The codes of all images, a read-only memory map: uint8 (N, bits / 8)."""
     shortlist: int
     """Number of candidates whose features a search compares, unless it is told another."""
+    metric: Metric = "euclidean"
+    """Distance between features that orders the candidates. The codes are made for euclidean."""
 
     def __len__(self) -> int:
         return len(self.codes)
@@ -70,9 +72,10 @@ class BinaryCodes:
         within: range | None = None,
         *,
         shortlist: int | None = None,
-        metric: Metric = "euclidean",
     ) -> Neighbors:
         """Find the k images with the nearest features among the candidates of each query.
+
+        The same call as `ExactSearch.search`.
 
         Parameters
         ----------
@@ -85,8 +88,6 @@ class BinaryCodes:
         shortlist
             Number of candidates whose features are compared; at least k. By default the length
             that was chosen by measurement.
-        metric
-            Distance between features, as `search.distances` defines it.
 
         Raises ValueError as `find_candidates` does, and for queries that are not finite.
         """
@@ -96,7 +97,7 @@ class BinaryCodes:
         count = max(k, self.shortlist if shortlist is None else shortlist)
         candidates, _ = self.find_candidates(queries, count if k > 0 else k, within)
         nearest = [
-            self._rerank(query, np.sort(row), k, metric)  # sorted, to read the features in order
+            self._rerank(query, np.sort(row), k)  # sorted, to read the features in order
             for query, row in zip(queries, candidates, strict=True)
         ]
         shape = len(queries), min(k, candidates.shape[1])
@@ -106,8 +107,8 @@ class BinaryCodes:
         )
 
     def _rerank(
-        self, query: NDArray[np.float32], candidates: NDArray[np.int64], k: int, metric: Metric
+        self, query: NDArray[np.float32], candidates: NDArray[np.int64], k: int
     ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
         """Return indices and distances of the k candidates that are nearest to a query (D,)."""
         features = self.index.gather(candidates)
-        return select_nearest(candidates, measure_distances(features, query, metric), k)
+        return select_nearest(candidates, measure_distances(features, query, self.metric), k)
