@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 @dataclass(frozen=True)
 class Codes:
     """Train an autoencoder that compresses features to short binary codes, and write the codes of
-    all images into the index. Searching them reads a hundredth of the bytes (section 6.1); `alexnet similar --codes` does."""
+    all images into the index. A search then reads a hundredth of the bytes (section 6.1): alexnet
+    similar --codes."""
 
     index: Positional[Path]
     """The folder that `alexnet features` wrote."""
