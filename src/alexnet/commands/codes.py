@@ -30,7 +30,7 @@ class Codes:
     recall: float = 0.98
     """Choose the number of candidates whose features are compared so that this share of the ten
     nearest images is found."""
-    steps: int = 1000
+    steps: int = 500
     """Training steps of the autoencoder."""
     sample: int = 20_000
     """Train on so many images of the index, at most."""

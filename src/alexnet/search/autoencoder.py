@@ -53,7 +53,7 @@ class EncoderOptions:
     """Length of a code, a multiple of 64."""
     sample: Annotated[int, Range(1, 1 << 31)] = 20_000
     """Images to train on, at most, drawn at random."""
-    steps: Annotated[int, Range(0, 1 << 31)] = 1000
+    steps: Annotated[int, Range(0, 1 << 31)] = 500
     batch_size: Annotated[int, Range(1, 1 << 31)] = 256
     learning_rate: Annotated[float, Range(0, 1)] = 1e-3
     seed: Annotated[int, Range(0, 1 << 31)] = 0
