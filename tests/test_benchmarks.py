@@ -23,6 +23,7 @@ TINY = {
     "small": "--batch 2 --steps 1 --rounds 1",
     "epoch": "--batch 2 --images 3",
     "forward": "--batches 1 --images 1 --rounds 1",
+    "search": "--images 300 --dimensions 32 --queries 8 --rounds 1",
 }
 
 

@@ -34,7 +34,7 @@ def wicked(monkeypatch, classifier):
 
 def processes(decoders) -> list[int]:
     """Return the ids of the decoding processes that are idle."""
-    return [w.process.pid for idle in decoders._idle for w in idle._workers]
+    return [w.process.pid for idle in decoders._idle for w in idle._processes]
 
 
 def runs(process: int) -> bool:

@@ -35,13 +35,13 @@ from alexnet.device import Machine
 from alexnet.evaluation.counts import VIEWS_PER_BATCH, predict_probabilities
 from alexnet.exporting.libraries import FORMATS
 from alexnet.images.decoded import UnusableImage
+from alexnet.images.decoder_group import count_cores
 from alexnet.images.decoder_pool import DecoderPool
 from alexnet.images.decoder_process import Item
 from alexnet.images.memory import MAX_PIXELS
 from alexnet.images.pillow import read_pillow_image
 from alexnet.images.preparation import PreparationResult, RecordOptions
 from alexnet.nets.layers import Hook, pass_through
-from alexnet.processor import count_cores
 from alexnet.sources.entry import UNLABELED, Entry, Skipped
 
 Image = Any

@@ -84,9 +84,3 @@ def _find_mkl_cbwr_get() -> ctypes._NamedFuncPointer | None:
         return None
     ask.argtypes, ask.restype = [ctypes.c_int], ctypes.c_int
     return ask
-
-
-def count_cores() -> int:
-    """Return the number of CPU cores that this process may use."""
-    usable = getattr(os, "sched_getaffinity", None)
-    return len(usable(0)) if usable else os.cpu_count() or 1

@@ -274,6 +274,48 @@ def unfinished_pack() -> Files:
         return {f"x.pack/{name}": content for name, content in read_folder(out).items()}
 
 
+def feature_index() -> Files:
+    """An index of a few rows, and the journal of one that was interrupted."""
+    from alexnet.files import replace_json
+    from alexnet.packing.shards import write_array
+    from alexnet.packs.pack import crc32
+    from alexnet.packs.schema import ShardMetadata
+    from alexnet.search.schema import IndexOrigin, describe_index, name_shard
+    from alexnet.search.writing import Journal
+    from alexnet.validate import check
+
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name, "x")
+        folder.mkdir()
+        origin = check(
+            {
+                "layer": "pool5",
+                "shape": [2, 2],
+                "dimensions": 4,
+                "dtype": "float16",
+                "classes": ["cat", "dog"],
+                "checkpoint": {"path": "/run/best.safetensors", "sha256": "0" * 64},
+                "pack": {"path": "/x.pack", "relative": "../x.pack", "checksum": "0" * 64},
+                "splits": [{"name": "train", "images": 3}, {"name": "val", "images": 2}],
+            },
+            IndexOrigin,
+            "origin",
+        )
+        shards = []
+        for number, rows in enumerate((2, 1, 2)):
+            path = folder / name_shard(number)
+            write_array(path, np.arange(4 * rows, dtype=np.float16).reshape(rows, 4))
+            shards.append(ShardMetadata(path.name, rows, crc32(path)))
+        write_array(folder / "labels.npy", np.array([0, 1, -1, 1, 0]))
+        (folder / "names.txt").write_bytes(b"a.png\nb.png\nc\\u000a.png\nd.png\ne.png\n")
+        crcs = (crc32(folder / file) for file in ("labels.npy", "names.txt"))
+        replace_json(folder / "index.json", describe_index(origin, shards, *crcs))
+        begun = Path(name, "begun")
+        begun.mkdir()
+        Journal(origin, shards[:1]).save(begun)
+        return read_folder(Path(name))
+
+
 def trained(epochs: int = 1) -> Files:
     """A pack, a run of one epoch on it, and its predictions."""
     from alexnet.evaluation.ensemble import predict_split

@@ -163,6 +163,32 @@ def read_pack(folder: Path, name: str) -> None:
     )
 
 
+def read_index(folder: Path, name: str) -> None:
+    """An index of features: opened, read, verified and searched; and the journal of one."""
+    from alexnet.search.exact import ExactSearch
+    from alexnet.search.index import open_index
+    from alexnet.search.writing import read_journal
+
+    if name.endswith("features.json"):
+        read_journal(folder / "begun")
+        return
+    index = open_index(folder / "x")
+
+    def search() -> None:
+        found = ExactSearch(index.features).search(np.zeros((1, index.dimensions)), 2)
+        for place in found.indices.flatten().tolist():
+            index.locate(place)
+            index.gather([place])
+
+    def look() -> None:
+        if len(index.labels) != len(index) or len(index.names) != len(index):
+            raise Wrong("another number of labels or names than of images")
+        if not -1 <= index.labels.min() <= index.labels.max() < len(index.classes):
+            raise Wrong(f"labels to {index.labels.max()} of {len(index.classes)} classes")
+
+    each(look, search, index.verify)
+
+
 def read_journal(folder: Path, name: str) -> None:
     """Going on with a packing."""
     from alexnet.packing.pack import pack
@@ -405,6 +431,7 @@ READERS: dict[str, Reader] = {
         Reader(
             "journals", lambda: [examples.unfinished_pack()], read_journal, 0.4, ("packing.json",)
         ),
+        Reader("indexes", lambda: [examples.feature_index()], read_index, 2.0),
         Reader(
             "checkpoints",
             lambda: [examples.trained(2)],

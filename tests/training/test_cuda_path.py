@@ -286,4 +286,4 @@ def test_memory_for_training_is_left_free_beside_resident_records(
     )
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (records + room + 1, FREE))
     loaders = [Batches(split, preprocessing, quick, machine, r).loader for r in (room, larger)]
-    assert [type(loader).__name__ for loader in loaders] == ["Resident", "Streamed"]
+    assert [type(loader).__name__ for loader in loaders] == ["ResidentLoader", "StreamingLoader"]

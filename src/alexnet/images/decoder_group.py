@@ -13,6 +13,7 @@ per process, and IN_FLIGHT bytes of images that are held in memory.
 
 from __future__ import annotations
 
+import os
 from collections import deque
 from collections.abc import Iterable, Iterator
 from multiprocessing.connection import wait
@@ -139,3 +140,9 @@ def _needs_decoder(entry: Entry) -> bool:
     if isinstance(content, bytes):
         return len(content) <= MAX_BYTES  # `prepare` rejects larger ones without decoding them
     return not isinstance(content, np.ndarray)
+
+
+def count_cores() -> int:
+    """Return the number of CPU cores that this process may use."""
+    usable = getattr(os, "sched_getaffinity", None)
+    return len(usable(0)) if usable else os.cpu_count() or 1

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from alexnet.files import lock_folder
-from alexnet.images.decoder_group import DecoderGroup
+from alexnet.images.decoder_group import DecoderGroup, count_cores
 from alexnet.images.memory import MAX_PIXELS
 from alexnet.images.preparation import RecordOptions
 from alexnet.images.records import Format, record_shape
@@ -28,7 +28,6 @@ from alexnet.packing.loop import Packing
 from alexnet.packing.progress import PackingProgress
 from alexnet.packing.resume import begin_or_resume, reopen_finished
 from alexnet.packs.pack import Pack, open_pack
-from alexnet.processor import count_cores
 from alexnet.sources.entry import Source
 from alexnet.sources.recognition import open_source
 
