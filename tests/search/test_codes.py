@@ -8,7 +8,7 @@ import torch
 from tests.search.feature_arrays import draw_features, write_index
 
 from alexnet.search.autoencoder import EncoderOptions, train_encoder
-from alexnet.search.codes import BinaryCodes
+from alexnet.search.codes import BinaryCodes, select_possible
 
 METRICS = "euclidean", "cosine"
 
@@ -94,6 +94,17 @@ def test_only_images_within_the_range_are_found(codes):
         expected = measure(features, query, "euclidean")
         np.testing.assert_array_equal(indices[row], 100 + np.argsort(expected, kind="stable")[:8])
         np.testing.assert_allclose(distances[row], np.sort(expected)[:8], rtol=1e-6)
+
+
+def test_near_duplicates_and_extreme_features_are_all_possible():
+    random = np.random.default_rng(0)
+    query = random.uniform(0, 30, 4096).astype(np.float32)
+    offsets = random.permutation(np.linspace(1e-4, 2e-4, 50))[:, None]
+    for scale in (1, 1e-30, 1e18):
+        features = ((query + offsets * random.choice([-1, 1], (50, 4096))) * scale).astype("f4")
+        scaled = (query * scale).astype(np.float32)
+        possible = select_possible(features, scaled, 7)
+        assert possible[np.argsort(measure(features, scaled, "euclidean"))[:7]].all()
 
 
 def test_no_queries_have_no_neighbors(codes):
