@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import shutil
 import subprocess
 import sys
 
@@ -87,3 +88,23 @@ def test_nothing_to_search_with_is_an_error(run, index, tmp_path):
         Similar(run, index, ()).run()
     with pytest.raises(ValueError, match="there are no image files in"):
         Similar(run, index, (tmp_path,), device="cpu").run()
+
+
+def test_codes_find_what_exact_search_finds_if_every_image_is_a_candidate(
+    run, index, images, tmp_path, capsys
+):
+    from alexnet.search.autoencoder import EncoderOptions
+    from alexnet.search.code_training import train_codes
+
+    copy = shutil.copytree(index, tmp_path / "x")
+    named = (images / "a.png",)
+    with pytest.raises(FileNotFoundError, match=r"has no binary codes\. Make them: alexnet codes"):
+        Similar(run, copy, named, codes=True, device="cpu").run()
+    codes = train_codes(copy, EncoderOptions(bits=64, steps=5))
+    for metric in ("euclidean", "cosine"):
+        printed = []
+        for by_codes in (False, True):
+            options = {"metric": metric, "codes": by_codes, "format": "json", "device": "cpu"}
+            assert Similar(run, copy, named, len(codes), **options).run() == 0
+            printed.append(json.loads(capsys.readouterr().out))
+        assert printed[0] == printed[1]

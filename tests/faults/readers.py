@@ -274,6 +274,22 @@ def read_dump(folder: Path, name: str) -> None:
     )
 
 
+def read_codes(folder: Path, name: str) -> None:
+    """The binary codes of an index, searched."""
+    from alexnet.search.code_files import open_codes, read_encoder
+    from alexnet.search.index import open_index
+
+    index = open_index(folder / "x.index")
+    queries = np.zeros((2, index.dimensions), np.float32)
+
+    def search() -> None:
+        indices, distances = open_codes(index).search(queries, 3)
+        if indices.min() < 0 or indices.max() >= len(index) or not np.isfinite(distances).all():
+            raise Wrong(f"indices to {indices.max()} of {len(index)} images")
+
+    each(lambda: read_encoder(index)[0].encode(queries), search)
+
+
 def read_card(folder: Path, name: str) -> None:
     """What an exported file says of itself."""
     from alexnet.exporting.metadata import ExportMetadata
@@ -412,6 +428,19 @@ def dump_files() -> list[Files]:
     return [{"good.npz": content, "x.npz": content}]
 
 
+def code_files() -> list[Files]:
+    """A small index with codes of 64 bits."""
+    from tests.search.feature_arrays import draw_features, write_index
+
+    from alexnet.search.autoencoder import EncoderOptions
+    from alexnet.search.code_training import train_codes
+
+    with examples.tempfile.TemporaryDirectory() as folder:
+        index = write_index(Path(folder, "x.index"), draw_features(30, 8), 16)
+        train_codes(index, EncoderOptions(bits=64, steps=2))
+        return [examples.read_folder(Path(folder))]
+
+
 def portable_files() -> list[Files]:
     """The exported files, if they can be made here."""
     files = examples.portable()
@@ -491,6 +520,13 @@ READERS: dict[str, Reader] = {
         Reader("logs", lambda: [examples.trained(2)], read_log, 0.05, ("log.jsonl",)),
         Reader("results", result_files, read_results, 1.0),
         Reader("dumps", dump_files, read_dump, 1.0, ("x.npz",)),
+        Reader(
+            "codes",
+            code_files,
+            read_codes,
+            1.0,
+            ("codes.json", "codes.npy", "encoder.safetensors"),
+        ),
         Reader("cards", card_files, read_card, 3.0),
         Reader("portable", portable_files, read_portable, 0.05, (".onnx", ".xml", ".bin")),
         Reader("hub", hub_files, read_hub, 1.0, ("config.json", ".safetensors")),

@@ -9,6 +9,7 @@ from alexnet.kernels.runtime.cpu_intrinsics import (
     bf16_to_float32,
     cast_like,
     copy_vector,
+    count_ones,
 )
 from alexnet.kernels.runtime.cpu_threads import inlined
 from alexnet.kernels.runtime.layout import VECTOR
@@ -35,6 +36,20 @@ def add_to_bits(values, out):
 @inlined
 def copy_three_to_two(source, out):
     copy_vector(out, 2, source, 3)
+
+
+@inlined
+def count_all(words, out):
+    for i in range(words.size):
+        out[i] = count_ones(words[i])
+
+
+def test_the_ones_of_a_word_are_counted():
+    words = np.random.default_rng(0).integers(0, 2**64, 1000, dtype=np.uint64)
+    words[:2] = 0, 2**64 - 1
+    out = np.empty(words.size, np.uint8)
+    count_all(words, out)
+    np.testing.assert_array_equal(out, np.bitwise_count(words))
 
 
 def test_float32_is_rounded_to_bf16_as_in_pytorch():

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 from alexnet.commands.claims import Claims
+from alexnet.commands.codes import Codes
 from alexnet.commands.demo import Demo
 from alexnet.commands.evaluate import Evaluate
 from alexnet.commands.export import Export
@@ -35,6 +36,7 @@ COMMANDS: dict[str, Callable[..., Any]] = {
     "similar": Similar,
     "export": Export,
     "networks": Networks,
+    "codes": Codes,
     "claims": Claims,
     "demo": Demo,
 }

@@ -55,6 +55,9 @@ class Similar:
     metric: Literal["euclidean", "cosine"] = "euclidean"
     """The distance: euclidean, as in the paper, or cosine (1 minus the cosine), which ignores the
     length of the feature vectors."""
+    codes: bool = False
+    """Search in the binary codes that `alexnet codes` made, and compare the features of the
+    candidates only: faster in large indexes, and a few of the nearest images may be missed."""
     format: Literal["table", "csv", "json"] = "table"
     """How to print. json prints one object per line: {"image": …, "similar": [{"image": …, "split":
     …, "index": …, "label": …, "distance": …}, …]}, or {"image": …, "error": …} if the image could
@@ -78,6 +81,7 @@ class Similar:
 
         options: dict[str, Any] = {
             "metric": self.metric,
+            "codes": self.codes,
             "device": self.device,
             "max_pixels": self.max_pixels,
         }

@@ -9,6 +9,8 @@ A folder is an operation:
     cropping/        `crop`: records to network input
     dropout/         `keep_mask`: counter-based random masks
     runtime/         shared by all: choice of backend, memory layout, threads, compilers
+    hamming/         `find_nearest_codes`: search in binary codes by Hamming distance
+    runtime/         what they share: choice of backend, memory layout, threads, compilers
 
 In each, `operator.py` is the public operator (checks, autograd, choice of backend), `reference.py`
 the same in plain PyTorch, and `cpu.py` and `cuda.py` are the kernels, which tests compare with the

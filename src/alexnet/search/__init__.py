@@ -24,6 +24,11 @@ checkpoint whose network made the features, and the checksum of the pack.
     distances   distances from direct differences; the nearest of some candidates
     bounds      how far the distances of a matrix product can be off
     exact       the nearest rows, exactly: `ExactSearch`
+    autoencoder an autoencoder to short binary codes; its training: `train_encoder`
+    codes       search by Hamming distance with re-ranking: `BinaryCodes`
+    code_files  the files of codes in an index: `open_codes`
+    code_training  makes them: `train_codes`
+    recall      how many of the nearest images codes find, how fast; the shortlist they need
     similar     the images of an index that are most similar to others: `SimilarImages`
 
 Nothing in this folder may import `show`, `screen` or a command.

@@ -25,6 +25,8 @@ from alexnet.evaluation.counts import VIEWS_PER_BATCH
 from alexnet.images.memory import MAX_PIXELS
 from alexnet.predict import Classifier, Image, ImageFeatures
 from alexnet.search.build import refer_to_checkpoint
+from alexnet.search.code_files import open_codes
+from alexnet.search.codes import BinaryCodes
 from alexnet.search.distances import Metric
 from alexnet.search.exact import ExactSearch
 from alexnet.search.index import KINDS, FeatureIndex, open_index
@@ -88,11 +90,21 @@ class SimilarImageSearch:
     """
 
     def __init__(
-        self, classifier: Classifier, index: FeatureIndex, metric: Metric = "euclidean"
+        self,
+        classifier: Classifier,
+        index: FeatureIndex,
+        metric: Metric = "euclidean",
+        codes: bool = False,
     ) -> None:
-        """`classifier` must have the network that made the index; this is not checked here."""
+        """`classifier` must have the network that made the index; this is not checked here.
+
+        `codes`: search in the binary codes of the index and compare features of candidates only.
+        Raises FileNotFoundError if it has none, ValueError if they are damaged.
+        """
         self.classifier, self.index = classifier, index
-        self._search = ExactSearch(index.features, metric)
+        self._search: ExactSearch | BinaryCodes = (
+            open_codes(index, metric) if codes else ExactSearch(index.features, metric)
+        )
 
     def __enter__(self) -> SimilarImageSearch:
         """Return the search; the end of the `with` block closes the classifier."""
@@ -159,6 +171,7 @@ def open_search(
     index: str | Path | FeatureIndex,
     *,
     metric: Metric = "euclidean",
+    codes: bool = False,
     device: str = "auto",
     max_pixels: int = MAX_PIXELS,
 ) -> SimilarImageSearch:
@@ -169,17 +182,19 @@ def open_search(
             checkpoint file.
         index: an index, or its folder.
         metric: euclidean, or cosine, which ignores the length of the feature vectors.
+        codes: search in the binary codes that `train_codes` made: faster, and not quite exact.
         device: of the network: auto, cpu, cuda, or cuda:1 for the second GPU.
         max_pixels: images with more pixels are not read.
 
-    Raises FileNotFoundError if the run or the index is missing, ValueError if the index is damaged
-    or was made by another network.
+    Raises FileNotFoundError if the run, the index or its codes are missing, ValueError if the index
+    is damaged or was made by another network.
     """
     index = index if isinstance(index, FeatureIndex) else open_index(index)
     trained = checkpoints.load(find_checkpoint_of(run, index))
     parts = trained.build_network(), trained.classes, trained.preprocessing
     machine = devices.set_up_machine(device)
-    return SimilarImageSearch(Classifier(*parts, machine, max_pixels=max_pixels), index, metric)
+    classifier = Classifier(*parts, machine, max_pixels=max_pixels)
+    return SimilarImageSearch(classifier, index, metric, codes)
 
 
 def find_checkpoint_of(run: str | Path, index: FeatureIndex) -> Path:
@@ -207,6 +222,7 @@ def find_similar(
     *,
     split: str | None = None,
     metric: Metric = "euclidean",
+    codes: bool = False,
     device: str = "auto",
 ) -> list[SimilarImages]:
     """Find the k images of an index that are most similar to each of some images.
@@ -215,5 +231,5 @@ def find_similar(
     `SimilarImageSearch.stream` for the other arguments and the errors. For more than one call,
     `open_search` once: it keeps the network, the decoders and the norms of the features.
     """
-    with open_search(run, index, metric=metric, device=device) as search:
+    with open_search(run, index, metric=metric, codes=codes, device=device) as search:
         return list(search.stream(images, k, split))

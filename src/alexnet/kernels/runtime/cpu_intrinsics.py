@@ -1,4 +1,4 @@
-"""Instructions that Numba does not offer: bit casts, conversions of bf16, copies of whole vectors.
+"""Instructions that Numba does not offer: bit casts, counts of bits, bf16, copies of vectors.
 
 bf16 is the upper half of a float32, and NumPy has no such type, so kernels get bf16 arrays as
 uint16 (`layout.as_array`):
@@ -102,3 +102,14 @@ not an integer is returned unchanged, so that one kernel reads arrays of either 
 cast_like: Callable = intrinsic(_cast_like)
 """`cast_like(value, array)`: the bits of the bf16 nearest to a float32 (ties to even) if `array`
 stores bf16 as integers, otherwise the value unchanged. A NaN stays a NaN."""
+
+
+def _count_ones(_: object, value: types.Integer) -> tuple[Any, Callable]:
+    def generate(_: object, builder: ir.IRBuilder, __: object, values: list) -> ir.Value:
+        return builder.ctpop(values[0])
+
+    return value(value), generate
+
+
+count_ones: Callable = intrinsic(_count_ones)
+"""`count_ones(word)`: how many bits of an integer are 1, as an integer of the same type."""
