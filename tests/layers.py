@@ -32,6 +32,7 @@ LAYERS = {
     "predict": "a trained network as a classifier",
     "claims": "the paper's statements as data and as commands that test them",
     "show": "figures, drawn from files",
+    "serving": "a trained network as a web page and an HTTP API",
     "screen": "progress and tables on a terminal",
     "commands": "the command line, one file a command",
     "cli": "where the command line begins",

@@ -18,6 +18,7 @@ from alexnet.commands.export import Export
 from alexnet.commands.networks import Networks
 from alexnet.commands.pack import PackCommand
 from alexnet.commands.predict import Predict
+from alexnet.commands.serve import Serve
 from alexnet.commands.train import Train
 
 COMMANDS: dict[str, Callable[..., Any]] = {
@@ -26,6 +27,7 @@ COMMANDS: dict[str, Callable[..., Any]] = {
     "evaluate": Evaluate,
     "predict": Predict,
     "export": Export,
+    "serve": Serve,
     "networks": Networks,
     "claims": Claims,
     "demo": Demo,
