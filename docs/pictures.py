@@ -8,7 +8,8 @@ import sys
 from pathlib import Path
 
 import alexnet
-from alexnet.show.figures import plot_predictions
+from alexnet.show.predictions import draw_predictions
+from alexnet.show.style import load_square, save_figure
 
 WORDS = {
     "n01440764": "tench",
@@ -37,7 +38,8 @@ def main(run: Path, folder: Path, out: Path) -> None:
     assert isinstance(guesses, list)
     named = [dataclasses.replace(g, labels=tuple(WORDS[x] for x in g.labels)) for g in guesses]
     truths = [WORDS[file.parent.name] for file in files[:12]]
-    plot_predictions(list(zip(files, named, strict=False)), out, truths=truths)
+    images = [load_square(file) for file in files[:12]]
+    save_figure(draw_predictions(images, named, truths=truths), out)
 
 
 if __name__ == "__main__":

@@ -30,6 +30,7 @@ LAYERS = {
     "training": "the training step, the schedule, the loop, its log",
     "exporting": "a network as ONNX or OpenVINO",
     "predict": "a trained network as a classifier",
+    "explaining": "what a network learned and what decided, as arrays to look at",
     "claims": "the paper's statements as data and as commands that test them",
     "show": "figures, drawn from files",
     "serving": "a trained network as a web page and an HTTP API",

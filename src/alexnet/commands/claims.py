@@ -165,7 +165,8 @@ def draw_curves(claim: Claim, measurement: Measurement, results: Path) -> Path:
     Returns the path of the figure.
     """
     from alexnet.claims.convergence import INITIAL_ERROR, TARGET_ERROR
-    from alexnet.show.figures import plot_training_errors
+    from alexnet.show.curves import draw_training_errors
+    from alexnet.show.style import save_figure
 
     path = results.with_suffix(".png")
     first = measurement.seed_results[0]["runs"]
@@ -175,7 +176,8 @@ def draw_curves(claim: Claim, measurement: Measurement, results: Path) -> Path:
         ]
         for role in claim.trainings
     }
-    plot_training_errors(
-        curves, path, finish=TARGET_ERROR, start=INITIAL_ERROR, title=measurement.label()
+    figure = draw_training_errors(
+        curves, finish=TARGET_ERROR, start=INITIAL_ERROR, title=measurement.label()
     )
+    save_figure(figure, path)
     return path

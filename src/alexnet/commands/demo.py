@@ -62,8 +62,8 @@ def print_command(command: str) -> None:
 
 def draw_predictions(classifier: Classifier, pack: Pack, path: Path) -> None:
     """Draw the validation images with the least certain predictions, and their true labels."""
-    from alexnet.predict import Prediction
-    from alexnet.show.figures import plot_predictions
+    from alexnet.show.predictions import draw_predictions as draw
+    from alexnet.show.style import save_figure
 
     split = pack.splits["val"]
     records = split.gather(range(len(split)))
@@ -71,5 +71,11 @@ def draw_predictions(classifier: Classifier, pack: Pack, path: Path) -> None:
     assert isinstance(predicted, list)
     by_certainty = sorted(range(len(predicted)), key=lambda i: predicted[i].probabilities[0])
     least_certain = by_certainty[:N_SHOWN]
-    shown: list[tuple[object, Prediction]] = [(records[i], predicted[i]) for i in least_certain]
-    plot_predictions(shown, path, truths=[pack.classes[split.labels[i]] for i in least_certain])
+    figure = draw(
+        records[least_certain],
+        [predicted[i] for i in least_certain],
+        truths=[pack.classes[split.labels[i]] for i in least_certain],
+        columns=6,
+        title="Validation images with the least certain predictions",
+    )
+    save_figure(figure, path)

@@ -53,7 +53,7 @@ class Predict:
     …, "probability": …}, …]}, or {"image": …, "error": …} if the image could not be read. In a
     table, control characters in names are escaped, as in \\x1b."""
     figure: Path | None = None
-    """Also draw the first 24 images with their labels into this PNG file."""
+    """Also draw the first 24 images with their labels into this file, .png or .svg."""
     device: str = "auto"
     """auto, cpu, cuda, or cuda:1 for the second GPU."""
     max_pixels: int = 178_956_970
@@ -77,14 +77,28 @@ class Predict:
             if prediction.error is None and len(drawn) < FIGURE_IMAGES:
                 drawn.append(prediction)
         if self.figure is not None:
-            from alexnet.show.figures import plot_predictions
-
-            plot_predictions([(x.name, x) for x in drawn], self.figure)
+            draw_figure(drawn, n_images - n_errors, self.figure)
         if n_errors:
             print(f"alexnet: {n_errors} of the images could not be read", file=sys.stderr)
         if not n_images:
             raise ValueError(f"there are no image files in {', '.join(map(str, self.images))}")
         return int(n_errors > 0)
+
+
+def draw_figure(drawn: list[Prediction], n_readable: int, path: Path) -> None:
+    """Draw images with their labels, and say so if that is not all of them."""
+    from alexnet.show.predictions import draw_predictions
+    from alexnet.show.style import load_square, save_figure
+
+    if not drawn:
+        print(f"alexnet: {path} was not drawn: no image could be read", file=sys.stderr)
+        return
+    images = [load_square(Path(x.name)) for x in drawn]
+    save_figure(draw_predictions(images, drawn, total=n_readable), path)
+    if n_readable > len(drawn):
+        print(
+            f"alexnet: {path} has the first {len(drawn)} of {n_readable:,} images", file=sys.stderr
+        )
 
 
 class ImageFinder:
