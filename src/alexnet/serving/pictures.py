@@ -46,8 +46,11 @@ def crop_center(record: NDArray[np.uint8], preprocessing: Preprocessing) -> NDAr
 
 
 def color_heat(heat: NDArray[np.float32], side: int) -> NDArray[np.uint8]:
-    """Enlarge a heat map (h, w), from 0 to 1, and color it: uint8 (side, side, 4) with opacity."""
-    large = enlarge(heat, side)
+    """Enlarge a heat map (h, w), ≥ 0, and color it: uint8 (side, side, 4), with opacity.
+
+    Its largest value is the hottest.
+    """
+    large = enlarge(heat / (float(heat.max()) or 1.0), side)
     steps = np.linspace(0, 1, len(COLORS))
     channels = [np.interp(large, steps, COLORS[:, i]) for i in range(3)]
     opacity = COLDEST + (HOTTEST - COLDEST) * large

@@ -135,8 +135,12 @@ def serve(
     listener: socket.socket,
     limits: ServingLimits,
     on_start: Callable[[], None] = lambda: None,
+    make_server: Callable[..., SignalingServer] = SignalingServer,
 ) -> int:
-    """Serve an app at a listening socket until a signal comes; return the exit status."""
+    """Serve an app at a listening socket until a signal comes; return the exit status.
+
+    Tests pass a `make_server` that keeps the server, to stop it without a signal.
+    """
     _quiet_uvicorn()
     protocol = type("Protocol", (Http11Protocol,), {"header_seconds": limits.read_seconds})
     config = uvicorn.Config(
@@ -153,7 +157,7 @@ def serve(
         timeout_keep_alive=5,
         timeout_graceful_shutdown=int(limits.answer_seconds) + 1,
     )
-    server = SignalingServer(config, on_start)
+    server = make_server(config, on_start)
     server.run(sockets=[listener])
     return 128 + server.signal if server.signal else 0
 
