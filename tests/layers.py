@@ -31,6 +31,7 @@ LAYERS = {
     "exporting": "a network as ONNX or OpenVINO",
     "predict": "a trained network as a classifier",
     "explaining": "what a network learned and what decided, as arrays to look at",
+    "search": "features of images in an index, and the images nearest to a query",
     "claims": "the paper's statements as data and as commands that test them",
     "show": "figures, drawn from files",
     "serving": "a trained network as a web page and an HTTP API",

@@ -82,6 +82,20 @@ class Prediction:
         }
 
 
+@dataclass(frozen=True, eq=False)
+class ImageFeatures:
+    """The output of a layer for one image, or the reason why the image could not be read."""
+
+    name: str
+    """The image's path, or the name of its type if it has no path."""
+    features: Tensor | None = None
+    """float32, in the shape of the layer's output for one image."""
+    record: NDArray[np.uint8] | None = None
+    """The image as it is packed, of which the network was given the center view."""
+    error: str | None = None
+    """Why the image could not be read ("reason: detail"); None if it could."""
+
+
 class DecodedImages:
     """Images in order, the outcome of decoding each, and the records of the readable ones."""
 
@@ -209,9 +223,48 @@ class Classifier:
         Raises ValueError, with the names of the layers, if the network has no such layer, and what
         `probabilities` raises.
         """
-        return torch.cat([self._run_layer(x, layer) for x in self._iterate_records(images)])
+        return torch.cat([self.run_layer(x, layer) for x in self._iterate_records(images)])
 
-    def _run_layer(self, records: NDArray[np.uint8], layer: str) -> Tensor:
+    def stream_features(
+        self, images: Iterable[Image], layer: str = "fc7"
+    ) -> Iterator[ImageFeatures]:
+        """Yield the output of a layer for the center view of each image, in their order.
+
+        An image that cannot be read gets an `error`. Raises ValueError as `features` does.
+        """
+        for decoded, _ in prefetch(self._decode(images, 1)):
+            records = decoded.records
+            outputs = self.run_layer(records, layer) if len(records) else ()
+            rows = zip(outputs, records, strict=True)
+            for image, outcome in zip(decoded.images, decoded.outcomes, strict=True):
+                if outcome.reason:
+                    error = f"{outcome.reason}: {outcome.detail}"
+                    yield ImageFeatures(name_image(image), error=error)
+                else:
+                    yield ImageFeatures(name_image(image), *next(rows))
+
+    def list_layers(self) -> dict[str, tuple[int, ...]]:
+        """Return the names of the network's layers, in order, with the shapes of their outputs.
+
+        The shapes are those for one image, without the batch.
+        """
+        shapes: dict[str, tuple[int, ...]] = {}
+
+        def note_shape(name: str, x: Tensor) -> Tensor:
+            shapes[name] = tuple(x.shape[1:])
+            return x
+
+        with torch.inference_mode():
+            self._run_network(np.zeros((1, *self.options.record_shape), np.uint8), note_shape)
+        return shapes
+
+    @torch.inference_mode()
+    def run_layer(self, records: NDArray[np.uint8], layer: str) -> Tensor:
+        """Return the output of a layer for the center views of records: float32 (N, …).
+
+        Records are uint8 (N, *record_shape). Raises ValueError, with the names of the layers, if
+        the network has no such layer.
+        """
         outputs: dict[str, Tensor] = {}
 
         def keep(name: str, x: Tensor) -> Tensor:

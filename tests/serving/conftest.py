@@ -51,9 +51,7 @@ class Shelf:
     def find(self, features, count):
         self.features.append(features)
         names = ["spots/<b>1</b>.png", *(f"spots/{k}.png" for k in range(1, 9))]
-        return [
-            NearImage(k, names[k], None if k == 8 else "spots", float(k)) for k in range(count)
-        ]
+        return [NearImage(k, names[k], None if k == 8 else "spots", float(k)) for k in range(count)]
 
     def read_picture(self, position):
         if position >= 9:

@@ -15,11 +15,13 @@ from alexnet.commands.claims import Claims
 from alexnet.commands.demo import Demo
 from alexnet.commands.evaluate import Evaluate
 from alexnet.commands.export import Export
+from alexnet.commands.features import Features
 from alexnet.commands.figures import Figures
 from alexnet.commands.networks import Networks
 from alexnet.commands.pack import PackCommand
 from alexnet.commands.predict import Predict
 from alexnet.commands.serve import Serve
+from alexnet.commands.similar import Similar
 from alexnet.commands.train import Train
 
 COMMANDS: dict[str, Callable[..., Any]] = {
@@ -28,6 +30,8 @@ COMMANDS: dict[str, Callable[..., Any]] = {
     "evaluate": Evaluate,
     "predict": Predict,
     "figures": Figures,
+    "features": Features,
+    "similar": Similar,
     "export": Export,
     "serve": Serve,
     "networks": Networks,

@@ -20,7 +20,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 from tyro.conf import Positional
 
@@ -29,6 +29,7 @@ from alexnet.terminal import escape_unprintable
 if TYPE_CHECKING:
     from alexnet.predict import Prediction
 
+Result = TypeVar("Result")
 FIGURE_IMAGES = 24
 LEFT_OUT = "hidden", "not_an_image", "symlink_loop"
 """Reasons for which a file in a folder is left out without an error: the user did not mean it."""
@@ -150,11 +151,11 @@ class ImageFinder:
 
         self._errors.append((self._n_files, Prediction(str(path), error=error)))
 
-    def insert_errors(self, predictions: Iterable[Prediction]) -> Iterator[Prediction]:
-        """Yield the predictions of the files, with the kept errors where they were met."""
-        for number, prediction in enumerate(predictions):
+    def insert_errors(self, results: Iterable[Result]) -> Iterator[Result | Prediction]:
+        """Yield the results for the files, with the kept errors where they were met."""
+        for number, result in enumerate(results):
             yield from self._take_errors(number)
-            yield prediction
+            yield result
         yield from self._take_errors(self._n_files)
 
     def _take_errors(self, number: int) -> Iterator[Prediction]:

@@ -64,6 +64,8 @@ def ensure_pack(
     trained: Checkpoint,
     split: str,
     make: MakePack | None = None,
+    *,
+    any_classes: bool = False,
 ) -> Pack:
     """Return a pack of `images` that the network can be measured on, making one if needed.
 
@@ -73,14 +75,15 @@ def ensure_pack(
     them would then be measured: the pack of the training is returned instead.
 
     Raises what `open_pack`, `open_source` and packing raise, and ValueError if the network knows
-    none of the classes.
+    none of the classes, unless `any_classes`.
     """
     if (Path(images) / "pack.json").is_file():
         return open_pack(images)
     if own := open_training_pack(checkpoint.parent, images):
         return own
     source = open_source(images, evaluation_split=split)
-    _check_classes(source, trained)
+    if not any_classes:
+        _check_classes(source, trained)
     make = make or _make_pack
     return make(str(images), source, checkpoint.parent, **derive_pack_options(trained))
 

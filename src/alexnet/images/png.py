@@ -1,4 +1,4 @@
-"""Pixels as a PNG file, for the contact sheet of `alexnet info`, the pages of `serving`, and tests."""
+"""Pixels as a PNG file: for the contact sheet of `alexnet info`, the page of `serving`, and tests."""
 
 from __future__ import annotations
 

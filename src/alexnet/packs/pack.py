@@ -14,7 +14,7 @@ import itertools
 import math
 import re
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,8 @@ HEADER_BYTES = 128
 LONGEST_LINE = 1 << 20
 """Maximum length of a line of names.txt in bytes, more than any path has."""
 Records = NDArray[np.uint8]
+MakeError = Callable[[str], ValueError]
+"""Makes the error for a problem of a file, such as "x.npy is missing"."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -231,21 +233,33 @@ def _check_files(pack: Pack) -> None:
         for file, count in zip(split.files, split.counts, strict=True):
             check_array(split.folder / file, (count, *split.shape), np.uint8)
         check_array(split.folder / "labels.npy", (len(split),), np.int64)
-        _check_exists(split.folder / "names.txt")
+        check_exists(split.folder / "names.txt")
     check_array(pack.path / "mean.npy", (pack.size, pack.size, 3), np.float32)
 
 
-def _check_exists(path: Path) -> None:
+def report_damaged_pack(problem: str) -> ValueError:
+    """Make the error for a problem of a pack's file, which tells the user to pack again."""
+    return ValueError(f"the pack is damaged: {problem}. Pack again")
+
+
+def check_exists(path: Path, make_error: MakeError = report_damaged_pack) -> None:
+    """Raise what `make_error` makes unless there is a file at this path."""
     if not path.is_file():
-        raise ValueError(f"the pack is damaged: {path} is missing. Pack again")
+        raise make_error(f"{path} is missing")
 
 
-def check_array(path: Path, shape: tuple[int, ...], kind: type[np.generic]) -> None:
+def check_array(
+    path: Path,
+    shape: tuple[int, ...],
+    kind: type[np.generic],
+    make_error: MakeError = report_damaged_pack,
+) -> None:
     """Raise ValueError unless a .npy file has this shape and type and the right length.
 
-    Only the header is read, so the cost does not depend on the size of the array.
+    Only the header is read, so the cost does not depend on the size of the array. Folders other
+    than packs that hold such files hand in a `make_error` of their own.
     """
-    _check_exists(path)
+    check_exists(path, make_error)
     with open(path, "rb") as file:
         header = _HEADER.fullmatch(file.read(HEADER_BYTES))
     size = path.stat().st_size
@@ -258,14 +272,14 @@ def check_array(path: Path, shape: tuple[int, ...], kind: type[np.generic]) -> N
         problem = f"has {size} bytes, not {expected_size}"
     else:
         return
-    raise ValueError(f"the pack is damaged: {path} {problem}. Pack again")
+    raise make_error(f"{path} {problem}")
 
 
 _HEADER = re.compile(
     rb"\x93NUMPY\x01\x00v\x00\{'descr': '([^']{1,8})', 'fortran_order': (False|True), "
     rb"'shape': \(([\d, ]*)\), *\} *\n"
 )
-_KINDS = {np.dtype(kind).str: kind for kind in ("uint8", "uint64", "int64", "float32")}
+_KINDS = {np.dtype(kind).str: kind for kind in ("uint8", "uint64", "int64", "float16", "float32")}
 
 
 def _describe_header(header: re.Match[bytes]) -> str:
@@ -277,9 +291,14 @@ def _describe_header(header: re.Match[bytes]) -> str:
     return f"{_KINDS.get(kind, repr(kind))} ({', '.join(numbers)}{comma}){order}"
 
 
-def map_array(path: Path, shape: tuple[int, ...], kind: type[np.generic]) -> NDArray[Any]:
+def map_array(
+    path: Path,
+    shape: tuple[int, ...],
+    kind: type[np.generic],
+    make_error: MakeError = report_damaged_pack,
+) -> NDArray[Any]:
     """Memory-map the array in a .npy file, read-only. Raises ValueError as `check_array` does."""
-    check_array(path, shape, kind)
+    check_array(path, shape, kind, make_error)
     if not math.prod(shape):
         return np.empty(shape, kind)  # an empty file cannot be mapped
     return np.memmap(path, kind, "r", HEADER_BYTES, shape)
@@ -329,7 +348,7 @@ def unescape(line: str) -> str:
     return re.sub(r"\\u([0-9a-f]{4})", lambda digits: chr(int(digits[1], 16)), line)
 
 
-def read_names(path: Path) -> Iterator[str]:
+def read_names(path: Path, make_error: MakeError = report_damaged_pack) -> Iterator[str]:
     """Yield the names in a names.txt.
 
     Raises ValueError for a line that is truncated, too long or not UTF-8.
@@ -341,11 +360,8 @@ def read_names(path: Path) -> Iterator[str]:
                 return
             if not line.endswith(b"\n"):
                 problem = "is truncated" if len(line) < LONGEST_LINE else "has no end"
-                raise ValueError(
-                    f"the pack is damaged: line {number} of {path} {problem}. Pack again"
-                )
+                raise make_error(f"line {number} of {path} {problem}")
             try:
                 yield unescape(line[:-1].decode())
             except UnicodeDecodeError as error:
-                message = f"the pack is damaged: line {number} of {path} is not UTF-8 ({error})"
-                raise ValueError(f"{message}. Pack again") from error
+                raise make_error(f"line {number} of {path} is not UTF-8 ({error})") from error

@@ -105,9 +105,7 @@ class _Api:
         metrics.watch(
             "alexnet_images_in_work", "Images that are being answered.", lambda: service.in_work
         )
-        metrics.watch(
-            "alexnet_body_bytes", "Bytes of images in memory.", lambda: self.memory.used
-        )
+        metrics.watch("alexnet_body_bytes", "Bytes of images in memory.", lambda: self.memory.used)
         facts = {"version": __version__, "model": name}
         metrics.watch("alexnet_info", "Version and network.", lambda: 1, facts)
 
@@ -177,7 +175,9 @@ class _Api:
         def finish(_: object, answer: Answer) -> dict[str, Any]:
             values = answer.features
             assert values is not None
-            flat = [float(f"{x:.9g}") if math.isfinite(x) else None for x in values.ravel().tolist()]
+            flat = [
+                float(f"{x:.9g}") if math.isfinite(x) else None for x in values.ravel().tolist()
+            ]
             return {"layer": layer, "shape": list(values.shape), "values": flat}
 
         return await self.ask(request, finish, layer=layer)
@@ -275,9 +275,7 @@ class _Api:
 
     async def show_metrics(self, request: Request) -> Response:
         """GET /metrics."""
-        return Response(
-            self.metrics.render(), headers={"Content-Type": CONTENT_TYPE, **NEVER_KEPT}
-        )
+        return Response(self.metrics.render(), headers={"Content-Type": CONTENT_TYPE, **NEVER_KEPT})
 
     async def show_openapi(self, request: Request) -> Response:
         """GET /openapi.json."""
@@ -327,9 +325,7 @@ def _make_bad_query(detail: str) -> RefusedRequest:
     return RefusedRequest(400, "query", detail)
 
 
-def make_json(
-    content: Any, status: int = 200, headers: dict[str, str] | None = None
-) -> Response:
+def make_json(content: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
     """Return JSON in ASCII: names of classes and files may hold bytes that are not text."""
     body = json.dumps(content, allow_nan=False)
     return Response(body, status, headers or NEVER_KEPT, media_type="application/json")

@@ -83,7 +83,9 @@ class MicroBatcher(Generic[Q, A]):
                         return []
                     self._changed.wait()
                 self._gather()
-                taken = [self._waiting.popleft() for _ in range(min(self._size, len(self._waiting)))]
+                taken = [
+                    self._waiting.popleft() for _ in range(min(self._size, len(self._waiting)))
+                ]
             batch = [pair for pair in taken if pair[1].set_running_or_notify_cancel()]
         return batch
 

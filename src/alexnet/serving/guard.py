@@ -127,7 +127,5 @@ async def send_refusal(refusal: RefusedRequest, send: Send) -> None:
         (b"content-length", str(len(body)).encode()),
         (b"cache-control", b"no-store"),
     ]
-    await send(
-        {"type": "http.response.start", "status": refusal.status, "headers": headers}
-    )
+    await send({"type": "http.response.start", "status": refusal.status, "headers": headers})
     await send({"type": "http.response.body", "body": body})

@@ -165,7 +165,9 @@ class ServingMetrics:
 def format_sample(name: str, labels: Mapping[str, str], value: float) -> str:
     """Return one line: name, labels in braces if there are any, value."""
     pairs = ",".join(f'{key}="{escape_label(text)}"' for key, text in labels.items())
-    return f"{name}{{{pairs}}} {format_number(value)}" if pairs else f"{name} {format_number(value)}"
+    return (
+        f"{name}{{{pairs}}} {format_number(value)}" if pairs else f"{name} {format_number(value)}"
+    )
 
 
 def format_number(value: float) -> str:
@@ -174,7 +176,9 @@ def format_number(value: float) -> str:
         return "+Inf" if value > 0 else "-Inf"
     if value != value:
         return "NaN"
-    return str(int(value)) if float(value).is_integer() and abs(value) < 1e15 else repr(float(value))
+    return (
+        str(int(value)) if float(value).is_integer() and abs(value) < 1e15 else repr(float(value))
+    )
 
 
 def escape_label(text: str) -> str:

@@ -108,7 +108,9 @@ def describe_api(limits_body_bytes: int) -> Schema:
             "/metrics": {
                 "get": {
                     "summary": "Counts and durations in Prometheus' text format",
-                    "responses": {"200": {"description": "Metrics.", "content": {"text/plain": {}}}},
+                    "responses": {
+                        "200": {"description": "Metrics.", "content": {"text/plain": {}}}
+                    },
                 }
             },
             "/openapi.json": _get("This document"),
