@@ -14,7 +14,7 @@ def forward(classifier):
 
 
 def test_layers_are_those_of_the_network(forward):
-    assert list(forward.layers)[0] == "conv1"
+    assert next(iter(forward.layers)) == "conv1"
     assert forward.layers["fc4"] == (3,)
     assert (forward.first_layer, forward.heat_layer) == ("conv1", "conv3")
 

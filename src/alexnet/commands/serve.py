@@ -77,11 +77,15 @@ class Serve:
 
     def _make_app(self, limits: ServingLimits) -> ASGIApp:
         from alexnet.predict import load
+        from alexnet.search.similar import find_checkpoint_of
         from alexnet.serving.app import make_app
         from alexnet.serving.neighbors import open_neighbors
 
-        classifier = load(self.run_folder, self.device, max_pixels=self.max_pixels)
-        neighbors = open_neighbors(self.index, self.pack) if self.index else None
+        neighbors, checkpoint = None, self.run_folder
+        if self.index is not None:
+            neighbors = open_neighbors(self.index, self.pack)
+            checkpoint = find_checkpoint_of(self.run_folder, neighbors.index)
+        classifier = load(checkpoint, self.device, max_pixels=self.max_pixels)
         name = self.run_folder.resolve().name
         return make_app(
             classifier, name, neighbors=neighbors, limits=limits, allowed_hosts=self._hosts

@@ -1,4 +1,4 @@
-"""Pixels as a PNG file: for the contact sheet of `alexnet info`, the page of `serving`, and tests."""
+"""Pixels as a PNG file, for the contact sheet of `alexnet info`, for `serving` and for tests."""
 
 from __future__ import annotations
 

@@ -175,10 +175,7 @@ class _Api:
         def finish(_: object, answer: Answer) -> dict[str, Any]:
             values = answer.features
             assert values is not None
-            flat = [
-                float(f"{x:.9g}") if math.isfinite(x) else None for x in values.ravel().tolist()
-            ]
-            return {"layer": layer, "shape": list(values.shape), "values": flat}
+            return {"layer": layer, "shape": list(values.shape), "values": list_values(values)}
 
         return await self.ask(request, finish, layer=layer)
 
@@ -319,6 +316,11 @@ class _Query:
                 f"{name} is {word[:40]!r}, but must be one of {', '.join(allowed)}"
             )
         return word
+
+
+def list_values(values: NDArray[np.float32]) -> list[float | None]:
+    """Return numbers as short as float32 can be told apart; null for those that JSON lacks."""
+    return [float(f"{x:.9g}") if math.isfinite(x) else None for x in values.ravel().tolist()]
 
 
 def _make_bad_query(detail: str) -> RefusedRequest:
