@@ -42,6 +42,7 @@ from alexnet.serving.metrics import CONTENT_TYPE, ServingMetrics
 from alexnet.serving.neighbors import NearestImages, describe_near
 from alexnet.serving.openapi import describe_api
 from alexnet.serving.service import InferenceService
+from alexnet.terminal import escape_unprintable
 
 STATIC = {
     "/": ("index.html", "text/html; charset=utf-8"),
@@ -70,6 +71,7 @@ def make_app(
     machine's local names and `allowed_hosts` are refused. Raises ValueError if the network lacks
     the layer of the index.
     """
+    name = escape_unprintable(name)  # it may be a folder's, with bytes that are not text
     limits, metrics = limits or ServingLimits(), ServingMetrics()
     service = InferenceService(classifier, limits, metrics)
     try:
