@@ -80,7 +80,7 @@ def write_run(folder: Path) -> Path:
         network.state_dict(),
         {},
     )
-    save(folder / "best.safetensors", checkpoint)
+    save(checkpoint, folder / "best.safetensors")
     return folder / "best.safetensors"
 
 

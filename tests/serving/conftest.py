@@ -8,6 +8,7 @@ import threading
 import time
 import urllib.error
 import urllib.request
+import warnings
 
 import numpy as np
 import pytest
@@ -19,7 +20,9 @@ import alexnet
 pytest.importorskip("starlette", reason="needs starlette: pip install 'alexnet[serve]'")
 pytest.importorskip("uvicorn", reason="needs uvicorn: pip install 'alexnet[serve]'")
 
-from starlette.testclient import TestClient
+with warnings.catch_warnings():  # it works with httpx, but asks for httpx2
+    warnings.simplefilter("ignore")
+    from starlette.testclient import TestClient
 
 from alexnet.serving.app import make_app
 from alexnet.serving.limits import ServingLimits

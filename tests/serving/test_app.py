@@ -76,10 +76,13 @@ def test_an_index_of_a_layer_that_the_network_lacks_is_refused(classifier):
 
 
 def bomb():
-    """Return a small PNG that claims to have a huge size."""
-    head = b"IHDR" + (60_000).to_bytes(4, "big") * 2 + bytes([8, 2, 0, 0, 0])
-    chunk = (13).to_bytes(4, "big") + head + zlib.crc32(head).to_bytes(4, "big")
-    return b"\x89PNG\r\n\x1a\n" + chunk
+    """Return a small PNG that claims to have 3.6 billion pixels."""
+    parts = (b"IHDR", (60_000).to_bytes(4, "big") * 2 + bytes([8, 2, 0, 0, 0])), (b"IDAT", b"x")
+    chunks = (
+        len(data).to_bytes(4, "big") + name + data + zlib.crc32(name + data).to_bytes(4, "big")
+        for name, data in parts
+    )
+    return b"".join((b"\x89PNG\r\n\x1a\n", *chunks))
 
 
 @pytest.mark.parametrize(
@@ -90,6 +93,7 @@ def bomb():
         (encode(blank())[:60], "truncated"),
         (bomb(), "too_many_pixels"),
     ],
+    ids=["empty", "html", "truncated", "bomb"],
 )
 @pytest.mark.parametrize("path", ["/v1/predict", "/v1/similar", "/v1/features", "/v1/explain"])
 def test_bytes_that_are_no_image_are_refused_with_the_reason(client, path, body, reason):

@@ -1,7 +1,7 @@
 """The page as a person uses it: a browser drives it, by mouse, keyboard and screen reader's tree.
 
-Needs Playwright and Debian's chromium-headless-shell (`.ci/run` installs both). With the environment
-variable ALEXNET_SCREENSHOTS set to a folder, pictures of the page are kept there.
+Needs Playwright and Debian's chromium-headless-shell, which `.ci/run` installs. With the
+environment variable ALEXNET_SCREENSHOTS set to a folder, pictures of the page are kept there.
 """
 
 import base64
@@ -41,6 +41,7 @@ PASTE = """
   document.body.dispatchEvent(new ClipboardEvent("paste", { clipboardData: data, bubbles: true }));
 }
 """
+FOCUSED = "document.activeElement.id || document.activeElement.parentNode.parentNode.id"
 SIZES = {"phone": (375, 812), "desktop": (1280, 900)}
 
 

@@ -16,11 +16,13 @@ from tests.conftest import picture
 from tests.serving.conftest import encode, served, wait_until
 from tests.test_predict_guarded import WICKED
 
+from alexnet.commands.serve import Serve
 from alexnet.images import decoder_process
 from alexnet.serving.limits import ServingLimits
 from alexnet.serving.server import open_socket
 
-QUICK = ServingLimits(read_seconds=0.4, answer_seconds=0.4, queue=2)
+IMPATIENT = ServingLimits(read_seconds=0.4)
+QUICK = ServingLimits(answer_seconds=0.4)
 
 
 def read_all(connection):
@@ -37,9 +39,8 @@ def make_head(server, length, path="/v1/predict"):
     ).encode()
 
 
-def hold_network(server_app):
+def hold_network(service):
     """Make the network wait; return what lets it go on."""
-    service = server_app
     go, begun = threading.Event(), threading.Event()
     forward = service.forward
 
@@ -83,7 +84,11 @@ def test_many_clients_get_the_answers_of_their_own_images_in_batches(classifier)
 
 
 def test_a_slow_body_and_slow_headers_are_not_waited_for(classifier, png):
-    with served(classifier, QUICK) as server, server.connect() as body, server.connect() as head:
+    with (
+        served(classifier, IMPATIENT) as server,
+        server.connect() as body,
+        server.connect() as head,
+    ):
         body.sendall(make_head(server, len(png)) + png[:10])
         head.sendall(b"GET /healthz HT")
         answer = read_all(body)
@@ -94,7 +99,7 @@ def test_a_slow_body_and_slow_headers_are_not_waited_for(classifier, png):
 
 
 def test_an_idle_connection_is_closed(classifier):
-    with served(classifier, QUICK) as server, server.connect() as connection:
+    with served(classifier, IMPATIENT) as server, server.connect() as connection:
         assert read_all(connection) == b""
 
 
@@ -181,7 +186,7 @@ def command(run):
         process.communicate()
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_ends_the_command_after_the_answers_under_way(command, number, png):
     process, url = command()
     port = int(url.rstrip("/").rpartition(":")[2])
@@ -209,20 +214,24 @@ def test_the_command_says_who_can_reach_it_and_answers(command, png):
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     with opener.open(request, timeout=60) as answer:
         assert json.loads(answer.read())["labels"][0]["label"] == "stripes"
-    process.terminate()
-    assert process.wait(60) == 143
+    process.send_signal(signal.SIGINT)
+    assert process.wait(60) == 130
     assert "everyone who can reach this machine" in process.stderr.read()
 
 
-def test_errors_of_the_command_are_one_line(run, tmp_path):
-    for arguments, words in (
-        ([tmp_path / "none"], "no trained network"),
-        ([run, "--index", tmp_path], "no index at"),
-        ([run, "--pack", tmp_path], "give --index INDEX too"),
-        ([run, "--queue", "0"], "the limit queue is 0"),
+def test_an_error_of_the_command_is_one_line(run, tmp_path):
+    words = [sys.executable, "-m", "alexnet", "serve", run, "--index", tmp_path, "--port", "0"]
+    done = subprocess.run(list(map(str, words)), capture_output=True, text=True, timeout=120)
+    assert done.returncode == 1
+    assert "no index at" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_wrong_options_of_the_command_are_refused(run, tmp_path):
+    for options, error, words in (
+        ({"run_folder": tmp_path / "none"}, FileNotFoundError, "no trained network"),
+        ({"run_folder": run, "pack": tmp_path}, ValueError, "give --index INDEX too"),
+        ({"run_folder": run, "queue": 0}, ValueError, "the limit queue is 0"),
     ):
-        command = [sys.executable, "-m", "alexnet", "serve", *map(str, arguments), "--port", "0"]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=120)
-        assert done.returncode == 1
-        assert words in done.stderr
-        assert done.stderr.count("\n") == 1
+        with pytest.raises(error, match=words):
+            Serve(**options, port=0).run()

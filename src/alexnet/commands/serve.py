@@ -88,7 +88,12 @@ class Serve:
         classifier = load(checkpoint, self.device, max_pixels=self.max_pixels)
         name = self.run_folder.resolve().name
         return make_app(
-            classifier, name, neighbors=neighbors, limits=limits, allowed_hosts=self._hosts
+            classifier,
+            name,
+            neighbors=neighbors,
+            limits=limits,
+            allowed_hosts=self._hosts,
+            start_decoders=True,
         )
 
     @property

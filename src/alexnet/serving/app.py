@@ -63,13 +63,15 @@ def make_app(
     neighbors: NearestImages | None = None,
     limits: ServingLimits | None = None,
     allowed_hosts: Collection[str] = (),
+    start_decoders: bool = False,
 ) -> RequestGuard:
     """Make the ASGI app that serves a classifier.
 
     `name` is what the page calls the network. `neighbors` is searched by /v1/similar. The network's
     thread ends when the app is shut down (ASGI lifespan). Requests for other hosts than this
-    machine's local names and `allowed_hosts` are refused. Raises ValueError if the network lacks
-    the layer of the index.
+    machine's local names and `allowed_hosts` are refused. With `start_decoders` the processes that
+    decode images are started at once, not at the first image. Raises ValueError if the network
+    lacks the layer of the index.
     """
     name = escape_unprintable(name)  # it may be a folder's, with bytes that are not text
     limits, metrics = limits or ServingLimits(), ServingMetrics()
@@ -79,6 +81,8 @@ def make_app(
     except BaseException:
         service.close()
         raise
+    if start_decoders:
+        service.start_decoders()
     return RequestGuard(api.make_routes(), allowed_hosts, metrics, api.paths)
 
 

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from alexnet.images.decoded import UnusableImage
 from alexnet.images.decoder_pool import DecoderPool
+from alexnet.images.png import encode_png
 from alexnet.predict import Classifier
 from alexnet.processor import count_cores
 from alexnet.serving.batcher import MicroBatcher
@@ -42,7 +43,7 @@ class InferenceService:
         self.forward = BatchForward(classifier)
         self.in_work = 0
         """Images that were admitted and are not answered yet."""
-        n_threads = max(2, count_cores())
+        self._n_threads = n_threads = max(2, count_cores())
         self._pool = DecoderPool(classifier.options, 1, limits.decode_seconds)
         self._threads = ThreadPoolExecutor(n_threads, "alexnet-decoding")
         self._after = ThreadPoolExecutor(1, "alexnet-answering")
@@ -61,6 +62,12 @@ class InferenceService:
         self._threads.shutdown(cancel_futures=True)
         self._after.shutdown(cancel_futures=True)
         self._pool.close()
+
+    def start_decoders(self) -> None:
+        """Start the decoding processes now, so that the first images do not wait for them."""
+        pixel = encode_png(np.zeros((1, 1, 3), np.uint8))
+        for _ in range(self._n_threads):
+            self._threads.submit(self._decode, pixel)
 
     def check_room(self) -> None:
         """Raise RefusedRequest (503) if the queue is full or the server is shutting down."""
@@ -114,12 +121,15 @@ class InferenceService:
 
     def _decode(self, image: bytes) -> Record:
         """Decode an image into a record, in a process. Raises UnusableImage."""
-        for _, outcome, record in self._pool.prepare([Entry("", "", UNLABELED, image)]):
-            assert outcome is not None
-            if outcome.reason:
-                raise UnusableImage(outcome.reason, outcome.detail)
-            copy = record.reshape(self.classifier.options.record_shape).copy()
-        return copy
+        # The pass is finished before anything is raised: the process of an abandoned one is ended.
+        ((outcome, record),) = [
+            (outcome, None if outcome is None or outcome.reason else record.copy())
+            for _, outcome, record in self._pool.prepare([Entry("", "", UNLABELED, image)])
+        ]
+        assert outcome is not None
+        if record is None:
+            raise UnusableImage(outcome.reason, outcome.detail)
+        return record.reshape(self.classifier.options.record_shape)
 
     def _answer_batch(self, questions: list[Question]) -> list[Answer]:
         began = time.perf_counter()
