@@ -73,6 +73,7 @@ def enlarge(values: NDArray[np.float32], side: int) -> NDArray[np.float32]:
 def tile_responses(responses: NDArray[np.float32], columns: int = 12) -> NDArray[np.uint8]:
     """Arrange the responses of all kernels, (channels, h, w), as gray pictures in rows.
 
+    There are `columns` in a row, or up to half as many if that fills the last row.
     All share one scale: gray is 0, white the largest response in either direction (the largest of
     995 in 1000, so that one outlier does not darken the others), black its opposite. Returns
     uint8 (H, W).
@@ -80,6 +81,7 @@ def tile_responses(responses: NDArray[np.float32], columns: int = 12) -> NDArray
     channels, height, width = responses.shape
     top = float(np.quantile(np.abs(responses), 0.995)) or 1.0
     gray = np.rint(127.5 + 127.5 * (responses / top).clip(-1, 1)).astype(np.uint8)
+    columns = next((n for n in range(columns, columns // 2, -1) if channels % n == 0), columns)
     columns = min(columns, channels)
     rows = -(-channels // columns)
     tiles = np.full((rows * (height + GAP) - GAP, columns * (width + GAP) - GAP), 255, np.uint8)

@@ -28,12 +28,30 @@ async function ask(path, image = null, signal = null) {
     showOnline();
     const answer = await response.json();
     if (response.ok) return answer;
-    if (response.status !== 503 || attempt === TRIES) throw new Refusal(answer.detail);
+    if (response.status !== 503 || attempt === TRIES) throw new Refusal(explainRefusal(answer));
     find("status").textContent = "The server is busy; trying again …";
     const seconds = Number(response.headers.get("Retry-After")) || 1;
     await new Promise((done) => setTimeout(done, 1000 * seconds));
     if (signal && signal.aborted) throw new DOMException("", "AbortError");
   }
+}
+
+// What is wrong with a file, in plain words before the details.
+const PLAIN = {
+  not_an_image: "it is no image",
+  empty: "the file is empty",
+  truncated: "the file is cut off",
+  broken: "the file is damaged",
+  unsupported: "this kind of image cannot be read",
+  too_many_pixels: "it has too many pixels",
+  too_much_memory: "it would take too much memory",
+  too_large: "the file is too large",
+  decoder_crashed: "it made the decoder crash",
+  decoder_hung: "it took too long to decode",
+};
+
+function explainRefusal({ error, detail }) {
+  return Object.hasOwn(PLAIN, error) ? `${PLAIN[error]} (${detail})` : detail;
 }
 
 function showOffline() {
@@ -84,14 +102,15 @@ async function classify(image, name) {
     if (!model) await loadModel();
     if (image.size > model.limits.body_bytes) {
       const megabytes = (bytes) => (bytes / 1e6).toFixed(1);
-      throw new Refusal(`it has ${megabytes(image.size)} MB, and this server takes ${megabytes(model.limits.body_bytes)} MB`);
+      throw new Refusal(`it has ${megabytes(image.size)} MB, more than the ${megabytes(model.limits.body_bytes)} MB that this server takes`);
     }
     const [labels] = await Promise.all([
       ask("/v1/predict", image, mine.signal).then((answer) => showLabels(answer, name)),
       ask("/v1/explain", image, mine.signal).then(showExplanation),
       model.index ? ask("/v1/similar", image, mine.signal).then(showNeighbors) : null,
     ]);
-    find("status").textContent = labels;
+    find("status").textContent = "";
+    find("said").textContent = labels;
   } catch (error) {
     if (error.name === "AbortError" || mine !== current) return; // another image was given meanwhile
     mine.abort();
@@ -109,7 +128,7 @@ function clear() {
   for (const id of ["labels", "seen", "near", "first"]) find(id).hidden = true;
   document.body.classList.remove("answered");
   find("problem").textContent = "";
-  find("status").textContent = "";
+  find("status").textContent = find("said").textContent = "";
 }
 
 function percent(probability) {
@@ -267,6 +286,6 @@ document.addEventListener("drop", (event) => {
 
 find("heat-on").addEventListener("change", setHeat);
 find("strength").addEventListener("input", setHeat);
-window.addEventListener("offline", showOffline);
+window.addEventListener("offline", checkServer); // a server on this machine may answer all the same
 window.addEventListener("online", checkServer);
 checkServer();
