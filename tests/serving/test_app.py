@@ -218,7 +218,7 @@ def test_names_that_are_not_text_are_json_all_the_same(classifier, png):
 
 def test_a_fault_is_answered_without_details(classifier, png, monkeypatch):
     app = make_app(classifier, "x")
-    monkeypatch.setattr("alexnet.serving.app.pictures.crop_center", lambda *_: 1 / 0)
+    monkeypatch.setattr("alexnet.serving.handlers.pictures.crop_center", lambda *_: 1 / 0)
     with TestClient(app, base_url=BASE, raise_server_exceptions=False) as client:
         answer = post(client, "/v1/explain", png)
         assert (answer.status_code, answer.json()["error"]) == (500, "fault")

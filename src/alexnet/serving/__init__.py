@@ -6,8 +6,11 @@ How the parts work together, for one image that a client posts to /v1/predict:
       │
     guard     refuses foreign hosts and cross-site requests, adds security headers, counts
       │
-    app       the routes; each handler reads the query and returns JSON
-      ├ body      reads the image's bytes: limits on type, size, time and total memory
+    app       which handler answers which path; errors as JSON
+      │
+    handlers  what each path does
+      ├ query     reads the parameters
+      ├ body      receives the image's bytes: limits on type, size, time and total memory
       │
     service   admits a bounded number of images, the others are told to come back (503)
       ├ decoding: threads that each hand one image at a time to a guarded process (images)
