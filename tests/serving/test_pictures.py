@@ -4,6 +4,7 @@ import base64
 import io
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
@@ -40,11 +41,16 @@ def test_heat_is_brighter_and_more_opaque_where_it_is_hotter():
 
 @given(st.integers(1, 30), st.integers(1, 5), st.integers(1, 5))
 def test_every_kernel_has_its_place_in_the_tiles(channels, height, width):
-    responses = np.zeros((channels, height, width), np.float32)
-    responses[-1] = 1
+    responses = np.full((channels, height, width), -1, np.float32)
     found = pictures.tile_responses(responses, columns=4)
-    assert (found == 255).sum() >= height * width
-    assert found.shape[0] == -(-channels // 4) * (height + pictures.GAP) - pictures.GAP
+    assert (found == 0).sum() == channels * height * width
+    assert found.shape[1] <= 4 * (width + pictures.GAP) - pictures.GAP
+
+
+@pytest.mark.parametrize(("channels", "columns"), [(96, 12), (32, 8), (64, 8), (5, 5), (13, 12)])
+def test_rows_are_full_where_a_number_of_columns_allows_it(channels, columns):
+    found = pictures.tile_responses(np.ones((channels, 1, 1), np.float32))
+    assert found.shape[1] == columns * (1 + pictures.GAP) - pictures.GAP
 
 
 def test_no_response_is_gray_and_opposite_responses_are_white_and_black():

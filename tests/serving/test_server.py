@@ -11,6 +11,7 @@ import time
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 
+import numpy as np
 import pytest
 from tests.conftest import picture
 from tests.serving.conftest import encode, served, wait_until
@@ -101,6 +102,30 @@ def test_a_slow_body_and_slow_headers_are_not_waited_for(classifier, png):
 def test_an_idle_connection_is_closed(classifier):
     with served(classifier, IMPATIENT) as server, server.connect() as connection:
         assert read_all(connection) == b""
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_bytes_that_are_no_http_end_their_connection_only(classifier, png, seed):
+    chance = np.random.default_rng(seed)
+    with served(classifier, IMPATIENT) as server:
+        for start in (
+            b"",
+            b"GET / HTTP/1.1\r\n",
+            b"POST /v1/predict HTTP/1.1\r\nHost: localhost\r\n",
+        ):
+            with server.connect() as connection:
+                connection.sendall(start + chance.bytes(3000) + b"\r\n\r\n")
+                assert read_all(connection)[:12] in (b"", b"HTTP/1.1 400")
+        assert server.post("/v1/predict", png)[0] == 200
+
+
+def test_endless_headers_are_refused(classifier):
+    with served(classifier, IMPATIENT) as server, server.connect() as connection:
+        connection.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\nX: " + b"x" * (1 << 17))
+        try:
+            assert read_all(connection)[:12] in (b"", b"HTTP/1.1 400", b"HTTP/1.1 431")
+        except ConnectionResetError:
+            pass  # closed before all of it was read
 
 
 def test_a_full_queue_says_when_to_come_back(classifier, png, services):

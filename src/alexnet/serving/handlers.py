@@ -78,7 +78,7 @@ class ApiHandlers:
             return make_json(await self.service.ask(image, finish, **wanted))
 
     async def predict(self, request: Request) -> Response:
-        """POST /v1/predict."""
+        """POST /v1/predict: the `top` most probable labels, averaged over `views` crops."""
         query = RequestQuery(request, "top", "views")
         top = query.read_number("top", 5, range(1, len(self.classifier.classes) + 1), clip=True)
         views = query.read_number("views", 1, (1, 5, 10))
@@ -92,10 +92,9 @@ class ApiHandlers:
         return await self.ask(request, finish, views=views)
 
     async def compute_features(self, request: Request) -> Response:
-        """POST /v1/features."""
-        layer = RequestQuery(request, "layer").read_word(
-            "layer", self._default_layer(), self.layers
-        )
+        """POST /v1/features: the output of a layer for the center view, flattened, with its shape."""
+        query = RequestQuery(request, "layer")
+        layer = query.read_word("layer", self._default_layer(), self.layers)
 
         def finish(_: object, answer: Answer) -> dict[str, Any]:
             values = answer.features
@@ -109,7 +108,7 @@ class ApiHandlers:
         return list(self.layers)[-2:][0]
 
     async def find_similar(self, request: Request) -> Response:
-        """POST /v1/similar."""
+        """POST /v1/similar: the `count` nearest images of the index, the nearest first."""
         neighbors = self.neighbors
         if neighbors is None:
             raise RefusedRequest(
@@ -129,7 +128,7 @@ class ApiHandlers:
         return await self.ask(request, finish, layer=neighbors.layer)
 
     async def explain(self, request: Request) -> Response:
-        """POST /v1/explain."""
+        """POST /v1/explain: the crop, the heat map and the first-layer responses, as PNG files."""
         RequestQuery(request)
 
         def finish(record: NDArray[np.uint8], answer: Answer) -> dict[str, Any]:
@@ -156,7 +155,7 @@ class ApiHandlers:
         return await self.ask(request, finish, explain=True)
 
     async def describe_model(self, request: Request) -> Response:
-        """GET /v1/model."""
+        """GET /v1/model: what the network is, what it is given, and what this server accepts."""
         preprocessing, index = self.classifier.preprocessing, self.neighbors
         return make_json(
             {
@@ -178,7 +177,7 @@ class ApiHandlers:
         )
 
     async def show_image(self, request: Request) -> Response:
-        """GET /v1/images/{position}."""
+        """GET /v1/images/{position}: the picture of an image of the index."""
         text = request.path_params["position"]
         pixels = None
         if self.neighbors is not None and text.isascii() and text.isdecimal():
@@ -189,18 +188,18 @@ class ApiHandlers:
         return Response(encode_png(pixels), media_type="image/png", headers=FRESH)
 
     async def check_health(self, request: Request) -> Response:
-        """GET /healthz."""
+        """GET /healthz: 200 while images are answered, else 503; for whoever watches the server."""
         is_well = self.service.is_alive
         return make_json(
             {"status": "ok" if is_well else "not answering"}, 200 if is_well else 503, NEVER_KEPT
         )
 
     async def show_metrics(self, request: Request) -> Response:
-        """GET /metrics."""
+        """GET /metrics: everything that is counted, in Prometheus' format."""
         return Response(self.metrics.render(), headers={"Content-Type": CONTENT_TYPE, **NEVER_KEPT})
 
     async def show_openapi(self, request: Request) -> Response:
-        """GET /openapi.json."""
+        """GET /openapi.json: the description of this API for programs."""
         return make_json(describe_api(self.limits.body_bytes), headers=FRESH)
 
 

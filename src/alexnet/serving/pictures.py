@@ -81,8 +81,8 @@ def tile_responses(responses: NDArray[np.float32], columns: int = 12) -> NDArray
     channels, height, width = responses.shape
     top = float(np.quantile(np.abs(responses), 0.995)) or 1.0
     gray = np.rint(127.5 + 127.5 * (responses / top).clip(-1, 1)).astype(np.uint8)
-    columns = next((n for n in range(columns, columns // 2, -1) if channels % n == 0), columns)
     columns = min(columns, channels)
+    columns = next((n for n in range(columns, columns // 2, -1) if channels % n == 0), columns)
     rows = -(-channels // columns)
     tiles = np.full((rows * (height + GAP) - GAP, columns * (width + GAP) - GAP), 255, np.uint8)
     for number, picture in enumerate(gray):
