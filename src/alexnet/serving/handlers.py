@@ -92,7 +92,7 @@ class ApiHandlers:
         return await self.ask(request, finish, views=views)
 
     async def compute_features(self, request: Request) -> Response:
-        """POST /v1/features: the output of a layer for the center view, flattened, with its shape."""
+        """POST /v1/features: the output of a layer for the center view, flattened."""
         query = RequestQuery(request, "layer")
         layer = query.read_word("layer", self._default_layer(), self.layers)
 
