@@ -79,11 +79,16 @@ def test_clients_cannot_make_up_labels_of_metrics():
 
     from starlette.testclient import TestClient
 
-    client = TestClient(RequestGuard(app, (), metrics, ["/known"]), base_url=BASE)
+    client = TestClient(
+        RequestGuard(app, (), metrics, ["/known", "/images/{number}"]), base_url=BASE
+    )
     client.request("BREW", "/unknown")
     client.get("/known")
+    client.get("/images/7")
+    client.get("/images/8")
     lines = list(metrics.requests.lines())
     assert lines == [
+        'alexnet_http_requests_total{path="/images/{number}",method="GET",status="404"} 2',
         'alexnet_http_requests_total{path="/known",method="GET",status="404"} 1',
         'alexnet_http_requests_total{path="other",method="other",status="404"} 1',
     ]

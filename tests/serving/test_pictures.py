@@ -5,7 +5,7 @@ import io
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 from tests.conftest import picture
@@ -39,6 +39,7 @@ def test_heat_is_brighter_and_more_opaque_where_it_is_hotter():
     assert found[:, 3].tolist() == [pictures.COLDEST, 140, pictures.HOTTEST]
 
 
+@settings(deadline=None)
 @given(st.integers(1, 30), st.integers(1, 5), st.integers(1, 5))
 def test_every_kernel_has_its_place_in_the_tiles(channels, height, width):
     responses = np.full((channels, height, width), -1, np.float32)

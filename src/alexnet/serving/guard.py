@@ -101,10 +101,17 @@ class RequestGuard:
 
     def _count(self, scope: Scope, status: int, seconds: float) -> None:
         """Count under known names only: a client must not be able to make up labels."""
-        path = scope["path"] if scope["path"] in self.paths else "other"
+        path = scope["path"]
+        path = next((known for known in self.paths if _matches(known, path)), "other")
         method = scope["method"] if scope["method"] in METHODS else "other"
         self.metrics.requests.add(path, method, str(status))
         self.metrics.seconds.observe(seconds, path)
+
+
+def _matches(known: str, path: str) -> bool:
+    """Whether a path is a known one; one such as /v1/images/{position} may end in anything."""
+    before, brace, _ = known.partition("{")
+    return path.startswith(before) if brace else path == known
 
 
 def read_host(values: list[bytes]) -> str:
