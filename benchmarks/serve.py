@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 import simplejpeg
+import torch
 
 from infer import make_photograph, make_preprocessing, new_network
 from interleave import machine, options, verdict, write_json
@@ -69,7 +70,7 @@ def write_run(folder: Path) -> Path:
     from alexnet.checkpoint import Checkpoint, Position, save
     from alexnet.recipes.recipe import Recipe
 
-    network = new_network()
+    weights = new_network().state_dict()
     checkpoint = Checkpoint(
         Recipe(),
         tuple(map(str, range(CLASSES))),
@@ -77,8 +78,8 @@ def write_run(folder: Path) -> Path:
         "made",
         make_preprocessing(),
         Position(),
-        network.state_dict(),
-        {},
+        weights,
+        {name: torch.zeros_like(weight) for name, weight in weights.items()},
     )
     save(checkpoint, folder / "best.safetensors")
     return folder / "best.safetensors"
