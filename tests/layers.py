@@ -34,6 +34,7 @@ LAYERS = {
     "search": "features of images in an index, and the images nearest to a query",
     "claims": "the paper's statements as data and as commands that test them",
     "show": "figures, drawn from files",
+    "serving": "a trained network as a web page and an HTTP API",
     "screen": "progress and tables on a terminal",
     "commands": "the command line, one file a command",
     "cli": "where the command line begins",

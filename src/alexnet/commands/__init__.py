@@ -22,6 +22,7 @@ from alexnet.commands.networks import Networks
 from alexnet.commands.pack import PackCommand
 from alexnet.commands.predict import Predict
 from alexnet.commands.report import Report
+from alexnet.commands.serve import Serve
 from alexnet.commands.similar import Similar
 from alexnet.commands.train import Train
 
@@ -35,6 +36,7 @@ COMMANDS: dict[str, Callable[..., Any]] = {
     "features": Features,
     "similar": Similar,
     "export": Export,
+    "serve": Serve,
     "networks": Networks,
     "codes": Codes,
     "claims": Claims,

@@ -1,7 +1,8 @@
-"""Pixels written as a PNG file, with captions: the contact sheet of `alexnet info`, and tests."""
+"""Pixels as a PNG file, for the contact sheet of `alexnet info`, for `serving` and for tests."""
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -24,3 +25,13 @@ def write_png(
     for x, y, text in captions:
         draw.text((x, y), text, fill=(0, 0, 0), font=font)
     image.save(path, "PNG")
+
+
+def encode_png(pixels: NDArray[np.uint8]) -> bytes:
+    """Return uint8 pixels as the bytes of a PNG file, compressed little, because that is quick.
+
+    Shapes are (H, W), gray; (H, W, 3), RGB; and (H, W, 4), RGB and opacity.
+    """
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "PNG", compress_level=1)
+    return file.getvalue()
