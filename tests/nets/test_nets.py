@@ -57,7 +57,9 @@ def test_every_weight_is_counted_in_the_table_of_layers(name):
         ("caffenet", 1000, 60_965_224),
     ],
 )
-def test_parameters_are_those_of_the_paper_and_of_the_programs_that_networks_are_from(name, classes, expected):
+def test_parameters_are_those_of_the_paper_and_of_the_programs_that_networks_are_from(
+    name, classes, expected
+):
     assert parameters(name, classes) == expected
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from alexnet.checkpoint.state import Checkpoint
+from alexnet.checkpoint.state import Checkpoint, Position
 from alexnet.nets.variations import network_of
 
 SHOWN = 20
@@ -63,6 +63,8 @@ def check_shapes(checkpoint: Checkpoint, path: Path) -> None:
         raise ValueError(f"{path} describes a network that cannot be built: {error}") from error
     name = f"network {checkpoint.recipe.network!r}"
     _compare_shapes(checkpoint.weights, network.state_dict(), f"{path} does not fit {name}")
+    if not checkpoint.momenta and checkpoint.position == Position():
+        return  # imported weights: no step was done, so there is nothing to go on with
     parameters = dict(network.named_parameters())
     _compare_shapes(checkpoint.momenta, parameters, f"the momenta of {path} do not fit {name}")
 

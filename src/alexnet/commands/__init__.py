@@ -15,6 +15,7 @@ from alexnet.commands.claims import Claims
 from alexnet.commands.demo import Demo
 from alexnet.commands.evaluate import Evaluate
 from alexnet.commands.export import Export
+from alexnet.commands.import_weights import Import
 from alexnet.commands.networks import Networks
 from alexnet.commands.pack import PackCommand
 from alexnet.commands.predict import Predict
@@ -26,6 +27,7 @@ COMMANDS: dict[str, Callable[..., Any]] = {
     "evaluate": Evaluate,
     "predict": Predict,
     "export": Export,
+    "import": Import,
     "networks": Networks,
     "claims": Claims,
     "demo": Demo,

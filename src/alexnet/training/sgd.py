@@ -110,6 +110,8 @@ class SGD:
 
         Checkpoints of earlier versions have no `rates`: then `rate` is that of every group.
         """
+        if missing := self.momenta().keys() - momenta.keys():
+            raise ValueError(f"the checkpoint has no momentum of {', '.join(sorted(missing))}")
         for name, buffer in self.momenta().items():
             buffer.copy_(momenta[name])
         self.rate = rate
