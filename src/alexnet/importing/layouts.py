@@ -5,7 +5,7 @@
                      names; where the LRN layers stand tells bvlc_alexnet from caffenet
 
 The weights are still those of the file: `conversion` changes them. Every shape is compared with
-that of the network, and Caffe's parameters (stride, padding, LRN's constants) with what it computes.
+that of the network, and Caffe's parameters (stride, padding, LRN) with what the network computes.
 """
 
 from __future__ import annotations
@@ -123,7 +123,8 @@ def rename_torchvision(tensors: dict[str, Tensor], path: Path) -> ForeignWeights
             f"{quote_names(sorted(tensors.keys() - wanted.keys())) or 'nothing'}"
         )
     renamed = {new: tensors[old] for old, new in wanted.items()}
-    return _check(ForeignWeights("torchvision", _as_float32(renamed, path)), path)
+    _check_shapes("torchvision", renamed, path)
+    return ForeignWeights("torchvision", _as_float32(renamed, path))
 
 
 def rename_caffe(layers: list[CaffeLayer], path: Path) -> ForeignWeights:
@@ -155,7 +156,9 @@ def rename_caffe(layers: list[CaffeLayer], path: Path) -> ForeignWeights:
             )
         for part, blob in zip(PARTS, layer.blobs, strict=True):
             weights[f"{name}.{part}"] = torch.from_numpy(blob)
-    return _check(ForeignWeights(network, _drop_leading_ones(weights)), path)
+    weights = _drop_leading_ones(weights)
+    _check_shapes(network, weights, path)
+    return ForeignWeights(network, _as_float32(weights, path))
 
 
 def _check_parameters(layer: CaffeLayer, wanted: tuple[Parameter, ...], path: Path) -> None:
@@ -183,27 +186,30 @@ def _drop_leading_ones(weights: dict[str, Tensor]) -> dict[str, Tensor]:
     return {name: own_shape(name, x) for name, x in weights.items()}
 
 
-def _as_float32(weights: dict[str, Tensor], path: Path) -> dict[str, Tensor]:
-    """Return float32 copies, each with memory of its own. Raises ValueError for integers."""
-    if other := [name for name, x in weights.items() if not x.is_floating_point() or x.is_meta]:
-        raise ValueError(f"{path} has no floating-point numbers in {', '.join(other)}")
-    return {name: x.detach().float().clone().contiguous() for name, x in weights.items()}
-
-
-def _check(foreign: ForeignWeights, path: Path) -> ForeignWeights:
-    """Raise ValueError unless the weights have the shapes of the network, and finite values."""
-    weights, network = foreign.weights, foreign.network
-    if not weights["fc8.bias"].dim() or not len(weights["fc8.bias"]):
+def _check_shapes(network: str, weights: dict[str, Tensor], path: Path) -> None:
+    """Raise ValueError unless the weights have the shapes of the network; nothing is copied."""
+    bias = weights["fc8.bias"]
+    if not bias.numel() or not bias.dim():
         raise ValueError(f"{path} has a last layer without classes")
     with torch.device("meta"):
-        wanted = nets.build(network, foreign.n_classes).state_dict()
+        wanted = nets.build(network, len(bias)).state_dict()
     for name, like in wanted.items():
-        found = weights[name]
-        if found.shape != like.shape:
+        if weights[name].shape != like.shape:
             raise ValueError(
                 f"{path} does not fit the network {network!r}: {name} has the shape "
-                f"{tuple(found.shape)}, not {tuple(like.shape)}"
+                f"{tuple(weights[name].shape)}, not {tuple(like.shape)}"
             )
-        if not bool(found.isfinite().all()):
-            raise ValueError(f"{path} holds numbers in {name} that are not finite: it is damaged")
-    return foreign
+
+
+def _as_float32(weights: dict[str, Tensor], path: Path) -> dict[str, Tensor]:
+    """Return the weights as float32, each whole in memory.
+
+    Raises ValueError for integers and for numbers that are not finite.
+    """
+    if other := [name for name, x in weights.items() if not x.is_floating_point() or x.is_meta]:
+        raise ValueError(f"{path} has no floating-point numbers in {', '.join(other)}")
+    if other := [name for name, x in weights.items() if not bool(x.isfinite().all())]:
+        raise ValueError(
+            f"{path} holds numbers in {', '.join(other)} that are not finite: it is damaged"
+        )
+    return {name: x.detach().float().contiguous() for name, x in weights.items()}

@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 MOST_FIELDS = 1_000_000
-"""Fields of a file, at most. A network of Caffe has some hundred; Python reads so many in seconds."""
+"""Fields of a file, at most. A network of Caffe has some hundred."""
 FIXED = {1: 8, 5: 4}
 """Wire type → bytes of its values."""
 

@@ -98,8 +98,8 @@ def _make_error(path: Path, error: BaseException) -> ValueError:
     """The error of a file that cannot be read, with the beginning of torch's own words."""
     words = (str(error) or type(error).__name__).splitlines()[0][:200]
     return ValueError(
-        f"{path} is no file of weights that torch.load(weights_only=True) reads ({words}). Download "
-        "it again, or save the state_dict() alone"
+        f"{path} is no file of weights that torch.load(weights_only=True) reads ({words}). "
+        "Download it again, or save the state_dict() alone"
     )
 
 

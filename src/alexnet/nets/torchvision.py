@@ -22,7 +22,6 @@ from alexnet.nets.layers import (
     Hook,
     InvertedDropout,
     Strided,
-    Weighted,
     draw_keeping_variance,
     pass_through,
     round_down,
@@ -63,12 +62,12 @@ class TorchvisionAlexNet(nn.Module):
         `printed`: as torchvision does, with the defaults of torch.nn: weights and biases uniform
         within ±1/√fan-in. `variance`: `draw_keeping_variance`.
         """
-        layers = [m for m in self.children() if isinstance(m, Weighted)]
+        layers = [m for m in self.children() if isinstance(m, nn.Conv2d | nn.Linear)]
         if initialization == "variance":
             draw_keeping_variance(layers)
             return
         for layer in layers:
-            layer.reset_parameters()  # type: ignore[union-attr]  # all are of torch.nn
+            layer.reset_parameters()
 
     def forward(self, x: Tensor, hook: Hook = pass_through) -> Tensor:
         """(N, 3, H, W) → (N, classes); calls `hook` for each layer."""      # N    3 224 224
