@@ -26,7 +26,7 @@ def zeros(**changes):
 
 def make_layers(tmp_path, norm_first=True, changes=None, **options):
     """The layers of a network of Caffe, whose arrays are empty in the file and zeros in memory."""
-    nothing = {name: () for name in foreign.SHAPES}
+    nothing = dict.fromkeys(foreign.SHAPES, ())
     path = tmp_path / "x.caffemodel"
     path.write_bytes(foreign.caffemodel(nothing, norm_first, **options))
     layers = read_caffemodel(path)
@@ -72,14 +72,14 @@ def test_half_precision_becomes_float32_and_integers_are_refused(tmp_path):
     found = rename_torchvision(tensors, tmp_path)
     assert {x.dtype for x in found.weights.values()} == {torch.float32}
     tensors["features.0.bias"] = torch.zeros(64, dtype=torch.int64)
-    with pytest.raises(ValueError, match="no floating-point numbers in conv1.bias"):
+    with pytest.raises(ValueError, match=r"no floating-point numbers in conv1.bias"):
         rename_torchvision(tensors, tmp_path)
 
 
 def test_numbers_that_are_not_finite_are_refused(tmp_path):
     tensors = zeros()
     tensors["features.3.weight"] = torch.full((192, 64, 5, 5), torch.nan)
-    with pytest.raises(ValueError, match="conv2.weight that are not finite"):
+    with pytest.raises(ValueError, match=r"conv2.weight that are not finite"):
         rename_torchvision(tensors, tmp_path)
 
 

@@ -119,7 +119,7 @@ def rename_torchvision(tensors: dict[str, Tensor], path: Path) -> ForeignWeights
     if tensors.keys() != wanted.keys():
         raise ValueError(
             f"{path} is not torchvision's alexnet: it lacks "
-            f"{quote_names(wanted.keys() - tensors.keys()) or 'nothing'} and has besides "
+            f"{quote_names(sorted(wanted.keys() - tensors.keys())) or 'nothing'} and has besides "
             f"{quote_names(sorted(tensors.keys() - wanted.keys())) or 'nothing'}"
         )
     renamed = {new: tensors[old] for old, new in wanted.items()}
