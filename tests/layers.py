@@ -28,6 +28,7 @@ LAYERS = {
     "runs": "the folder of a training",
     "evaluation": "errors counted, scores, ensembles, submissions",
     "training": "the training step, the schedule, the loop, its log",
+    "importing": "weights of other programs made a run",
     "exporting": "a network as ONNX or OpenVINO",
     "predict": "a trained network as a classifier",
     "explaining": "what a network learned and what decided, as arrays to look at",

@@ -2,7 +2,8 @@
 
     RUN/
       recipe.json           the recipe
-      environment.json      machine, versions, the pack, the earlier training it began with
+      environment.json      machine, versions, the pack, the earlier training it began with; of
+                            imported weights, the file they come from
       log.jsonl             one JSON object per report and per epoch
       tensorboard/          the same as curves, where TensorBoard is installed
       samples.safetensors   some images, to try the network without the pack
@@ -149,6 +150,16 @@ def read_pack_description(run: Path) -> dict[str, str]:
     pack = read_environment(run).get("pack")
     items = pack.items() if isinstance(pack, dict) else ()
     return {name: text for name, text in items if isinstance(text, str) and "\0" not in text}
+
+
+def read_import(run: Path) -> dict[str, str]:
+    """Return where the weights of an imported run come from; {} for a run that was trained.
+
+    "file", "sha256" and "network", as far as they are there; see `importing.run`.
+    """
+    origin = read_environment(run).get("imported")
+    items = origin.items() if isinstance(origin, dict) else ()
+    return {name: text for name, text in items if isinstance(text, str)}
 
 
 def describe_pack(pack: Path, checksum: str, run: Path) -> dict[str, str]:

@@ -6,6 +6,7 @@ names are strings, no image occurs twice.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
 import os
@@ -364,6 +365,61 @@ def recipe_files() -> list[Files]:
     return [{"recipe.json": text.encode()} for text in sorted(texts)[:8]]
 
 
+def read_foreign_weights(folder: Path, name: str) -> None:
+    """Weights of another program, as `alexnet import` reads them.
+
+    The examples are too small to be the network, so that they are another one is no refusal.
+    """
+    from alexnet.importing import layouts
+    from alexnet.importing.caffe_files import read_binaryproto, read_caffemodel
+    from alexnet.importing.class_names import read_class_names
+    from alexnet.importing.torch_files import read_pth, read_safetensors
+
+    path = folder / name
+    if path.suffix == ".binaryproto":
+        read_binaryproto(path)
+    elif path.suffix in (".txt", ".json"):
+        found = read_class_names(path, 3)
+        if len(set(found.names)) != 3:
+            raise Wrong("two classes of one name")
+    elif path.suffix == ".caffemodel":
+        layers = read_caffemodel(path)
+        with contextlib.suppress(ValueError):
+            layouts.rename_caffe(layers, path)
+    else:
+        tensors = (read_pth if path.suffix == ".pth" else read_safetensors)(path)
+        with contextlib.suppress(ValueError):
+            layouts.rename_torchvision(tensors, path)
+
+
+def foreign_weights() -> list[Files]:
+    """A file of each format that `alexnet import` reads, with few weights."""
+    import io
+
+    import torch
+    from safetensors.torch import save
+    from tests.importing import foreign
+
+    tensors = {"features.0.weight": torch.ones(2, 3), "features.0.bias": torch.ones(2)}
+    pth = io.BytesIO()
+    torch.save(tensors, pth)
+    old_pth = io.BytesIO()
+    torch.save({"state_dict": tensors}, old_pth, _use_new_zipfile_serialization=False)
+    arrays = {name: (np.ones((2, 3)), np.ones(2)) for name in foreign.SHAPES}
+    names = "n01440764 tench\nn01443537 goldfish\nn02012849 crane\n"
+    index = {"0": ["n01440764", "tench"], "1": ["n01443537", "a"], "2": ["n02012849", "a"]}
+    return [
+        {"x.pth": pth.getvalue()},
+        {"x.pth": old_pth.getvalue()},
+        {"x.safetensors": save(tensors)},
+        {"x.caffemodel": foreign.caffemodel(arrays, True, old=True)},
+        {"x.caffemodel": foreign.caffemodel(arrays, False)},
+        {"x.binaryproto": foreign.blob(np.ones((3, 4, 4)))},
+        {"x.txt": names.encode()},
+        {"x.json": json.dumps(index).encode()},
+    ]
+
+
 def card_files() -> list[Files]:
     """The card of a run."""
     from alexnet import checkpoint
@@ -518,6 +574,7 @@ READERS: dict[str, Reader] = {
             "runs", lambda: [examples.trained(2)], read_run, 0.5, ("environment.json", "log.jsonl")
         ),
         Reader("logs", lambda: [examples.trained(2)], read_log, 0.05, ("log.jsonl",)),
+        Reader("weights", foreign_weights, read_foreign_weights, 3.0),
         Reader("results", result_files, read_results, 1.0),
         Reader("dumps", dump_files, read_dump, 1.0, ("x.npz",)),
         Reader(

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from alexnet.checkpoint.state import Checkpoint
+from alexnet.checkpoint.state import Checkpoint, Position
 from alexnet.nets.variations import network_of
 
 SHOWN = 20
@@ -68,6 +68,8 @@ def check_shapes(checkpoint: Checkpoint, path: Path, *, weights_only: bool = Fal
     _compare_shapes(checkpoint.weights, network.state_dict(), f"{path} does not fit {name}")
     if weights_only:
         return
+    if not checkpoint.momenta and checkpoint.position == Position():
+        return  # imported weights: no step was done, so there is nothing to go on with
     parameters = dict(network.named_parameters())
     _compare_shapes(checkpoint.momenta, parameters, f"the momenta of {path} do not fit {name}")
 

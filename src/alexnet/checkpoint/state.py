@@ -67,7 +67,8 @@ class Checkpoint:
     weights: dict[str, Tensor] = field(repr=False)
     """The network's state_dict: float32, on any device."""
     momenta: dict[str, Tensor] = field(repr=False)
-    """Momentum buffers (`training.sgd`), by the name and with the shape of their weights."""
+    """Momentum buffers (`training.sgd`), by the name and with the shape of their weights.
+    Empty for imported weights."""
 
     def build_network(self) -> nn.Module:
         """Build the network with these weights, on the CPU, in evaluation mode.

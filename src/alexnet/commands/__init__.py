@@ -18,6 +18,7 @@ from alexnet.commands.evaluate import Evaluate
 from alexnet.commands.export import Export
 from alexnet.commands.features import Features
 from alexnet.commands.figures import Figures
+from alexnet.commands.import_weights import Import
 from alexnet.commands.networks import Networks
 from alexnet.commands.pack import PackCommand
 from alexnet.commands.predict import Predict
@@ -37,6 +38,7 @@ COMMANDS: dict[str, Callable[..., Any]] = {
     "similar": Similar,
     "export": Export,
     "serve": Serve,
+    "import": Import,
     "networks": Networks,
     "codes": Codes,
     "claims": Claims,

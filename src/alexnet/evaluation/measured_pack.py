@@ -151,6 +151,11 @@ def find_pack_of(checkpoint: Path) -> Path:
         raise FileNotFoundError(
             f"the pack that {checkpoint} was trained on is not at {where}. Name it: {name}"
         )
+    if runs.read_import(folder):
+        raise FileNotFoundError(
+            f"the weights of {checkpoint} were imported, so no pack belongs to them. Name a pack, "
+            f"or images: {name}"
+        )
     raise FileNotFoundError(
         f"{folder / 'environment.json'} does not say what {checkpoint} was trained on. Name a "
         f"pack: {name}"

@@ -4,6 +4,7 @@ One file has the networks of one paper or program, and reads like its figure:
 
     alexnet.py    the paper as printed          lowres.py   2012 code, with a low-resolution path
     original.py   2012 code, the paper's tables    cifar.py    2012 code, on CIFAR-10
+    torchvision.py   torchvision's alexnet      caffe.py    Caffe's bvlc_alexnet and caffenet
 
 A network is built by `Net.build`, gets its first weights from its method `initialize`, and is run
 by `forward(x, hook)`, which calls `hook(name, output)` for every named layer. `layers.py` and
@@ -23,7 +24,7 @@ import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from alexnet.nets import cifar, lowres, original
+from alexnet.nets import caffe, cifar, lowres, original, torchvision
 from alexnet.nets.alexnet import AlexNet
 from alexnet.nets.layers import Weighted, get_fan_in
 
@@ -76,6 +77,9 @@ NETS: dict[str, Net] = {
     "figure1-tanh": Net(
         partial(cifar.Cifar, unit="tanh"), "Figure 1's four layers, reconstructed", 32, 10
     ),
+    "torchvision": Net(torchvision.TorchvisionAlexNet, "torchvision's alexnet (arXiv 1404.5997)"),
+    "bvlc-alexnet": Net(caffe.BvlcAlexNet, "Caffe's bvlc_alexnet, norm before pool", 227),
+    "caffenet": Net(caffe.CaffeNet, "Caffe's reference network, norm after pool", 227),
 }
 """All networks by name; `alexnet networks` prints them."""
 

@@ -1,6 +1,7 @@
 """The layers that the networks are made of and torch.nn does not have, and their first weights.
 
     windows          round_up, side_after       sizes round up, as in the 2012 code
+                     round_down                 sizes round down, as in torch.nn
     convolutions     Convolution, Strided       the same results as nn.Conv2d, computed faster
     pooling          max_pool, avg_pool         section 3.4
     low resolution   blur, subsample            the second path of some networks of 2012
@@ -52,6 +53,17 @@ def round_up(x: Tensor, kernel: int, stride: int) -> Tensor:
     """
     below, right = (-(side - kernel) % stride for side in x.shape[-2:])
     return F.pad(x, (0, right, 0, below)) if below or right else x
+
+
+def round_down(x: Tensor, kernel: int, stride: int) -> Tensor:
+    """Drop pixels at the right and below that no whole window covers.
+
+    (N, C, H, W) → (N, C, H', W'). torch.nn and Caffe's convolutions round the number of windows
+    down: they never read these pixels. After this, the layers of this file, which round up, have
+    the sizes of those programs. A side that fits stays as it is.
+    """
+    height, width = (side - (side - kernel) % stride for side in x.shape[-2:])
+    return x if (height, width) == tuple(x.shape[-2:]) else x[..., :height, :width]
 
 
 class Convolution(nn.Conv2d):

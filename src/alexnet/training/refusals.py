@@ -51,6 +51,11 @@ def check_resumable(start: Checkpoint, pack: Pack, recipe: Recipe) -> None:
 
     Only `recipe.epochs` may differ from the checkpoint's recipe.
     """
+    if not start.momenta:
+        raise ValueError(
+            "imported weights have no training to go on with. Begin a new one with them: --init in "
+            "place of --resume, and another folder for the run"
+        )
     if start.pack_checksum != pack.checksum:
         raise ValueError(
             f"the checkpoint was trained on another pack (checksum {start.pack_checksum[:12]}…) "

@@ -108,8 +108,11 @@ class SGD:
     def restore(self, momenta: dict[str, Tensor], rate: float, rates: dict[str, float]) -> None:
         """Continue from saved buffers, `rate` and `rates`.
 
-        Checkpoints of earlier versions have no `rates`: then `rate` is that of every group.
+        Checkpoints of earlier versions have no `rates`: then `rate` is that of every group. Raises
+        ValueError if a buffer is missing, as in imported weights.
         """
+        if missing := self.momenta().keys() - momenta.keys():
+            raise ValueError(f"the checkpoint has no momentum of {', '.join(sorted(missing))}")
         for name, buffer in self.momenta().items():
             buffer.copy_(momenta[name])
         self.rate = rate
