@@ -60,7 +60,7 @@ class Prediction:
     labels: tuple[str, ...] = ()
     """Class names, the most probable first."""
     probabilities: tuple[float, ...] = ()
-    """The probability of each label, from 0 to 1. All classes together sum to 1."""
+    """The probability of each label, from 0 to 1. Over all classes, shown or not, they sum to 1."""
     error: str | None = None
     """Why the image could not be read ("reason: detail"); None if it could."""
 

@@ -20,7 +20,7 @@ from alexnet.evaluation.ensemble import predict_split
 from alexnet.exporting import preprocessing_graph, writing
 from alexnet.exporting.comparison import ExportMismatch
 from alexnet.exporting.export import export
-from alexnet.exporting.libraries import import_library
+from alexnet.exporting.libraries import get_openvino_core, import_library
 from alexnet.images.png import write_png
 from alexnet.images.resizing import fit as pixels_to_square
 from alexnet.packing.pack import pack
@@ -109,10 +109,10 @@ def run_without_this_package(path, name, array):
         )
         text = session.get_modelmeta().custom_metadata_map["alexnet"]
         return session.run(None, {name: array})[0], json.loads(text)
-    model = import_library("openvino").Core().read_model(path)
+    model = get_openvino_core().read_model(path)
     text = model.get_rt_info(["alexnet"]).astype(str)
     exactly = {"INFERENCE_PRECISION_HINT": "f32"}
-    compiled = import_library("openvino").Core().compile_model(model, "CPU", exactly)
+    compiled = get_openvino_core().compile_model(model, "CPU", exactly)
     return compiled({name: array})[0], json.loads(text)
 
 
@@ -204,7 +204,7 @@ def test_files_of_format_1_still_open(run, tmp_path, extension):
         import_library("onnx.helper").set_model_props(model, {"alexnet": text})
         import_library("onnx").save(model, path)
     else:
-        model = import_library("openvino").Core().read_model(path)
+        model = get_openvino_core().read_model(path)
         model.set_rt_info(text, ["alexnet"])
         path = tmp_path / "earlier.xml"
         import_library("openvino").save_model(model, path, compress_to_fp16=False)
@@ -346,3 +346,25 @@ def test_a_file_runs_on_the_cpu_only(exported):
 
 def test_openvino_sends_no_telemetry(exported):
     assert sys.modules["openvino_telemetry"] is None
+
+
+SIGNALED = """
+import gc, os, signal, sys
+import alexnet
+for _ in range(2):
+    first, second = (alexnet.load(sys.argv[1], device="cpu") for _ in range(2))
+    del first
+    gc.collect()
+    del second
+    gc.collect()
+signals = []
+signal.signal(signal.SIGTERM, lambda number, frame: signals.append(number))
+os.kill(os.getpid(), signal.SIGTERM)
+sys.exit(signals != [signal.SIGTERM])
+"""
+
+
+def test_a_process_that_has_closed_openvino_files_can_still_handle_signals(run, tmp_path):
+    file = export(run, tmp_path / "x.xml").path
+    done = subprocess.run([sys.executable, "-c", SIGNALED, str(file)], capture_output=True)
+    assert done.returncode == 0, done.stderr

@@ -133,8 +133,8 @@ def augment(
         records: uint8 (M, *record_shape), on the device of `preprocessing.mean`.
         params: crop, mirroring and color shift of each of the N images of the batch.
         preprocessing: the crop size, the mean and the scale.
-        color_noise: c divides the result by 1 + c. The 2012 code does this in training, and not in
-            testing.
+        color_noise: the result is divided by 1 + color_noise. The 2012 code does this in training,
+            and not in testing.
         indices: the index of the record of each of the N images, int64 (N,); by default 0 … N - 1.
         out: memory for the result.
         dtype: type of the result.

@@ -29,7 +29,8 @@ class PackCommand:
 
     images: Positional[str | None] = None
     """A folder of train/<class>/* and val/<class>/*, or of classes; a CSV or JSONL of path and
-    label; the ILSVRC, CIFAR, MNIST, NORB or Caltech archives as distributed; or `digits`."""
+    label; the ILSVRC, CIFAR, MNIST, small NORB or Caltech archives as distributed; or `digits`,
+    which scikit-learn contains."""
     pack: Positional[Path | None] = None
     """Where to put the pack. By default packs/<name of the images>."""
     size: int | None = None

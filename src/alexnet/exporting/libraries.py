@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from functools import cache
 from importlib import import_module
 from typing import Any, Literal
 
@@ -41,3 +42,19 @@ def import_library(name: str) -> Any:
         raise RuntimeError(
             f"{name} is not installed, and exported files need it: pip install 'alexnet[export]'"
         ) from error
+
+
+@cache
+def get_openvino_core() -> Any:
+    """Return the one openvino.Core of this process, with its CPU plugin loaded.
+
+    Each plugin gives the thread that loads it an alternate stack for signal handlers, and frees
+    that stack when it is unloaded. Two that overlap in time restore each other's freed stack, and
+    the next signal, such as Ctrl-C, ends the process with a segmentation fault. This core is never
+    unloaded, and the ones that NNCF makes begin and end within its life.
+
+    Raises RuntimeError if openvino is not installed.
+    """
+    core = import_library("openvino").Core()
+    core.get_property("CPU", "FULL_DEVICE_NAME")  # loads the plugin
+    return core

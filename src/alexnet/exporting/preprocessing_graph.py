@@ -37,7 +37,7 @@ from alexnet.colors import (
     Y_OF_GREEN,
     Y_OF_RED,
 )
-from alexnet.exporting.libraries import import_library
+from alexnet.exporting.libraries import get_openvino_core, import_library
 from alexnet.exporting.onnx_graph import (
     INPUT,
     IR_VERSION,
@@ -150,7 +150,7 @@ def _describe_records(preprocessing: Preprocessing) -> Any:
 def add_preprocessing_openvino(model: Any, preprocessing: Preprocessing) -> Any:
     """Make an openvino.Model of records → probabilities from one of images → logits."""
     openvino, ops = import_library("openvino"), import_library("openvino.opset13")
-    before = openvino.Core().read_model(_build_preprocessing_model(preprocessing))
+    before = get_openvino_core().read_model(_build_preprocessing_model(preprocessing))
     images = before.output(0).get_node().input_value(0)
     images.get_node().set_friendly_name(ADDED + INPUT)
     model.input(0).get_node().output(0).replace(images)

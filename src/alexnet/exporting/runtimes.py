@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from alexnet.exporting.libraries import FORMATS, import_library
+from alexnet.exporting.libraries import FORMATS, get_openvino_core, import_library
 from alexnet.exporting.metadata import KEY, ExportMetadata
 from alexnet.exporting.onnx_graph import INPUT, OUTPUT
 from alexnet.exporting.preprocessing_graph import (
@@ -116,7 +116,7 @@ class OpenVINONetwork(ExportedNetwork):
 
     def _read_model(self) -> Any:
         try:
-            return import_library("openvino").Core().read_model(self.path)
+            return get_openvino_core().read_model(self.path)
         except (RuntimeError, UnicodeDecodeError) as error:
             raise ValueError(f"{self.path} is not a whole OpenVINO IR: {error}") from error
 
@@ -135,7 +135,7 @@ def _compile(model: Any) -> Any:
         "PERFORMANCE_HINT": "LATENCY",
         "INFERENCE_NUM_THREADS": torch.get_num_threads(),
     }
-    return import_library("openvino").Core().compile_model(model, "CPU", options)
+    return get_openvino_core().compile_model(model, "CPU", options)
 
 
 @contextlib.contextmanager

@@ -18,7 +18,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from alexnet.checkpoint import Checkpoint
-from alexnet.exporting.libraries import import_library
+from alexnet.exporting.libraries import get_openvino_core, import_library
 from alexnet.exporting.metadata import KEY, ExportMetadata, InputKind, Precision
 from alexnet.exporting.onnx_graph import INPUT
 from alexnet.exporting.preprocessing_graph import add_preprocessing_onnx, add_preprocessing_openvino
@@ -64,7 +64,7 @@ def _write_openvino(
     draft: Path, path: Path, metadata: ExportMetadata, calibration: CalibrationImages | None
 ) -> None:
     openvino = import_library("openvino")
-    model = openvino.Core().read_model(draft)
+    model = get_openvino_core().read_model(draft)
     model = quantize_openvino(model, calibration) if calibration else model
     if metadata.input_kind == "records":
         model = add_preprocessing_openvino(model, metadata.preprocessing)

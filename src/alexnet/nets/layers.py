@@ -222,7 +222,7 @@ class Dropout(nn.Module):
         if not 0 <= p <= 1:
             raise ValueError(f"p is {p}, and must be a probability, from 0 to 1")
         self.p, self.layer, self.has_key = p, layer, False
-        # A network that is made on `meta` gets its weights later, but nobody would give it a key.
+        # A network that is made on `meta` gets its weights later, but no key: so it is made here.
         draw = torch.zeros(2, dtype=torch.int64, device="cpu")
         self.register_buffer("draw", draw, persistent=False)
 

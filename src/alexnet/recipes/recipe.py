@@ -84,7 +84,7 @@ class Recipe:
     schedule: Schedule = "plateau"
     """How the learning rate changes. `plateau`: divide it when the validation error stops
     improving. `steps`: multiply it by the factors of `--steps`. `discrete`: divide it at evenly
-    spaced epochs. `exponential`: divide it by the same total, continuously. `cosine`: half a cosine
+    spaced epochs. `exponential`: let it fall smoothly to the same end. `cosine`: half a cosine
     wave, down to zero at the last step (arXiv 1608.03983). `constant`: never change it."""
     drops: int = 3
     """How many times `plateau` and `discrete` divide the learning rate."""
@@ -92,7 +92,8 @@ class Recipe:
     """What each drop divides the learning rate by; `exponential` divides it by this to the power of
     `--drops` over the whole training."""
     patience: int = 8
-    """Number of epochs without a lower validation error after which `plateau` divides the rate."""
+    """Number of epochs without a new lowest validation error after which `plateau` divides the
+    learning rate."""
     steps: tuple[RateFactor, ...] = ()
     """Factors of the schedule `steps`, as FACTOR@EPOCH: `0.1@25 0.01@51` means a tenth of the first
     learning rate from epoch 25 on and a hundredth from epoch 51 on."""
@@ -123,8 +124,9 @@ class Recipe:
     """Part of the mean image that is subtracted: the part at the position of the crop (`pixel`), or
     always the `center`, as in the 2012 code."""
     color_noise: float = 0.1
-    """Standard deviation of the color shifts along the principal components of the colors, in
-    standard deviations of the components (section 4.1, as the 2012 code computes it). 0: none."""
+    """Standard deviation of the random number α (section 4.1). Along each principal component of
+    the colors, an image is shifted by α times the standard deviation of that component, as in the
+    2012 code. 0: none."""
     noise_until: int | None = None
     """Number of epochs after which the color noise ends; in the 2012 code it ends before the last
     drops of the learning rate."""

@@ -122,8 +122,9 @@ SCHEDULES: dict[str, Callable[[Recipe, float, Sequence[float]], float]] = {
 def count_plateaus(recipe: Recipe, errors: Sequence[float]) -> int:
     """Return how many times the error has stopped improving (section 5), at most `recipe.drops`.
 
-    It has stopped improving when `recipe.patience` epochs in a row had no lower error than the best
-    so far. The count restarts after each drop. With a patience of 2:
+    It has stopped improving when none of `recipe.patience` epochs in a row was below the lowest
+    error of the whole training. After a drop the count restarts, and the lowest error is kept.
+    Warm-up epochs are counted as well. With a patience of 2:
 
         error   0.9  0.8  0.7  0.7  0.71  0.6  0.6  0.6
         drops    0    0    0    0    1     1    1    2

@@ -43,7 +43,7 @@ THREADS = 128
 def forward(x, out, argmax, parameters):
     """Fill the maxima `out` and `argmax`, by `NormPoolParameters`.
 
-    Moves s N H W C + (s + 1) N H' W' C bytes, where s is the size of a float of x.
+    Moves s N H W C + (s + 1) N H' W' C bytes, where s is the size of an element of x in bytes.
     """
     sizes, constants = (*x.shape, *out.shape[2:]), _order(parameters)
     octets, grid = _divide_work(out, parameters.towers)

@@ -10,7 +10,7 @@ so that loads and stores are coalesced:
 
 Forward, a program visits the POOL² positions of its windows one after the other; backward, the
 windows that cover its pixels (gathering, as `cpu_windows` explains), so no atomic additions are
-needed. Each function states the bytes that it must move, where s is the size of a float of x.
+needed. Each function states the bytes that it must move; s is the size of an element of x in bytes.
 
 Called by `operator`; imports Triton, so it must be imported inside functions only.
 """

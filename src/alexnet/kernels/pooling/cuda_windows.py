@@ -58,10 +58,11 @@ def mark_blocked(argmax, maximum, POOL: tl.constexpr):
 
 @triton.jit
 def is_covered(i, j, y, x, out_height, out_width, POOL: tl.constexpr, STRIDE: tl.constexpr):
-    """Whether window (i, j) exists and covers pixel (y, x), which is not above or left of it.
+    """Whether window (i, j) exists and covers pixel (y, x).
 
-    The windows that may cover a pixel are i = y // STRIDE - 0, 1, … COVER - 1, with
-    COVER = ceil(POOL / STRIDE), and j likewise: `cpu_windows` has a drawing.
+    The pixel must not lie above or left of the window. The windows that may cover a pixel are
+    i = y // STRIDE - 0, 1, … COVER - 1, with COVER = ceil(POOL / STRIDE), and j likewise:
+    `cpu_windows` has a drawing.
     """
     exists = (i >= 0) & (j >= 0) & (i < out_height) & (j < out_width)
     return exists & (y - i * STRIDE < POOL) & (x - j * STRIDE < POOL)
