@@ -1,6 +1,7 @@
 """Pictures that a network tells apart in seconds; a pack of them, a recipe and a trained run."""
 
 import dataclasses
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +25,9 @@ QUICK = Recipe(
 """Three epochs of ten steps on the pictures, with every kind of chance in them."""
 TRAINED = dataclasses.replace(QUICK, dropout=0.0, epochs=4)
 """What the fixture `run` was trained with."""
+
+# Under `nohup`, SIGHUP is ignored by the tests and by the programs that they start and stop.
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 CLASSES = "rings", "stripes", "spots"
 

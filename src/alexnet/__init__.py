@@ -33,34 +33,88 @@ os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
 if TYPE_CHECKING:
     from alexnet.evaluation.scores import evaluate_run as evaluate
     from alexnet.exporting.export import export
+    from alexnet.importing.run import import_weights
     from alexnet.nets import NETS
     from alexnet.packing.pack import pack_images as pack
     from alexnet.packs.pack import Pack, open_pack
     from alexnet.predict import Classifier, Prediction, load
     from alexnet.recipes.named import RECIPES
     from alexnet.recipes.recipe import Recipe
+    from alexnet.search.autoencoder import EncoderOptions
+    from alexnet.search.build import build_index
+    from alexnet.search.code_files import open_codes
+    from alexnet.search.code_training import train_codes
+    from alexnet.search.codes import BinaryCodes
+    from alexnet.search.exact import ExactSearch
+    from alexnet.search.index import FeatureIndex, open_index
+    from alexnet.search.similar import find_similar, open_search
+    from alexnet.serving.app import make_app
+    from alexnet.show.figures import draw_figures
+    from alexnet.show.report import write_report
     from alexnet.training.train import train
     from alexnet.training.transfer import Transfer
 
 _LAZY_IMPORTS = {
     "NETS": ("nets", "NETS"),
     "RECIPES": ("recipes.named", "RECIPES"),
+    "BinaryCodes": ("search.codes", "BinaryCodes"),
     "Classifier": ("predict", "Classifier"),
+    "EncoderOptions": ("search.autoencoder", "EncoderOptions"),
+    "ExactSearch": ("search.exact", "ExactSearch"),
+    "FeatureIndex": ("search.index", "FeatureIndex"),
     "Pack": ("packs.pack", "Pack"),
     "Prediction": ("predict", "Prediction"),
     "Recipe": ("recipes.recipe", "Recipe"),
     "Transfer": ("training.transfer", "Transfer"),
-    "export": ("exporting.export", "export"),
+    "build_index": ("search.build", "build_index"),
+    "draw_figures": ("show.figures", "draw_figures"),
     "evaluate": ("evaluation.scores", "evaluate_run"),
+    "export": ("exporting.export", "export"),
+    "find_similar": ("search.similar", "find_similar"),
+    "import_weights": ("importing.run", "import_weights"),
     "load": ("predict", "load"),
+    "make_app": ("serving.app", "make_app"),
+    "open_codes": ("search.code_files", "open_codes"),
+    "open_index": ("search.index", "open_index"),
     "open_pack": ("packs.pack", "open_pack"),
+    "open_search": ("search.similar", "open_search"),
     "pack": ("packing.pack", "pack_images"),
     "train": ("training.train", "train"),
+    "train_codes": ("search.code_training", "train_codes"),
+    "write_report": ("show.report", "write_report"),
 }
 """Where each public name is defined: (module, name in that module)."""
 
-__all__ = ["NETS", "RECIPES", "Classifier", "Pack", "Prediction", "Recipe", "Transfer"]
-__all__ += ["__version__", "evaluate", "export", "load", "open_pack", "pack", "train"]
+__all__ = [
+    "NETS",
+    "RECIPES",
+    "BinaryCodes",
+    "Classifier",
+    "EncoderOptions",
+    "ExactSearch",
+    "FeatureIndex",
+    "Pack",
+    "Prediction",
+    "Recipe",
+    "Transfer",
+    "__version__",
+    "build_index",
+    "draw_figures",
+    "evaluate",
+    "export",
+    "find_similar",
+    "import_weights",
+    "load",
+    "make_app",
+    "open_codes",
+    "open_index",
+    "open_pack",
+    "open_search",
+    "pack",
+    "train",
+    "train_codes",
+    "write_report",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -65,7 +65,7 @@ def test_a_figure_shows_the_images_of_the_pack(run, index, images, tmp_path, cap
     figure = tmp_path / "similar.png"
     assert Similar(run, index, (images / "a.png",), figure=figure, device="cpu").run() == 0
     with Image.open(figure) as drawn:
-        assert drawn.width > 5 * drawn.height
+        assert drawn.width > 4 * drawn.height
         assert len(drawn.convert("L").getcolors()) > 50
 
 

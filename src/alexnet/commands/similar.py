@@ -121,7 +121,8 @@ class Similar:
     ) -> None:
         """Draw the queries and the images similar to them."""
         from alexnet.images.records import records_to_rgb
-        from alexnet.show.similar import SimilarRow, plot_similar
+        from alexnet.show.neighbors import draw_neighbors
+        from alexnet.show.style import save_figure
 
         def to_rgb(record: Any, format: Any) -> NDArray[Any]:
             return records_to_rgb(record[None], pack.size, format)[0].clip(0, 255).astype("uint8")
@@ -130,17 +131,17 @@ class Similar:
             split, position = index.locate(image.index)
             return to_rgb(pack.splits[split].gather([position])[0], pack.pixels)
 
-        rows = [
-            SimilarRow(
-                Path(result.name).name,
-                to_rgb(result.record, pixels),
-                [read_similar(image) for image in result.similar],
-                [f"{image.label or image.name}\n{image.distance:#.4g}" for image in result.similar],
-            )
-            for result in results
-        ]
+        figure = draw_neighbors(
+            [to_rgb(result.record, pixels) for result in results],
+            [[read_similar(image) for image in result.similar] for result in results],
+            query_names=[Path(result.name).name for result in results],
+            neighbor_labels=[
+                [image.label or image.name for image in result.similar] for result in results
+            ],
+            distances=[[image.distance for image in result.similar] for result in results],
+        )
         assert self.figure is not None
-        plot_similar(rows, self.figure)
+        save_figure(figure, self.figure)
 
 
 def _keep_error(result: SimilarImages | Prediction) -> SimilarImages:

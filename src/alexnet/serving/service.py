@@ -20,10 +20,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from alexnet.images.decoded import UnusableImage
+from alexnet.images.decoder_group import count_cores
 from alexnet.images.decoder_pool import DecoderPool
 from alexnet.images.png import encode_png
 from alexnet.predict import Classifier
-from alexnet.images.decoder_group import count_cores
 from alexnet.serving.batcher import MicroBatcher
 from alexnet.serving.forward import Answer, BatchForward, Question
 from alexnet.serving.limits import RefusedRequest, ServingLimits

@@ -42,6 +42,7 @@ def draw_neighbors(
     neighbors: Sequence[Images],
     *,
     query_labels: Sequence[str | None] | None = None,
+    query_names: Sequence[str] | None = None,
     neighbor_labels: Sequence[Sequence[str | None]] | None = None,
     distances: Sequence[Sequence[float]] | None = None,
     title: str | None = None,
@@ -51,16 +52,17 @@ def draw_neighbors(
     Args:
         queries: N images, uint8 (height, width, 3) or (height, width).
         neighbors: for each query the images next to it; usually six. Rows may differ in length.
-        query_labels: a text above each query, usually its class; None for no text.
-        neighbor_labels: a text above each neighbor. A neighbor whose text differs from that of its
-            query is marked with ✗, one with the same text with ✓.
+        query_labels: the class of each query, written above it; None where it is unknown.
+        query_names: a text above each query in place of its class.
+        neighbor_labels: a text above each neighbor, usually its class. One that differs from the
+            class of the query is marked with ✗, the same one with ✓.
         distances: a number below each neighbor.
         title: the title of the figure.
 
     Returns a figure; `show.save_figure` writes it. Raises ValueError if there are no queries, or
     not as many rows of neighbors, labels or distances as queries.
     """
-    _check_lengths(queries, neighbors, query_labels, neighbor_labels, distances)
+    _check_lengths(queries, neighbors, query_labels, query_names, neighbor_labels, distances)
     most = max(1, *(len(row) for row in neighbors))
     column = min(COLUMN, (WIDTH - 0.2) / (most + 1.15))
     row_height = column + LINE + (0.17 if distances is not None else 0.0)
@@ -75,7 +77,8 @@ def draw_neighbors(
     for row, query in enumerate(queries):
         label = query_labels[row] if query_labels is not None else None
         show_image(grid[row][0], query, column)
-        add_title(grid[row][0], name_class(label or ""), column)
+        name = query_names[row] if query_names is not None else name_class(label or "")
+        add_title(grid[row][0], name, column)
         for place, image in enumerate(neighbors[row]):
             axes = grid[row][place + 2]
             show_image(axes, image, column)
