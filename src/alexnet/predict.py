@@ -48,7 +48,8 @@ from alexnet.sources.entry import UNLABELED, Entry, Skipped
 
 Image = Any
 """An image: a path (str or Path), the bytes of an image file, a PIL image, or a NumPy array, uint8
-(height, width, 3), RGB, or (height, width), gray."""
+(height, width, 3), RGB, or (height, width), gray. An `Entry` of a source is one too, with a name of
+its own."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +64,14 @@ class Prediction:
     """The probability of each label, from 0 to 1. Over all classes, shown or not, they sum to 1."""
     error: str | None = None
     """Why the image could not be read ("reason: detail"); None if it could."""
+    unsure: float | None = None
+    """The highest probability of an image that has no labels because this is below a threshold."""
+
+    def apply_threshold(self, threshold: float) -> Prediction:
+        """Return the prediction, without labels if the most probable is below `threshold`."""
+        if not self.probabilities or self.probabilities[0] >= threshold:
+            return self
+        return Prediction(self.name, unsure=self.probabilities[0])
 
     def to_dict(self) -> dict[str, Any]:
         """Return the prediction as `alexnet predict --format json` prints it, one object per line.
@@ -74,9 +83,16 @@ class Prediction:
         An image that could not be read::
 
             {"image": "bad.jpg", "error": "truncated: Premature end of JPEG file"}
+
+        An image whose highest probability is below the threshold::
+
+            {"image": "dim.jpg", "labels": [], "unsure": true, "probability": 0.41}
         """
         if self.error is not None:
             return {"image": self.name, "error": self.error}
+        if self.unsure is not None:
+            facts = {"labels": [], "unsure": True, "probability": self.unsure}
+            return {"image": self.name, **facts}
         pairs = zip(self.labels, self.probabilities, strict=True)
         return {
             "image": self.name,
@@ -322,7 +338,8 @@ class Classifier:
 
         def items() -> Iterator[Item]:
             for image in images:
-                waiting.append(image)
+                # the bytes of an entry, which may be large, are not kept until its batch is full
+                waiting.append(image.name if isinstance(image, Entry) else image)
                 yield _make_item(image, self.options.upright)
 
         decoded = DecodedImages(shape)
@@ -381,12 +398,16 @@ def _load_exported(path: Path, device: str, max_pixels: int) -> Classifier:
 
 def name_image(image: Image) -> str:
     """Return the name of an image in predictions: its path, or the name of its type."""
+    if isinstance(image, Entry):
+        return image.name
     return str(image) if isinstance(image, str | Path) else type(image).__name__
 
 
 def _make_item(image: Image, upright: bool) -> Item:
     """Make what the decoders take. Raises TypeError for an object that is no image."""
     name = name_image(image)
+    if isinstance(image, Entry):
+        return image
     if isinstance(image, str | Path):
         return Entry("", name, UNLABELED, Path(image))
     if isinstance(image, bytes | bytearray | memoryview):
