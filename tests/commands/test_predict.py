@@ -213,8 +213,7 @@ def test_images_are_not_sorted_through_a_link(tmp_path):
 def test_a_killed_copy_leaves_no_part_of_an_image_under_its_name(tmp_path):
     image, into = save(tmp_path / "x.png"), tmp_path / "sorted"
     program = (
-        "import os, pathlib, sys; import alexnet.predict
-from alexnet.commands import sorted_folder as s\n"
+        "import os, pathlib, sys; from alexnet.commands import sorted_folder as s\n"
         "def write(origin, draft): draft.write_bytes(b'half'); os._exit(9)\n"
         "s._write = write; into, image = map(pathlib.Path, sys.argv[1:])\n"
         "s.SortedFolder(into).add(image, 'cat')"
