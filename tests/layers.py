@@ -16,6 +16,7 @@ LAYERS = {
     "processor": "what the CPU can do, and which of its instructions MKL uses",
     "device": "the device, its precision, its threads, what makes results repeat on it",
     "colors": "JPEG's conversion between RGB and YUV",
+    "fonts": "which installed font has a letter",
     "recipes": "a training described whole; the named ones; the 2012 lab notes",
     "kernels": "the operations, one folder each: operator, reference, CPU kernel, CUDA kernel",
     "nets": "the networks, one file a paper",

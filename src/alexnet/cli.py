@@ -55,6 +55,7 @@ def _run(tyro: Any, commands: dict[str, Any], arguments: list[str]) -> None:
             commands, prog="alexnet", description=DESCRIPTION, args=arguments or ["--help"]
         )
         status = command.run()
+        _print_missing_letters()
         sys.stdout.flush()  # a write error is raised here, not at the exit
         sys.exit(status)
     except BrokenPipeError:  # the reader of our output has closed it, as `head` does
@@ -65,6 +66,14 @@ def _run(tyro: Any, commands: dict[str, Any], arguments: list[str]) -> None:
         sys.exit(getattr(error, "exit_code", 1))
     except KeyboardInterrupt:
         sys.exit(130)
+
+
+def _print_missing_letters() -> None:
+    """Say which letters of the figures that a command has drawn no installed font has."""
+    from alexnet.fonts import take_report
+
+    if report := take_report():
+        print(f"alexnet: {report}", file=sys.stderr)
 
 
 class LossyStderr(io.FileIO):

@@ -31,8 +31,8 @@ def test_a_label_that_fits_stays_whole():
     assert fit_label("English springer", 0.6).endswith("…")
 
 
-def test_letters_that_the_font_lacks_and_control_characters_are_escaped():
-    assert escape_label("中 é ✓") == "\\u4e2d é ✓"
+def test_letters_that_no_font_has_and_control_characters_are_escaped():
+    assert escape_label("\U00012000 é ✓") == "\\U00012000 é ✓"  # a cuneiform sign
     assert escape_label("\x1b[2J\udcff") == "\\x1b[2J\\udcff"
 
 

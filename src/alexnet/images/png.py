@@ -10,6 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
+from alexnet.fonts import split_by_font
+
 _FONT_SIZE = 12
 
 
@@ -18,13 +20,22 @@ def write_png(
 ) -> None:
     """Write uint8 pixels of shape (H, W, 3) to a PNG file.
 
-    Each caption (x, y, text) is drawn in black with its top left corner at column x, row y.
+    Each caption (x, y, text) is drawn in black with its top left corner at column x, row y, each
+    letter in an installed font that has it (`fonts.find_font`).
     """
     image = Image.fromarray(pixels)
-    draw, font = ImageDraw.Draw(image), ImageFont.load_default(_FONT_SIZE)
+    draw = ImageDraw.Draw(image)
     for x, y, text in captions:
-        draw.text((x, y), text, fill=(0, 0, 0), font=font)
+        _draw_caption(draw, x, y + _FONT_SIZE, text)
     image.save(path, "PNG")
+
+
+def _draw_caption(draw: ImageDraw.ImageDraw, x: float, baseline: int, text: str) -> None:
+    """Draw a text, which may need several fonts, on a baseline that begins at column x."""
+    for path, part in split_by_font(text):
+        font = ImageFont.truetype(path, _FONT_SIZE)
+        draw.text((x, baseline), part, fill=(0, 0, 0), font=font, anchor="ls")
+        x += font.getlength(part)
 
 
 def encode_png(pixels: NDArray[np.uint8]) -> bytes:

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from alexnet.fonts import escape_missing
 from alexnet.images.png import write_png
 from alexnet.images.records import records_to_rgb
 from alexnet.images.resizing import fit
@@ -89,7 +90,8 @@ def _count_images(pack: Pack, split: Split) -> NDArray[np.int64]:
 def draw_contact_sheet(pack: Pack, path: str | Path) -> None:
     """Write a PNG of the first images of up to 20 evenly spaced classes, one row per class.
 
-    The images are those of the first split that is not empty.
+    The images are those of the first split that is not empty. Letters that no installed font has
+    are drawn as their code points, which `alexnet` says at its end.
     """
     split = next(split for split in pack.splits.values() if len(split))
     step = -(-len(pack.classes) // SHEET_CLASSES)
@@ -102,7 +104,7 @@ def draw_contact_sheet(pack: Pack, path: str | Path) -> None:
         for column_index, image in enumerate(_make_thumbnails(pack, split, indices, side)):
             top, left = row_index * row + CAPTION, column_index * column + GAP
             sheet[top : top + side, left : left + side] = image
-    titles = [escape_unprintable(pack.classes[label]) for label in classes]
+    titles = [escape_missing(pack.classes[label]) for label in classes]
     captions = ((GAP, index * row + 2, title) for index, title in enumerate(titles))
     write_png(Path(path), sheet, captions)
 

@@ -24,7 +24,6 @@ from alexnet.show.style import (
     add_title,
     fit_label,
     hide_axes,
-    measure_text,
     name_class,
     new_figure,
     show_image,
@@ -41,6 +40,8 @@ COLUMNS = 4
 """Images per row: with four, letters of 8 points are legible 900 pixels wide."""
 BAR = 0.2
 """Height of a bar in inches, with its share of the space between bars."""
+NUMBER = 0.5
+"""Inches at the right of the bars that are kept free for the numbers, up to "< 0.1 %"."""
 GREEN_BAR = "#7fd1b9"
 """`RIGHT`, lighter, so that black letters on it are easy to read."""
 
@@ -79,7 +80,7 @@ def draw_predictions(
     rows = -(-len(images) // columns)
     shown_less = total is not None and total > len(images)
     height = rows * (column + bars + 0.3) + 0.35 * bool(title) + 0.3 * shown_less
-    figure = new_figure(max(column * columns + 0.1, 2.6), height, title)
+    figure = new_figure(column * columns + 0.1, height, title)
     grid = figure.subplots(2 * rows, columns, squeeze=False, height_ratios=[column, bars] * rows)
     for axes in grid.flat:
         hide_axes(axes)
@@ -106,19 +107,24 @@ def _add_name(axes: Axes, prediction: Prediction, truth: str | None, width: floa
 
 
 def _draw_bars(axes: Axes, prediction: Prediction, truth: str | None, width: float) -> None:
-    """Draw the bars in axes `width` inches wide: a label at the left, its number at the right."""
+    """Draw the bars in axes `width` inches wide: a label on each bar, its number right of all."""
+    if prediction.unsure is not None:
+        text = f"unsure: at most {format_share(prediction.unsure)}"
+        axes.text(0.015, 0, text, color=BLACK, va="center_baseline", fontsize=SMALL)
+        axes.set_xlim(0, 1)
+        return
     rows = range(len(prediction.labels))
     colors = [GREEN_BAR if label == truth else OTHER for label in prediction.labels]
     axes.barh(rows, prediction.probabilities, color=colors, height=0.86)
-    axes.set_xlim(0, 1)
+    axes.set_xlim(0, width / (width - NUMBER))
     for row, (label, p) in enumerate(zip(prediction.labels, prediction.probabilities, strict=True)):
-        number, right = format_share(p), label == truth
-        room = width - measure_text(number, SMALL) - 0.15
+        right = label == truth
+        room = width - NUMBER - 0.1
         name = f"{RIGHT_MARK} {name_class(label)}" if right else name_class(label)
         options: dict[str, Any] = {"va": "center_baseline", "fontsize": SMALL, "parse_math": False}
         axes.text(0.015, row, fit_label(name, room), color=BLACK, **options)
-        color = BLACK if right else GRAY
-        axes.text(0.99, row, number, ha="right", color=color, **options)
+        end = axes.get_xlim()[1]
+        axes.text(end, row, format_share(p), ha="right", color=BLACK, **options)
 
 
 def format_share(share: float) -> str:

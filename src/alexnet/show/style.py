@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from alexnet.files import replace_bytes
+from alexnet.fonts import FONT, escape_missing, find_font, list_families
 from alexnet.terminal import escape_unprintable
 
 if TYPE_CHECKING:
@@ -48,8 +49,6 @@ RIGHT_MARK, WRONG_MARK = "✓", "✗"
 """What says the same as `RIGHT` and `WRONG` without color."""
 MAP = "viridis"
 """The color map of matrices and heat maps: even in brightness, and readable in gray."""
-FONT = "DejaVu Sans"
-"""The font that matplotlib brings along, so that figures are alike everywhere."""
 
 
 def new_figure(width: float = WIDTH, height: float = 4.0, title: str | None = None) -> Figure:
@@ -88,6 +87,7 @@ def encode_figure(figure: Figure, format: Format = "png") -> bytes:
     """
     from matplotlib import rc_context
 
+    use_other_fonts(figure)
     file, metadata = io.BytesIO(), {"Date": None} if format == "svg" else {"Software": None}
     with rc_context({"svg.hashsalt": "alexnet", "svg.fonttype": "path"}):
         figure.savefig(file, format=format, metadata=metadata)
@@ -105,7 +105,9 @@ def with_style(draw: Drawing) -> Drawing:
         from matplotlib import rc_context
 
         with rc_context(_list_settings()):
-            return draw(*args, **options)
+            figure = draw(*args, **options)
+            use_other_fonts(figure)
+            return figure
 
     return draw_styled  # type: ignore[return-value]
 
@@ -131,24 +133,25 @@ def _list_settings() -> Any:
 
 
 def escape_label(text: str) -> str:
-    """Return a text with everything escaped that cannot be printed or that the font cannot draw.
+    """Return a text with everything escaped that cannot be printed or that no font can draw.
 
-    A name in letters that the font lacks, such as Chinese, is shown as its code points, `\\u4e2d`:
-    boxes would make different names look alike.
+    A name in letters that no installed font has is shown as its code points, `\\u4e2d`: boxes would
+    make different names look alike.
     """
-    known = _list_glyphs()
-    return "".join(
-        c if ord(c) in known else c.encode("unicode_escape").decode("ascii")
-        for c in escape_unprintable(text)
-    )
+    return escape_missing(text)
 
 
-@functools.cache
-def _list_glyphs() -> frozenset[int]:
-    """The code points that the font can draw."""
-    from matplotlib.font_manager import FontProperties, findfont, get_font
+def use_other_fonts(figure: Figure) -> None:
+    """Give each text of a figure the fonts of all its letters; `FONT` has the letters of most."""
+    from matplotlib.axes import Axes
+    from matplotlib.text import Text
 
-    return frozenset(get_font(findfont(FontProperties(family=FONT))).get_charmap())
+    for axes in figure.findobj(Axes):
+        _ = axes.get_xticklabels(), axes.get_yticklabels()  # makes the labels, with their texts
+    for text in figure.findobj(Text):
+        families = list_families(text.get_text())
+        if len(families) > 1:
+            text.set_fontfamily(families)
 
 
 def measure_text(text: str, size: float = SMALL) -> float:
@@ -161,7 +164,7 @@ def _measure_letter(letter: str) -> float:
     """The advance of a letter as a fraction of the size of the font; kerning is left out."""
     from matplotlib.font_manager import FontProperties, findfont, get_font
 
-    font = get_font(findfont(FontProperties(family=FONT)))
+    font = get_font(find_font(letter) or findfont(FontProperties(family=FONT)))
     font.set_size(100, 72)
     return font.load_char(ord(letter)).linearHoriAdvance / 65536 / 100
 
