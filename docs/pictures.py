@@ -27,7 +27,7 @@ WORDS = {
 
 
 def main(run: Path, folder: Path, out: Path) -> None:
-    """Two rows of photographs, the n-th of each class, chosen by nothing but their place."""
+    """Twelve photographs, the n-th of each class, chosen by nothing but their place."""
     classifier = alexnet.load(run)
     classes = sorted(WORDS)
     files = [
