@@ -63,7 +63,7 @@ class FeatureProgress:
 
 
 @dataclass
-class Journal:
+class IndexJournal:
     """The content of features.json: what is being made, and the shards that are complete."""
 
     origin: IndexOrigin
@@ -80,12 +80,12 @@ class Journal:
         replace_json(folder / JOURNAL, {**content, DIGEST: compute_digest(content)}, indent=1)
 
 
-def read_journal(folder: Path) -> Journal | None:
+def read_journal(folder: Path) -> IndexJournal | None:
     """Read features.json; None if the folder has none. Raises ValueError if it is damaged."""
     path = folder / JOURNAL
     try:
         raw = read_json(path, LARGEST)
-        journal: Journal = check(raw, Journal, str(path))
+        journal: IndexJournal = check(raw, Journal, str(path))
         if journal.metadata_sha256 != compute_digest(raw):
             raise ValueError(f"{path} was changed: it does not agree with its {DIGEST}")
         return journal
@@ -103,7 +103,7 @@ class IndexWriter:
     def __init__(
         self,
         folder: Path,
-        journal: Journal,
+        journal: IndexJournal,
         classifier: Classifier,
         pack: Pack,
         progress: Callable[[FeatureProgress], None] | None,
