@@ -31,8 +31,8 @@ from alexnet.search.schema import (
 from alexnet.search.writing import (
     JOURNAL,
     FeatureProgress,
+    IndexJournal,
     IndexWriter,
-    Journal,
     read_journal,
 )
 from alexnet.sources.names import quote_names
@@ -133,7 +133,7 @@ def refer_to_checkpoint(path: Path) -> CheckpointReference:
     return CheckpointReference(str(path.absolute()), WeightedCheckpoint.of(path).sha256)
 
 
-def _begin_or_resume(folder: Path, origin: IndexOrigin) -> Journal | None:
+def _begin_or_resume(folder: Path, origin: IndexOrigin) -> IndexJournal | None:
     """Return the journal to go on from, a new one, or None if the index is finished.
 
     Raises FileExistsError if the folder holds something else than this index or a part of it.
@@ -150,7 +150,7 @@ def _begin_or_resume(folder: Path, origin: IndexOrigin) -> Journal | None:
             f"{folder} is not empty and holds no index (there is {quote_names(sorted(others), 3)})"
             ": name a new folder for the index"
         )
-    journal = Journal(origin, [])
+    journal = IndexJournal(origin, [])
     journal.save(folder)
     return journal
 

@@ -85,7 +85,7 @@ def read_journal(folder: Path) -> IndexJournal | None:
     path = folder / JOURNAL
     try:
         raw = read_json(path, LARGEST)
-        journal: IndexJournal = check(raw, Journal, str(path))
+        journal: IndexJournal = check(raw, IndexJournal, str(path))
         if journal.metadata_sha256 != compute_digest(raw):
             raise ValueError(f"{path} was changed: it does not agree with its {DIGEST}")
         return journal
