@@ -104,7 +104,7 @@ def _suggest_key(key: str, known: Mapping[str, Option]) -> str:
 
 def _check_value(value: Any, option: Option, place: str) -> Any:
     """Return a value of the type of an option. Raises UsageError."""
-    kind = str if option.kind is Path else option.kind
+    kind: Any = str if option.kind is Path else option.kind
     try:
         if option.choices and option.kind is not bool:
             if value not in option.choices:
@@ -118,9 +118,18 @@ def _check_value(value: Any, option: Option, place: str) -> Any:
                 f"{place} is a {'table' if isinstance(value, dict) else 'list'}; it "
                 f"must be one value: {option.metavar}"
             )
-        return check(value, tuple[kind, ...] if option.is_many else kind, place)
+        return _check_type(value, kind, option.is_many, place)
     except (ValueError, TypeError) as error:
         raise UsageError(str(error)) from error
+
+
+def _check_type(value: Any, kind: Any, is_many: bool, place: str) -> Any:
+    """Return a value, or each of a list, as `validate.check` does for JSON."""
+    if not is_many:
+        return check(value, kind, place)
+    if not isinstance(value, list):
+        raise ValueError(f"{place} is {json.dumps(value, default=str)[:60]}, not a list")
+    return [check(item, kind, f"{place}[{i}]") for i, item in enumerate(value)]
 
 
 def _to_words(

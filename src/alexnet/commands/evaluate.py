@@ -85,9 +85,12 @@ class Evaluate:
 
         Raises ValueError if nothing is named, FileNotFoundError if the images do not exist.
         """
+        from alexnet.commands.refusals import refuse_reversed
         from alexnet.evaluation.measured_pack import is_run
         from alexnet.sources.digits import NAME
 
+        if self.runs:
+            refuse_reversed("evaluate", self.runs[0], self.runs[1:])
         runs, images = self.runs, None
         if runs and ((runs[-1] / "pack.json").is_file() or (runs[1:] and not is_run(runs[-1]))):
             runs, images = runs[:-1], runs[-1]

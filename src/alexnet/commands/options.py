@@ -2,8 +2,8 @@
 
 tyro parses the command line by the same dataclasses. `help_page` prints these options, `usage`
 checks a command line against them and suggests what a mistyped word might mean, and `config_file`
-reads them from a file. Help texts are the docstrings below the fields, read from the source. Imports
-neither tyro nor torch, so that help and usage errors appear at once.
+reads them from a file. Help texts are the docstrings below the fields, read from the source.
+Imports neither tyro nor torch, so that help and usage errors appear at once.
 """
 
 from __future__ import annotations

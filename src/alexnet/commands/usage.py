@@ -102,6 +102,8 @@ def check_words(words: list[str], commands: Mapping[str, type]) -> None:
     if name not in commands:
         raise UsageError(_explain_command(words, commands))
     options = {option.name: option for option in list_options(commands[name])}
+    if len(words) == 1:
+        _require_arguments(name, list(options.values()))
     for word, values in split_options(words[1:]):
         given = word.lstrip("-").replace("_", "-")
         option = options.get(given) or _find_negated(given, options)
@@ -111,6 +113,18 @@ def check_words(words: list[str], commands: Mapping[str, type]) -> None:
         if option is None or option.is_positional:
             raise UsageError(_explain_option(name, word, options))
         _check_values(name, word, option, values)
+
+
+def _require_arguments(name: str, options: list[Option]) -> None:
+    """Raise UsageError for a command alone, if it has arguments that must be given."""
+    positional = [option for option in options if option.is_positional]
+    wanted = [option for option in positional if not option.metavar.startswith("[")]
+    if wanted:
+        order = " ".join(option.metavar for option in positional)
+        raise UsageError(
+            f"`alexnet {name}` needs {' and '.join(x.metavar for x in wanted)}: alexnet {name} "
+            f"{order}. {wanted[0].about} (`alexnet {name} --help`)"
+        )
 
 
 def split_options(words: list[str]) -> Iterator[tuple[str, list[str]]]:
@@ -186,13 +200,14 @@ def _explain_option(command: str, word: str, options: Mapping[str, Option]) -> s
     end = f"`alexnet {command} --help` lists its options"
     if meant := _find_meant(given, options):
         return f"{start} Did you mean {meant}? {end}"
-    for option, names in MEANINGS.items():
-        if given in names and (note := NOTES.get((command, option))):
+    for option, meanings in MEANINGS.items():
+        if given in meanings and (note := NOTES.get((command, option))):
             return f"{start} {note}. {end}"
     if position := _find_position(command, given, options):
         return f"{start} {position}. {end}"
     names = [x.flag for x in options.values() if not x.is_positional]
-    return f"{start}{suggest(f'--{given}', names)} {end}"
+    like = suggest(f"--{given}", names) if len(given) > 1 else ""
+    return f"{start}{like} {end}"
 
 
 def _find_meant(given: str, options: Mapping[str, Option]) -> str | None:
