@@ -124,12 +124,17 @@ def _check_value(value: Any, option: Option, place: str) -> Any:
 
 
 def _check_type(value: Any, kind: Any, is_many: bool, place: str) -> Any:
-    """Return a value, or each of a list, as `validate.check` does for JSON."""
+    """Return a value, or each of a list, as `validate.check` does for JSON.
+
+    TOML has dates and times as well, which no option takes: they are refused as texts.
+    """
+    if not isinstance(value, bool | int | float | str | list | dict):
+        value = str(value)
     if not is_many:
         return check(value, kind, place)
     if not isinstance(value, list):
         raise ValueError(f"{place} is {json.dumps(value, default=str)[:60]}, not a list")
-    return [check(item, kind, f"{place}[{i}]") for i, item in enumerate(value)]
+    return [_check_type(x, kind, False, f"{place}[{i}]") for i, x in enumerate(value)]
 
 
 def _to_words(

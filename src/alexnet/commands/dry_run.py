@@ -100,7 +100,7 @@ def _describe_recipe(name: str, reason: str, recipe: Recipe) -> Iterator[str]:
     text = f"`{name}` ({reason})" if reason else f"that of {name}"
     yield textwrap.fill(f"Recipe:      {text}", 80, subsequent_indent=" " * 13)
     differences = recipe.differences(RECIPES["paper"])
-    yield f"             {'It departs from the paper in:' if differences else 'It is that of the paper.'}"
+    yield " " * 13 + ("It departs from the paper in:" if differences else "It is the paper's.")
     for field, (value, paper) in differences.items():
         yield f"               {field:<16} {value}   (paper: {paper})"
 
