@@ -1,4 +1,4 @@
-"""What a training cannot be is refused before the first image is packed; a dry run writes nothing."""
+"""What cannot be trained is refused before the first image is packed; a dry run writes nothing."""
 
 import os
 import subprocess
@@ -6,12 +6,12 @@ import sys
 
 import pytest
 from PIL import Image
+from tests.conftest import CLASSES, picture
 
 from alexnet.commands import refusals
 from alexnet.commands.train import Train
-from tests.conftest import CLASSES, picture
 
-QUICK = "--network cifar --initialization variance --crop 28 --dropout 0 --schedule cosine".split()
+QUICK = ["--network", "cifar", "--crop", "28", "--dropout", "0", "--schedule", "cosine"]
 
 
 @pytest.fixture
@@ -143,7 +143,8 @@ def test_a_dry_run_shows_the_training_and_writes_nothing(photos):
         "crop             28   (paper: 224)",
         "parameters, crops of 28×28",
         "Memory:      about",
-        "for the checkpoints of runs/photos-",
+        "for the checkpoints",
+        "Run:         runs/photos-",
         "an epoch",
         "Nothing was written",
     ):

@@ -120,7 +120,8 @@ def _describe_machine(
     yield f"Memory:      about {_gigabytes(_count_memory(memory, machine))}"
     checkpoint = count_checkpoint_bytes(recipe, outline.n_classes)
     pack = f"{_gigabytes(outline.pack_bytes)} for the pack, " if outline.pack_bytes else ""
-    yield f"Disk space:  {pack}{_gigabytes(2 * checkpoint)} for the checkpoints of {folder}"
+    yield f"Disk space:  {pack}{_gigabytes(2 * checkpoint)} for the checkpoints"
+    yield f"Run:         {folder}"
     yield from _describe_time(outline, recipe, machine)
 
 

@@ -110,8 +110,10 @@ class Evaluate:
         if images is None or (images / "pack.json").is_file():
             return images
         from alexnet.commands.pack import pack_next_to_run_with_bar
+        from alexnet.device import choose_device
         from alexnet.evaluation.measured_pack import ensure_pack, load_run, open_training_pack
 
+        choose_device(self.device)  # refuses one that is not there before anything is packed
         path, trained = load_run(run)
         if own := open_training_pack(path.parent, images):
             print(f"{run} was trained on {images}: measured as in {own.path}", file=sys.stderr)
