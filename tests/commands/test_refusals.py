@@ -1,5 +1,6 @@
 """What cannot be trained is refused before the first image is packed; a dry run writes nothing."""
 
+import dataclasses
 import os
 import subprocess
 import sys
@@ -29,6 +30,23 @@ def photos(tmp_path, monkeypatch):
 
     monkeypatch.setattr("alexnet.commands.pack.pack_next_to_run_with_bar", pack_nothing)
     return tmp_path / "photos"
+
+
+@pytest.fixture
+def trained(tmp_path_factory):
+    """A run of one epoch."""
+    import alexnet
+
+    place = tmp_path_factory.mktemp("trained")
+    for label, name in enumerate(CLASSES):
+        for split in ("train", "val"):
+            (place / "images" / split / name).mkdir(parents=True)
+            path = place / "images" / split / name / "1.png"
+            Image.fromarray(picture(label, 7)).save(path)
+    pack = alexnet.pack(place / "images", place / "images.pack", size=32)
+    recipe = dataclasses.replace(alexnet.RECIPES["cifar"], epochs=1, crop=28)
+    alexnet.train(pack, place / "run", recipe, device="cpu")
+    return place / "run"
 
 
 def parse(*words):
@@ -118,6 +136,24 @@ def test_images_in_the_place_of_the_run_are_answered_with_the_right_order(photos
         refusals.refuse_reversed(
             command, photos.relative_to(photos.parent), [run.relative_to(photos.parent)]
         )
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("--split foo", "it must be train, val or test"),
+        ("--device cuda:77", "--device cuda:77"),
+        ("--weights 1 2", "--weights has 2 numbers"),
+    ],
+)
+def test_evaluate_refuses_wrong_options_before_packing(trained, photos, words, message):
+    import tyro
+
+    from alexnet.commands.evaluate import Evaluate
+
+    with pytest.raises(ValueError, match=message):
+        tyro.cli(Evaluate, args=[str(trained), "photos", *words.split()]).run()
+    assert os.listdir() == ["photos"]
 
 
 def test_a_dry_run_shows_the_training_and_writes_nothing(photos):

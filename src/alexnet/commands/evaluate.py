@@ -100,6 +100,12 @@ class Evaluate:
             )
         if images and not images.exists() and str(images) != NAME:
             raise FileNotFoundError(f"{images} does not exist: name a run, a pack, or images")
+        n_weights, n_networks = len(self.weights), len(runs) + len(self.dumps)
+        if n_weights not in (0, n_networks):
+            raise ValueError(
+                f"--weights has {n_weights} numbers, and there are {n_networks} runs and files of "
+                "--dumps: give one for each"
+            )
         return runs, images
 
     def choose_pack(self, run: Path, images: Path | None) -> Path | None:
