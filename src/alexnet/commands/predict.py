@@ -65,8 +65,10 @@ class Predict:
         """Print the labels of every image; return 1 if an image could not be read."""
         if not self.images:
             raise ValueError("no images were named: alexnet predict RUN IMAGE…")
+        from alexnet.commands.refusals import refuse_reversed
         from alexnet.predict import load
 
+        refuse_reversed("predict", self.run_folder, self.images)
         classifier = load(self.run_folder, self.device, max_pixels=self.max_pixels)
         finder = ImageFinder()
         stream = classifier.stream(finder.find(self.images), top=self.top, views=self.views)

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from tyro.conf import Positional, arg
 
+from alexnet.commands.dry_run import show_plan
 from alexnet.commands.recipe_options import Changes, RecipeChoice, get_given_fields
 from alexnet.commands.resumption import Resume, find_folder, find_resumed, read_recipe
 from alexnet.commands.training_pack import TrainingPack
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from alexnet.packs.pack import Pack
     from alexnet.recipes.recipe import Recipe
     from alexnet.training.loop import TrainingOutcome
+    from alexnet.training.transfer import Transfer
 
 
 @dataclass(frozen=True)
@@ -61,21 +63,39 @@ class Train:
     """Minutes between checkpoints within an epoch; one is always saved after every epoch."""
     log_seconds: float = 10.0
     """Seconds between two lines of the log."""
+    config: Path | None = None
+    """Read options and recipe fields from this TOML file, or from the recipe.json of a run. Options
+    on the command line win."""
+    print_config: bool = False
+    """Print the recipe as TOML, as --config reads it, and do not train."""
+    dry_run: bool = False
+    """Show the recipe, the images, the network, and the memory, disk space and time expected;
+    check everything, and write nothing."""
     changes: Annotated[Changes, arg(name="")] = field(default_factory=Changes)
     """Fields of the recipe that are to be different."""
 
     def run(self) -> int:
         """Pack the images if necessary, choose the recipe, train, and print the next commands."""
+        from alexnet.commands.refusals import TrainingPlan, check_order, check_start
+        from alexnet.device import set_up_machine
         from alexnet.packing.automatic import pack_name
         from alexnet.runs import check_folder
 
         self._check_options()
+        check_order(self.images, self.run_folder)
+        machine = set_up_machine(self.device, self.precision, self.resident, self.compiled)
         resumed = find_resumed(self.resume, self.run_folder, self.images)
         name = f"{pack_name(self.images)}-{time.strftime('%Y%m%d-%H%M%S')}"  # in local time
         folder = self.run_folder or find_folder(resumed) or Path("runs") / name
         check_folder(folder, Path(self.images).absolute())
         choice = RecipeChoice(self.recipe, self.init, get_given_fields(self.changes))
-        pack = TrainingPack(self.images, choice, resumed).open_or_make(folder)
+        plan = TrainingPlan(folder, choice, resumed, self._transfer)
+        intervals = {"save_minutes": self.save_minutes, "log_seconds": self.log_seconds}
+        check_start(plan, intervals=intervals)
+        images = TrainingPack(self.images, choice, resumed, self._transfer)
+        if self.dry_run or self.print_config:
+            return show_plan(images, folder, machine, only_recipe=self.print_config)
+        pack = images.open_or_make(folder)
         if resumed is not None and (recipe := read_recipe(resumed)) is not None:
             recipe = dataclasses.replace(recipe, **choice.changes)
         else:
@@ -92,12 +112,18 @@ class Train:
         if (self.take or self.reset) and not self.init:
             raise ValueError("--take and --reset name layers of a run: say which, --init RUN")
 
+    @property
+    def _transfer(self) -> Transfer | None:
+        """The earlier training that this one begins with."""
+        from alexnet.training.transfer import Transfer
+
+        return Transfer(self.init, self.take, self.reset) if self.init else None
+
     def _train(
         self, pack: Pack, folder: Path, recipe: Recipe, resumed: Path | None
     ) -> TrainingOutcome:
         from alexnet.screen import TrainingScreen
         from alexnet.training.train import train
-        from alexnet.training.transfer import Transfer
 
         with TrainingScreen() as screen:
             return train(
@@ -109,7 +135,7 @@ class Train:
                 resident=self.resident,
                 compiled=self.compiled,
                 resume=resumed,
-                init=Transfer(self.init, self.take, self.reset) if self.init else None,
+                init=self._transfer,
                 save_minutes=self.save_minutes,
                 log_seconds=self.log_seconds,
                 screen=screen,

@@ -18,8 +18,11 @@ from alexnet.commands.resumption import find_folder
 from alexnet.recipes.named import packed_side
 
 if TYPE_CHECKING:
+    from alexnet.commands.dry_run import Outline
     from alexnet.packs.pack import Pack
+    from alexnet.recipes.recipe import Recipe
     from alexnet.sources import Source
+    from alexnet.training.transfer import Transfer
 
 
 @dataclass(frozen=True)
@@ -31,6 +34,8 @@ class TrainingPack:
     choice: RecipeChoice
     resumed: Path | None
     """The run or checkpoint file that is resumed."""
+    init: Transfer | None = None
+    """The earlier training that the new one begins with, and its layers."""
 
     def open_or_make(self, run: Path) -> Pack:
         """Open the pack, or make it beside the folder of the run and print what is packed.
@@ -48,9 +53,46 @@ class TrainingPack:
         source = open_source(self.images)
         options, reason = self._choose_options(source)
         description = f"{options['size']}×{options['size']} {reason}"
-        self._check_before_packing(source, options["size"], description)
+        recipe = self._check_before_packing(source, options["size"], description)
+        if recipe is not None:
+            self._check_training(source, options, run, recipe)
         print(f"{self.images} is not a pack: packing it first, {description}", file=sys.stderr)
         return pack_next_to_run_with_bar(self.images, source, run, **options)
+
+    def outline(self, run: Path) -> Outline:
+        """Return what is known of the images without decoding any; refuse what can be refused.
+
+        An archive is read once, to count its images.
+        """
+        from alexnet.commands.dry_run import Outline
+        from alexnet.commands.refusals import count_images, count_records
+        from alexnet.packs.pack import open_pack
+        from alexnet.sources import open_source
+
+        is_pack = (Path(self.images) / "pack.json").is_file()
+        if pack := open_pack(Path(self.images)) if is_pack else self._find_pack_of_resumed():
+            counts = {name: len(split) for name, split in pack.splits.items()}
+            description = f"packed at {pack.size}×{pack.size} in {pack.path}"
+            kind = str(pack.source["kind"])
+            return Outline(self.images, kind, counts, len(pack.classes), pack.size, description, 0)
+        source = open_source(self.images)
+        options, reason = self._choose_options(source)
+        size, pixels = options["size"], options.get("pixels", "rgb")
+        description = f"{size}×{size} {reason}"
+        recipe = self._check_before_packing(source, size, description)
+        if recipe is not None:
+            self._check_training(source, options, run, recipe)
+        counts = count_images(source)
+        n_bytes = count_records(sum(counts.values()), size, pixels)
+        return Outline(
+            images=self.images,
+            kind=source.kind,
+            counts=counts,
+            n_classes=len(source.classes),
+            size=size,
+            description=f"to be packed first, {description}",
+            pack_bytes=n_bytes,
+        )
 
     def _find_pack_of_resumed(self) -> Pack | None:
         """Return the pack that the resumed run was trained on, if it was made of these images."""
@@ -81,8 +123,11 @@ class TrainingPack:
             return {"size": DEFAULT_SIZE}, "as in the paper"
         return {"size": packed_side(crop)}, f"for crops of {crop}×{crop}"
 
-    def _check_before_packing(self, source: Source, size: int, description: str) -> None:
-        """Raise ValueError for a training that cannot be, before time is spent on its images."""
+    def _check_before_packing(self, source: Source, size: int, description: str) -> Recipe | None:
+        """Raise ValueError for a training that cannot be, before time is spent on its images.
+
+        Returns the recipe that is expected, or None if a training is resumed.
+        """
         import torch
 
         from alexnet.nets.variations import network_of
@@ -94,7 +139,7 @@ class TrainingPack:
                 "classifier needs at least two. Add a folder of images of another class"
             )
         if self.resumed is not None:
-            return
+            return None
         # The number of images is not known yet. Of `paper` and `small`, which it chooses between,
         # both have crops of 224 and the same network.
         name, _ = self.choice.choose_name(source.kind, size, 0, True)
@@ -107,3 +152,15 @@ class TrainingPack:
             )
         with torch.device("meta"):  # builds the network without its weights
             network_of(recipe, len(source.classes))
+        return recipe
+
+    def _check_training(
+        self, source: Source, options: dict[str, Any], run: Path, recipe: Recipe
+    ) -> None:
+        """Refuse what the classes, splits and number of the images make impossible."""
+        from alexnet.commands.refusals import TrainingPlan, check_training
+        from alexnet.packing.automatic import choose_folder, pack_name
+
+        pack = choose_folder(run, source) / f"{pack_name(self.images)}.pack"
+        plan = TrainingPlan(run, self.choice, self.resumed, self.init)
+        check_training(source, options["size"], options.get("pixels", "rgb"), pack, plan, recipe)

@@ -27,6 +27,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from alexnet.nets import caffe, cifar, lowres, original, torchvision
 from alexnet.nets.alexnet import AlexNet
 from alexnet.nets.layers import Weighted, get_fan_in
+from alexnet.validate import suggest
 
 
 @dataclass(frozen=True)
@@ -119,7 +120,9 @@ def build(
 def find(name: str) -> Net:
     """Return the entry of NETS. Raises ValueError for an unknown name, with the known ones."""
     if name not in NETS:
-        raise ValueError(f"no network is called {name!r}; there are {', '.join(NETS)}")
+        raise ValueError(
+            f"no network is called {name!r}.{suggest(name, NETS)} There are {', '.join(NETS)}"
+        )
     return NETS[name]
 
 

@@ -23,6 +23,8 @@ import numpy as np
 from alexnet.sources.names import quote_names
 
 DEFAULT_FRACTION = 0.1
+EVALUATION_SPLITS = "", "train", "val", "test"
+"""The names that `HoldOut.evaluation_split` may have."""
 RULE = "of each class"
 """Recorded in a pack, next to fraction and seed: how validation images were chosen. Packs from
 before this rule have no such entry."""
@@ -32,7 +34,7 @@ before this rule have no such entry."""
 class HoldOut:
     """The request: which images to hold out for validation if a source has no validation split.
 
-    Raises ValueError for a fraction below 0, or of 1 or more.
+    Raises ValueError for a fraction below 0, or of 1 or more, and for a split of another name.
     """
 
     fraction: float | None = None
@@ -47,6 +49,10 @@ class HoldOut:
         if self.fraction is not None and not 0 <= self.fraction < 1:
             raise ValueError(
                 f"the validation fraction is {self.fraction}, but must be at least 0 and below 1"
+            )
+        if self.evaluation_split not in EVALUATION_SPLITS:
+            raise ValueError(
+                f"images have no split {self.evaluation_split!r}: it must be train, val or test"
             )
 
     @property
