@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from alexnet.nets import NETS
     from alexnet.packing.pack import pack_images as pack
     from alexnet.packs.pack import Pack, open_pack
-    from alexnet.predict import Classifier, Prediction, load
+    from alexnet.predict import Classifier, Prediction, load, load_weights
     from alexnet.recipes.named import RECIPES
     from alexnet.recipes.recipe import Recipe
     from alexnet.search.autoencoder import EncoderOptions
@@ -73,6 +73,7 @@ _LAZY_IMPORTS = {
     "find_similar": ("search.similar", "find_similar"),
     "import_weights": ("importing.run", "import_weights"),
     "load": ("predict", "load"),
+    "load_weights": ("predict", "load_weights"),
     "make_app": ("serving.app", "make_app"),
     "open_codes": ("search.code_files", "open_codes"),
     "open_index": ("search.index", "open_index"),
@@ -105,6 +106,7 @@ __all__ = [
     "find_similar",
     "import_weights",
     "load",
+    "load_weights",
     "make_app",
     "open_codes",
     "open_index",
