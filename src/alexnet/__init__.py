@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from alexnet.evaluation.scores import evaluate_run as evaluate
     from alexnet.exporting.export import export
     from alexnet.importing.run import import_weights
+    from alexnet.interactive import train
     from alexnet.nets import NETS
     from alexnet.packing.pack import pack_images as pack
     from alexnet.packs.pack import Pack, open_pack
@@ -51,7 +52,6 @@ if TYPE_CHECKING:
     from alexnet.serving.app import make_app
     from alexnet.show.figures import draw_figures
     from alexnet.show.report import write_report
-    from alexnet.training.train import train
     from alexnet.training.transfer import Transfer
 
 _LAZY_IMPORTS = {
@@ -80,7 +80,7 @@ _LAZY_IMPORTS = {
     "open_pack": ("packs.pack", "open_pack"),
     "open_search": ("search.similar", "open_search"),
     "pack": ("packing.pack", "pack_images"),
-    "train": ("training.train", "train"),
+    "train": ("interactive", "train"),
     "train_codes": ("search.code_training", "train_codes"),
     "write_report": ("show.report", "write_report"),
 }

@@ -146,6 +146,10 @@ class Pack:
     metadata: dict[str, Any]
     """The content of pack.json, checked against `schema.PackMetadata`."""
 
+    def __fspath__(self) -> str:
+        """Return the pack's folder: a Pack can be given wherever a pack is named by its path."""
+        return str(self.path)
+
     @property
     def facts(self) -> dict[str, Any]:
         """The metadata, by the name that earlier versions gave it."""
