@@ -12,6 +12,7 @@ BEGIN, END = "<!-- layers -->\n", "<!-- end of layers -->\n"
 LAYERS = {
     "validate": "JSON from outside, checked against types",
     "terminal": "text from outside, made safe to print",
+    "notebook": "a line of progress in a notebook",
     "files": "files written whole or not at all, folders locked",
     "processor": "what the CPU can do, and which of its instructions MKL uses",
     "device": "the device, its precision, its threads, what makes results repeat on it",
@@ -38,6 +39,7 @@ LAYERS = {
     "serving": "a trained network as a web page and an HTTP API",
     "screen": "progress and tables on a terminal",
     "commands": "the command line, one file a command",
+    "interactive": "a training as a notebook or a script starts it",
     "cli": "where the command line begins",
 }
 

@@ -1,4 +1,4 @@
-"""Progress of long work on stderr: a bar on a terminal, plain lines anywhere else.
+"""Progress of long work: a bar on a terminal or in a notebook, plain lines on stderr elsewhere.
 
 Used by the commands. `TrainingScreen` shows the progress of a training, `Bar` that of anything
 else. Displaying progress never changes it.
@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 from rich.text import Text
 
+from alexnet.notebook import NotebookLine, is_notebook
 from alexnet.terminal import escape_unencodable, escape_unprintable, unwrap_stream, wrap_text
 from alexnet.training.log import Screen, TrainingProgress
 
@@ -41,9 +42,10 @@ class Bar:
         columns = BarColumn(BAR), TextColumn("{task.description}", markup=False)
         self.progress = Progress(*columns, console=self.console, transient=True)
         self.task: Any = None
+        self.notebook = NotebookLine() if is_notebook() else None
 
     def __enter__(self) -> Bar:
-        if self.console.is_terminal:
+        if self.console.is_terminal and self.notebook is None:
             self.progress.start()
         return self
 
@@ -54,6 +56,8 @@ class Bar:
         at: TracebackType | None,
     ) -> None:
         self.progress.stop()
+        if self.notebook is not None:
+            self.notebook.remove()
 
     def show(self, done: float, total: float | None, text: str, short: str = "") -> None:
         """Update the bar and its text.
@@ -61,6 +65,9 @@ class Bar:
         `total` is None if it is not known. On a terminal the text is `short`, if that is given,
         because the bar takes room.
         """
+        if self.notebook is not None:
+            self.notebook.show(done, total, text)
+            return
         if not self.console.is_terminal:
             if time.monotonic() - self.last > self.seconds:
                 self.say(text)
@@ -74,6 +81,9 @@ class Bar:
 
     def say(self, text: str) -> None:
         """Print a message above the bar; it stays. Long lines are wrapped."""
+        if self.notebook is not None:
+            sys.stdout.write(escape_unprintable(text, "\n") + "\n")
+            return
         self.console.print(Text(wrap_text(self._safe(text), self.width)))
 
     @property

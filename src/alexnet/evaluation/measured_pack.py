@@ -35,14 +35,14 @@ def is_run(path: Path) -> bool:
     )
 
 
-def load_run(run: str | Path) -> tuple[Path, Checkpoint]:
+def load_run(run: str | os.PathLike[str]) -> tuple[Path, Checkpoint]:
     """Return the path of a run's checkpoint file (`best`, else `last`) and its content."""
     path = checkpoints.find(run)
     return path, checkpoints.load(path)
 
 
 def open_run_and_pack(
-    run: str | Path, pack: str | Path | None, split: str
+    run: str | os.PathLike[str], pack: str | os.PathLike[str] | None, split: str
 ) -> tuple[Path, Checkpoint, Pack]:
     """Return a run's checkpoint file, its content, and the pack to measure it on.
 
@@ -59,7 +59,7 @@ def open_run_and_pack(
 
 
 def ensure_pack(
-    images: str | Path,
+    images: str | os.PathLike[str],
     checkpoint: Path,
     trained: Checkpoint,
     split: str,
@@ -81,11 +81,11 @@ def ensure_pack(
         return open_pack(images)
     if own := open_training_pack(checkpoint.parent, images):
         return own
-    source = open_source(images, evaluation_split=split)
+    source = open_source(os.fspath(images), evaluation_split=split)
     if not any_classes:
         _check_classes(source, trained)
     make = make or _make_pack
-    return make(str(images), source, checkpoint.parent, **derive_pack_options(trained))
+    return make(os.fspath(images), source, checkpoint.parent, **derive_pack_options(trained))
 
 
 def _check_classes(source: Source, trained: Checkpoint) -> None:
@@ -110,7 +110,7 @@ def derive_pack_options(trained: Checkpoint) -> dict[str, Any]:
 
 
 def open_training_pack(
-    run: Path, images: str | Path, *, may_be_relative: bool = False
+    run: Path, images: str | os.PathLike[str], *, may_be_relative: bool = False
 ) -> Pack | None:
     """Open the pack that a run was trained on if it was made of these images; else return None.
 

@@ -147,6 +147,13 @@ class Pool(nn.Module):
             x = response_norm(x, n=5, alpha=1e-4, beta=0.75, k=2, towers=self.towers)
         return max_pool(x, self.size)
 
+    def extra_repr(self) -> str:
+        """The stages in order, as `print(network)` shows them."""
+        stages = [] if self.unit == "none" else [self.unit]
+        if self.norm:
+            stages.append("response norm (n=5, α=1e-4, β=0.75, k=2)")
+        return ", ".join((*stages, f"max pooling {self.size}×{self.size} at stride 2"))
+
 
 def check_variations(unit: str, towers: int, without: Sequence[str]) -> None:
     """Raise ValueError for a variation that the paper does not have."""

@@ -9,9 +9,11 @@ damaged, truncated or edited: an error names the file and says to pack again. Ne
 from __future__ import annotations
 
 import functools
+import html
 import io
 import itertools
 import math
+import os
 import re
 import zlib
 from collections.abc import Callable, Iterator, Sequence
@@ -24,12 +26,16 @@ from numpy.typing import NDArray
 
 from alexnet.images.records import Format, record_shape
 from alexnet.packs.schema import LARGEST, check_metadata
+from alexnet.sources.names import quote_names
+from alexnet.terminal import escape_unprintable
 from alexnet.validate import read_json
 
 HEADER_BYTES = 128
 """Length of the header of every .npy file of a pack; the data follow it."""
 LONGEST_LINE = 1 << 20
 """Maximum length of a line of names.txt in bytes, more than any path has."""
+SHOWN_CLASSES = 20
+"""Classes that a notebook shows of a pack, at most."""
 Records = NDArray[np.uint8]
 MakeError = Callable[[str], ValueError]
 """Makes the error for a problem of a file, such as "x.npy is missing"."""
@@ -146,6 +152,32 @@ class Pack:
     metadata: dict[str, Any]
     """The content of pack.json, checked against `schema.PackMetadata`."""
 
+    def __repr__(self) -> str:
+        """Return the path, the number of images in each split, and the classes on one line."""
+        counts = ", ".join(f"{len(split):,} {name}" for name, split in self.splits.items())
+        return (
+            f"Pack({str(self.path)!r}: {counts} images of {self.size}×{self.size} pixels; "
+            f"{len(self.classes):,} classes: {quote_names(self.classes)})"
+        )
+
+    def _repr_html_(self) -> str:
+        """Return a table of images per class and split for a notebook. Names are escaped."""
+        counts = [
+            np.bincount(split.labels[split.labels >= 0], minlength=len(self.classes))
+            for split in self.splits.values()
+        ]
+        rows = [
+            "".join(f"<td>{html.escape(escape_unprintable(str(x)))}</td>" for x in row)
+            for row in zip(self.classes[:SHOWN_CLASSES], *counts, strict=False)
+        ]
+        heads = "".join(f"<th>{html.escape(name)}</th>" for name in ("class", *self.splits))
+        body = "".join(f"<tr>{row}</tr>" for row in (heads, *rows))
+        return f"<p>{html.escape(repr(self))}</p><table>{body}</table>"
+
+    def __fspath__(self) -> str:
+        """Return the pack's folder: a Pack can be given wherever a pack is named by its path."""
+        return str(self.path)
+
     @property
     def facts(self) -> dict[str, Any]:
         """The metadata, by the name that earlier versions gave it."""
@@ -170,11 +202,17 @@ class Pack:
         return open_pack, (self.path,)
 
 
-def open_pack(path: str | Path) -> Pack:
+def open_pack(path: str | os.PathLike[str]) -> Pack:
     """Open a finished pack.
 
     Raises FileNotFoundError if `path` holds no finished pack, and ValueError if the pack is
     damaged or its format is newer than this program.
+
+    >>> pack = alexnet.open_pack("photos.pack")
+    >>> pack.classes, len(pack.splits["train"])
+    (('cats', 'dogs'), 48)
+    >>> pack.splits["train"].gather([0, 1]).shape
+    (2, 32, 32, 3)
     """
     path = Path(path)
     metadata = _read_metadata(path)

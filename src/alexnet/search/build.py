@@ -7,6 +7,7 @@ computes and writes.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -42,9 +43,9 @@ SPLIT = "train"
 
 
 def build_index(
-    run: str | Path,
-    images: str | Path | Pack,
-    index: str | Path,
+    run: str | os.PathLike[str],
+    images: str | os.PathLike[str] | Pack,
+    index: str | os.PathLike[str],
     *,
     layer: str | None = None,
     split: str | None = None,

@@ -43,6 +43,13 @@ class BinaryCodes:
     def __len__(self) -> int:
         return len(self.codes)
 
+    def __repr__(self) -> str:
+        """Return the length and number of the codes, and the index, on one line."""
+        return (
+            f"BinaryCodes({len(self):,} codes of {self.bits} bits, a shortlist of "
+            f"{self.shortlist:,}, {self.metric}; {self.index!r})"
+        )
+
     @property
     def bits(self) -> int:
         """Length of a code."""

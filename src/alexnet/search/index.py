@@ -45,6 +45,17 @@ class FeatureIndex:
     def __len__(self) -> int:
         return self.metadata.images
 
+    def __repr__(self) -> str:
+        """Return what is in the index on one line."""
+        return (
+            f"FeatureIndex({str(self.path)!r}: {len(self):,} images, {self.dimensions:,} features "
+            f"of {self.layer}, {self.metadata.origin.dtype})"
+        )
+
+    def __fspath__(self) -> str:
+        """Return the folder: an index can be given wherever one is named by its path."""
+        return str(self.path)
+
     @property
     def layer(self) -> str:
         """The name of the layer whose outputs are the features, such as `fc7`."""

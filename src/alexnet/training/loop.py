@@ -77,6 +77,25 @@ class TrainingOutcome:
     saved: bool
     """Whether `last.safetensors` holds this position: False if the disk was full."""
 
+    def __fspath__(self) -> str:
+        """Return the run's folder: the outcome can be given wherever a run is named by its path."""
+        return str(self.run)
+
+    def __repr__(self) -> str:
+        """Return the run, the epochs done, the last errors, and how it ended if early."""
+        parts = [f"{str(self.run)!r}: {self.position.epoch} epochs done"]
+        if self.position.step:
+            parts.append(f"{self.position.step} steps of the next")
+        for measured in self.position.history[-1:]:
+            parts.append(f"training loss {measured['train_loss']:.4f}")
+            if "val_top1" in measured:
+                parts.append(f"validation error {measured['val_top1']:.2%}")
+        if self.signal is not None:
+            parts.append(f"stopped by signal {self.signal}")
+        if not self.saved:
+            parts.append("NOT saved")
+        return f"TrainingOutcome({', '.join(parts)})"
+
 
 class Training:
     """A training in progress: the network, its optimizer, its batches and its position.
