@@ -5,12 +5,12 @@ import types
 
 import pytest
 from PIL import Image
-from tests.conftest import CLASSES, QUICK, picture
 
 import alexnet
 from alexnet import checkpoint
 from alexnet.notebook import NotebookLine, is_notebook, render_bar
 from alexnet.training.log import Screen
+from tests.conftest import CLASSES, QUICK, picture
 
 
 @pytest.fixture

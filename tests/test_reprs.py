@@ -4,12 +4,12 @@ import dataclasses
 from pathlib import Path
 
 import pytest
-from tests.conftest import CLASSES, QUICK
 
 import alexnet
 from alexnet.packs.pack import Split
 from alexnet.predict import Prediction
 from alexnet.recipes.recipe import Recipe
+from tests.conftest import CLASSES
 
 EVIL = "<script>\x1b[2J"
 

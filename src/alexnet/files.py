@@ -72,6 +72,37 @@ def replace_file(path: Path, write: Callable[[Path], object]) -> None:
     _flush_folder(path.parent)
 
 
+def create_file(path: Path, write: Callable[[Path], object]) -> None:
+    """Have `write` make a file, as `replace_file` does, and name it `path` if that is free.
+
+    Raises FileExistsError, before `write` is called or after it, if there is anything at `path`: it
+    stays as it is, whoever made it and when. Raises what `replace_file` raises otherwise.
+    """
+    draft, lock = _open_draft(path)  # removes what a kill between link and unlink has left
+    try:
+        if os.path.lexists(path):
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path))
+        write(draft)
+        _flush(draft)
+        _name_exclusively(draft, path)
+    finally:
+        draft.unlink(missing_ok=True)
+        os.close(lock)
+    _flush_folder(path.parent)
+
+
+def _name_exclusively(draft: Path, path: Path) -> None:
+    """Give a draft its name; raise FileExistsError if something else has it."""
+    try:
+        os.link(draft, path)
+    except FileExistsError:
+        raise
+    except OSError:  # a file system without hard links: the name was free a moment ago
+        if os.path.lexists(path):
+            raise
+        os.rename(draft, path)
+
+
 def replace_bytes(path: Path, content: bytes) -> None:
     """Replace a file by these bytes, whole or not at all. Raises OSError as `replace_file` does."""
     replace_file(path, lambda draft: draft.write_bytes(content))

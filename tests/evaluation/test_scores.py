@@ -1,13 +1,19 @@
 """Scores of a run, on its own pack and on another."""
 
+import dataclasses
 import json
 import os
 import shutil
 
+import numpy as np
 import pytest
+import torch
 from tests.conftest import pictures
 
+from alexnet.evaluation.counts import Counts
+from alexnet.evaluation.ensemble import predict_split
 from alexnet.evaluation.scores import choose_scores_path, evaluate_run, write_scores
+from alexnet.evaluation.stored_scores import read_scores
 from alexnet.packing.pack import pack
 
 
@@ -87,3 +93,57 @@ def test_a_run_of_an_earlier_version_with_a_relative_path_still_finds_its_pack(
         (copy / "environment.json").write_text(broken)
         with pytest.raises(FileNotFoundError, match=r"does not say what .* was trained on"):
             evaluate_run(copy, device="cpu")
+
+
+def test_precision_recall_f1_and_balanced_accuracy_are_those_of_scikit_learn(run):
+    from sklearn.metrics import balanced_accuracy_score, precision_recall_fscore_support
+
+    chance = np.random.default_rng(0)
+    found = predict_split(run, device="cpu")
+    likely = found.probabilities + chance.normal(0, 0.5, found.probabilities.shape)
+    noisy = dataclasses.replace(found, probabilities=np.float32(likely))
+    labels, predicted = found.labels, likely.argmax(1)
+    scores = noisy.scores().to_dict()
+    assert 0 < scores["wrong1"] < scores["seen"]
+    expected = np.array(precision_recall_fscore_support(labels, predicted)[:3]).T
+    rows = [list(row.values()) for row in scores["class_scores"].values()]
+    assert np.array(rows) == pytest.approx(expected)
+    assert list(scores["class_scores"]["rings"]) == ["precision", "recall", "f1"]
+    wanted = balanced_accuracy_score(labels, predicted)
+    assert scores["balanced_accuracy"] == pytest.approx(wanted)
+    assert sum(x["images"] for x in scores["mistakes"]) == scores["wrong1"]
+    assert list(scores["mistakes"][0]) == ["class", "predicted", "images"]
+    text = noisy.scores().text(per_class=True)
+    assert all(word in text for word in ("precision", "recall", "F1", "balanced accuracy", " → "))
+
+
+def test_uneven_classes_are_said_and_undefined_scores_are_null(run, tmp_path):
+    scores = evaluate_run(run, device="cpu")
+    assert "uneven" not in scores.text()
+    counts = Counts(3)
+    labels = torch.tensor([0] * 9 + [1] * 3)
+    counts.add(torch.eye(3)[[0] * 12], labels)
+    uneven = dataclasses.replace(scores, counts=counts)
+    assert "uneven: 3 to 9 images" in uneven.text()
+    assert "balanced accuracy 50.00%" in uneven.text()
+    found = uneven.to_dict()
+    assert list(found["class_scores"].values()) == [
+        {"precision": 0.75, "recall": 1.0, "f1": pytest.approx(6 / 7)},
+        {"precision": None, "recall": 0.0, "f1": 0.0},
+        {"precision": None, "recall": None, "f1": None},
+    ]
+    write_scores(uneven, tmp_path / "scores.json")
+    assert read_scores(tmp_path / "scores.json").seen == 12
+    assert "NaN" not in (tmp_path / "scores.json").read_text()
+
+
+@pytest.mark.parametrize("measure", [evaluate_run, predict_split])
+def test_a_damaged_pack_is_noticed_by_its_checksum(run, tiny_pack, tmp_path, measure):
+    copy = shutil.copytree(tiny_pack.path, tmp_path / "copy")
+    shard = next((copy / "val").glob("images-*.npy"))
+    content = bytearray(shard.read_bytes())
+    content[-5] ^= 1
+    shard.write_bytes(content)
+    with pytest.raises(ValueError, match=r"images-00000\.npy is damaged: its checksum is"):
+        measure(run, copy, device="cpu")
+    measure(run, copy, device="cpu", split="train")

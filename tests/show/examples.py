@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from alexnet.explaining.confusion import count_confusions, score_classes
+from alexnet.evaluation.confusion import count_confusions, score_classes
 from alexnet.predict import Prediction
 from alexnet.show.augmentation import draw_augmented
 from alexnet.show.classes import draw_class_scores, draw_confusion

@@ -121,7 +121,7 @@ def test_what_cannot_be_drawn_is_refused_with_the_reason(message):
 
 
 def test_scores_of_other_classes_are_refused():
-    from alexnet.explaining.confusion import score_classes
+    from alexnet.evaluation.confusion import score_classes
 
     with pytest.raises(ValueError, match="scores of 3 classes"):
         draw_class_scores(score_classes(make_confusion(3)), name_classes(2))

@@ -32,11 +32,11 @@ class Claims:
     """Print the paper's measurable claims and their results, or measure one: `claims run NAME`."""
 
     action: Positional[Literal["table", "run"]] = "table"
-    """`table` prints every claim with the paper's numbers, the measured ones, a verdict, and the
-    command that measures it. `run` measures one claim. Trainings that are missing are made first;
-    after an interruption, run the same command again to continue."""
+    """`table` prints every claim, or the one that is named, with the paper's numbers, the measured
+    ones, a verdict, and the command that measures it. `run` measures one claim. Trainings that are
+    missing are made first; after an interruption, run the same command again to continue."""
     name: Positional[str | None] = None
-    """With `run`: the name of the claim, as in the commands of the table."""
+    """The name of the claim, as in the commands of the table, to measure or to print alone."""
     pack: Path | None = None
     """The pack to measure it on."""
     earlier: tuple[Path, ...] = ()
@@ -67,10 +67,24 @@ class Claims:
         from alexnet.claims.page import format_page
         from alexnet.claims.table import build_table
 
+        if self.name is not None:
+            return self.show_claim(self.name)
         if self.markdown:
             print(format_page(self.results), end="")
         else:
             self.show(build_table(self.results))
+        return 0
+
+    def show_claim(self, name: str) -> int:
+        """Print the rows of one claim. Raises ValueError, with all names, if there is none."""
+        from alexnet.claims.paper import find_claim
+        from alexnet.claims.results import load_with_shipped
+        from alexnet.claims.table import build_rows
+
+        if self.markdown:
+            raise ValueError("--markdown prints the page of all claims: leave out the name")
+        claim = find_claim(name)
+        self.show(build_rows(claim, load_with_shipped(claim.name, self.results)))
         return 0
 
     @property
@@ -131,23 +145,28 @@ class Claims:
         return open_pack(find_pack_of(find(self.run_folder)))
 
     def show(self, rows: list[ClaimRow]) -> None:
-        """Print rows as JSON, or as a table followed by the rules of the verdicts in it."""
+        """Print rows as JSON, or as a table followed by commands and the rules of its verdicts.
+
+        Commands are lines of their own, as long as they are, so that they can be copied.
+        """
         if self.json:
             print(json.dumps([dataclasses.asdict(row) for row in rows], indent=2))
             return
         from rich.console import Console
-        from rich.table import Table
+        from rich.table import Column, Table
 
         from alexnet.claims.table import HEAD, summarize
         from alexnet.claims.verdict import LEGEND
 
         width = max(shutil.get_terminal_size((DEFAULT_WIDTH, 50)).columns, MIN_WIDTH)
-        table = Table(*HEAD, show_lines=True)
+        table = Table(*(Column(name, overflow="fold") for name in HEAD[:-1]), show_lines=True)
         for row in rows:
-            table.add_row(*row.cells())
+            table.add_row(*row.cells()[:-1])
         console = Console(width=width, highlight=False, markup=False)
         console.print(table)
-        if self.action == "table":
+        for row in rows:
+            console.print(f"{row.claim}, {row.data}:\n  {row.command}", soft_wrap=True)
+        if self.action == "table" and self.name is None:
             console.print(summarize(self.results))
         verdicts = {row.verdict for row in rows}
         for verdict, rule in LEGEND.items():
@@ -155,7 +174,7 @@ class Claims:
                 console.print(f"{verdict}: {rule}")
 
 
-DEFAULT_WIDTH, MIN_WIDTH = 170, 110
+DEFAULT_WIDTH, MIN_WIDTH = 150, 80
 """Widths of the table in characters: without a terminal, and at least."""
 
 

@@ -48,7 +48,8 @@ class Evaluate:
     """The folder with the ILSVRC development kit, whose class numbers --submission needs. By
     default the one that the images were packed from."""
     per_class: bool = False
-    """Print the errors of every class, too."""
+    """Print errors, precision, recall and F1 of every class, too, and the most frequent mistakes.
+    They are in the file of scores in any case."""
     ignore_unknown: bool = False
     """Leave out images of classes that the network was not trained on."""
     device: str = "auto"

@@ -19,6 +19,7 @@ from alexnet.batches.loaders import Batch
 from alexnet.batches.preprocessing import Preprocessing
 from alexnet.batches.views import iterate_views
 from alexnet.device import Machine
+from alexnet.evaluation.confusion import ClassScores, find_mistaken_pairs, score_counts
 from alexnet.packs.pack import Split
 
 CPU = torch.device("cpu")
@@ -45,6 +46,8 @@ class Counts:
     """For each class, the images, the top-1 errors and the top-5 errors: int64 (classes, 3)."""
     log_loss: Tensor = field(init=False)
     """The sum of the negative log-probabilities of the right classes, float64, in nats."""
+    pairs: list[Tensor] = field(init=False, default_factory=list)
+    """For each batch, the right and the most probable class of each image: int64 (N, 2)."""
 
     def __post_init__(self) -> None:
         self.per_class = torch.zeros(self.classes, 3, dtype=torch.int64, device=self.device)
@@ -56,13 +59,31 @@ class Counts:
         right = probabilities.gather(1, labels[:, None])[:, 0]
         rows = torch.stack([torch.ones_like(ranks), (ranks >= 1).long(), (ranks >= 5).long()], 1)
         self.per_class.index_add_(0, labels, rows)
+        self.pairs.append(torch.stack([labels, probabilities.argmax(1)], 1))
         self.log_loss -= right.double().clamp_min(1e-45).log().sum()
 
     def read(self) -> Counts:
         """Wait for the device and return the same counts on the CPU."""
         counts = Counts(self.classes)
         counts.per_class, counts.log_loss = self.per_class.cpu(), self.log_loss.cpu()
+        counts.pairs = [torch.cat(self.pairs).cpu()] if self.pairs else []
         return counts
+
+    def score_classes(self) -> ClassScores:
+        """Compute precision, recall and F1 of each class, in the order of the classes."""
+        seen, wrong1, wrong5 = self.per_class.cpu().numpy().T
+        taken = np.bincount(self._read_pairs()[1], minlength=self.classes)
+        return score_counts(seen - wrong1, seen, taken, wrong5)
+
+    def find_mistakes(self, n: int) -> list[tuple[int, int, int]]:
+        """Return the n most frequent mistakes as (right class, most probable class, images)."""
+        return find_mistaken_pairs(*self._read_pairs(), self.classes, n)
+
+    def _read_pairs(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """The right and the most probable class of every image, each int64 (N,)."""
+        empty = torch.empty(0, 2, dtype=torch.int64, device=self.device)
+        labels, predicted = torch.cat([empty, *self.pairs]).cpu().numpy().T
+        return labels, predicted
 
     @property
     def seen(self) -> int:

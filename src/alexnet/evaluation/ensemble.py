@@ -24,6 +24,7 @@ from alexnet.evaluation.counts import VIEWS_PER_BATCH, predict_batches, rank_lab
 from alexnet.evaluation.measured_pack import open_run_and_pack
 from alexnet.evaluation.predictions import UNLABELED, SplitPredictions
 from alexnet.evaluation.scores import WeightedCheckpoint, match_classes
+from alexnet.packs.background_check import check_while_reading
 
 WEIGHTS = 0.0, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0
 """Weights that `search_weights` tries for each network in turn; all weights start at 1."""
@@ -60,7 +61,8 @@ def predict_split(
         batch_size=max(1, batch_size // views),
     )
     network = devices.move_to_device(trained.build_network(), machine)
-    parts = [likely.cpu() for likely, _ in predict_batches(network, batches, machine, views)]
+    with check_while_reading(opened, split):
+        parts = [likely.cpu() for likely, _ in predict_batches(network, batches, machine, views)]
     return SplitPredictions(
         members=(WeightedCheckpoint.of(path),),
         pack=str(opened.path),

@@ -21,11 +21,18 @@ from alexnet import checkpoint as checkpoints
 from alexnet import device as devices
 from alexnet import runs
 from alexnet.checkpoint import Checkpoint
+from alexnet.evaluation.confusion import ClassScores
 from alexnet.evaluation.counts import VIEWS_PER_BATCH, Counts, evaluate
 from alexnet.evaluation.measured_pack import open_run_and_pack
 from alexnet.files import replace_json
+from alexnet.packs.background_check import check_while_reading
 from alexnet.packs.pack import Pack
 from alexnet.terminal import escape_unprintable
+
+UNEVEN = 2
+"""Classes are uneven if the largest has at least so many times the images of the smallest."""
+MISTAKES = 10
+"""Pairs of classes that are listed as the most frequent mistakes."""
 
 
 @dataclass(frozen=True)
@@ -84,11 +91,13 @@ class Scores:
     def to_dict(self) -> dict[str, Any]:
         """Return the content of `scores.json`.
 
-        Errors and the loss are means per image; "seen", "wrong1" and "wrong5" are the counts. Of
+        Errors and the loss are means per image; "seen", "wrong1" and "wrong5" are the counts;
+        "mistakes" are the most frequent ones. Scores that are not defined are null. Of
         one network there is a "checkpoint", of several there are "checkpoints" with weights.
         """
         counts = self.counts
         rows = zip(self.classes, counts.per_class.tolist(), strict=True)
+        scores = counts.score_classes()
         return {
             "seen": counts.seen,
             "wrong1": counts.wrong1,
@@ -105,6 +114,17 @@ class Scores:
                 name: {"seen": seen, "wrong1": wrong1, "wrong5": wrong5}
                 for name, (seen, wrong1, wrong5) in rows
             },
+            "balanced_accuracy": _to_json(scores.balanced_accuracy),
+            "class_scores": {
+                name: {"precision": _to_json(p), "recall": _to_json(r), "f1": _to_json(f)}
+                for name, p, r, f in zip(
+                    self.classes, scores.precision, scores.recall, scores.f1, strict=True
+                )
+            },
+            "mistakes": [
+                {"class": self.classes[i], "predicted": self.classes[j], "images": n}
+                for i, j, n in counts.find_mistakes(MISTAKES)
+            ],
         }
 
     def _describe_networks(self) -> dict[str, Any]:
@@ -132,14 +152,65 @@ class Scores:
         ]
         if self.left_out:
             lines.append(f"  {self.left_out:,} images of unknown classes were left out")
+        scores = c.score_classes()
+        lines += self._describe_balance(scores, per_class)
         if per_class:
-            lines += ["", f"{'top-1':>8} {'top-5':>8} {'images':>8}  class"]
-            rows = zip(self.classes, c.per_class.tolist(), strict=True)
-            lines += [
-                f"{w1 / n:8.2%} {w5 / n:8.2%} {n:8,}  {name}" if n else f"{'0':>26}  {name}"
-                for name, (n, w1, w5) in rows
-            ]
+            lines += ["", *self._format_classes(scores), *self._format_mistakes()]
         return "\n".join(lines)
+
+    def _describe_balance(self, scores: ClassScores, always: bool) -> list[str]:
+        """Lines on the numbers of images of the classes, if these are uneven, or `always`."""
+        seen = scores.seen[scores.seen > 0]
+        uneven = bool(len(seen)) and seen.max() >= UNEVEN * seen.min()
+        lines = []
+        if uneven:
+            lines.append(
+                f"  the classes are uneven: {seen.min():,} to {seen.max():,} images; in the top-1 "
+                "error, large classes count more"
+            )
+        if uneven or always:
+            accuracy = scores.balanced_accuracy
+            lines.append(f"  balanced accuracy {accuracy:.2%} (the mean recall of the classes)")
+        return lines
+
+    def _format_classes(self, scores: ClassScores) -> list[str]:
+        """A table with a line per class; "-" is a number that is not defined."""
+        wrong5 = scores.top5_error
+        columns = {
+            "top-1": scores.top1_error,
+            **({"top-5": wrong5} if len(self.classes) > 5 else {}),
+            "precision": scores.precision,
+            "recall": scores.recall,
+            "F1": scores.f1,
+        }
+        rows = zip(scores.seen.tolist(), self.classes, *columns.values(), strict=True)
+        return [
+            "".join(f"{name:>10}" for name in columns) + f"{'images':>9}  class",
+            *(
+                "".join(f"{_format_share(x):>10}" for x in numbers) + f"{n:>9,}  {name}"
+                for n, name, *numbers in rows
+            ),
+        ]
+
+    def _format_mistakes(self) -> list[str]:
+        """The most frequent mistakes, a line for each."""
+        pairs = self.counts.find_mistakes(MISTAKES)
+        if not pairs:
+            return []
+        return [
+            "",
+            "most frequent mistakes (class → predicted class):",
+            *(f"{n:>8,}  {self.classes[i]} → {self.classes[j]}" for i, j, n in pairs),
+        ]
+
+
+def _to_json(share: float) -> float | None:
+    """A share of 1, or None (null) where it is not defined."""
+    return None if np.isnan(share) else float(share)
+
+
+def _format_share(share: float) -> str:
+    return "-" if np.isnan(share) else f"{share:.2%}"
 
 
 def evaluate_run(
@@ -166,8 +237,9 @@ def evaluate_run(
         batch_size: views per batch.
 
     Classes of the pack and of the network are matched by name. Raises FileNotFoundError if the run
-    or the pack is missing; ValueError if the split is missing, if images have no labels, or if
-    there are images of unknown classes and `ignore_unknown` is False.
+    or the pack is missing; ValueError if the split is missing, if images have no labels, if there
+    are images of unknown classes and `ignore_unknown` is False, or if a file of the split does not
+    agree with its checksum, which is checked in the background.
 
     >>> scores = alexnet.evaluate("run", views=10)
     >>> scores.counts.seen
@@ -177,16 +249,18 @@ def evaluate_run(
     """
     path, trained, opened = open_run_and_pack(run, pack, split)
     preprocessing, machine = trained.adapt_preprocessing(opened), devices.set_up_machine(device)
-    counts = evaluate(
-        devices.move_to_device(trained.build_network(), machine),
-        opened.splits[split],
-        preprocessing.to(machine.device),
-        len(trained.classes),
-        machine,
-        n_views=views,
-        batch_size=batch_size,
-        relabel=match_classes(trained, opened, split, ignore_unknown),
-    )
+    relabel = match_classes(trained, opened, split, ignore_unknown)
+    with check_while_reading(opened, split):
+        counts = evaluate(
+            devices.move_to_device(trained.build_network(), machine),
+            opened.splits[split],
+            preprocessing.to(machine.device),
+            len(trained.classes),
+            machine,
+            n_views=views,
+            batch_size=batch_size,
+            relabel=relabel,
+        )
     return Scores(
         members=(WeightedCheckpoint.of(path),),
         pack=opened.path,

@@ -4,7 +4,6 @@
                     │
                     ├ kernels      the first layer's weights, by tower
                     ├ outputs      probabilities and features of many images, in one pass
-                    │    ├ confusion    who is taken for whom; precision, recall and F1
                     │    └ projection   features as points of a plane; the nearest features
                     ├ augmented    an image as training and evaluation see it
                     └ heat_maps    what decided: Grad-CAM and occlusion

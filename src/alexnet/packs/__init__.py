@@ -27,7 +27,7 @@ digest before it. Equal chains mean that the source is unchanged.
     statistics         the mean image and the color components, from exact integer sums
     summary            a pack described in words, and a contact sheet
     verification       every byte of a pack compared with its metadata
-    background_check   the same checksums, compared in a thread while a training runs
+    background_check   the same checksums, compared in a thread during training and evaluation
     samples            a few images of a pack, kept in the folder of a run
 
 `alexnet.packing` makes packs. Nothing in this folder may import it.

@@ -1,8 +1,9 @@
-"""Checks the files that a training reads against their checksums while the training runs.
+"""Checks the files that a training or an evaluation reads against their checksums meanwhile.
 
 `training.train` starts a `BackgroundCheck`, asks for its report after each step, and stops if the
-report is about damage. So that the check does not slow down the training, its thread has the lowest
-priority and waits longer than it works. Never import the training here.
+report is about damage. `evaluation` measures inside `check_while_reading`, which raises at the end.
+So that the check slows down neither, its thread has the lowest priority and waits longer than it
+works. Never import training or evaluation here.
 """
 
 from __future__ import annotations
@@ -13,7 +14,8 @@ import sys
 import threading
 import time
 import zlib
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from alexnet.packs.pack import Pack, read_blocks
@@ -27,16 +29,17 @@ uses at most a quarter of one core."""
 
 
 class BackgroundCheck:
-    """Reads the files of the training and validation images once, in a thread of low priority."""
+    """Reads the files of the images of some splits once, in a thread of low priority."""
 
-    def __init__(self, pack: Pack) -> None:
+    def __init__(self, pack: Pack, splits: tuple[str, ...] = ("train", "val")) -> None:
         self.pack = pack
-        self.splits = tuple(name for name in ("train", "val") if name in pack.splits)
+        self.splits = tuple(name for name in splits if name in pack.splits)
         self.report = ""
         """The result as a sentence. Empty before the check has ended and after `take_report`."""
         self.is_damaged = False
         """Whether the files are damaged, so that the training should stop."""
         self._stopped = threading.Event()
+        self._hurried = threading.Event()
         self._thread = threading.Thread(target=self._run, name="pack check", daemon=True)
 
     def start(self) -> None:
@@ -46,8 +49,14 @@ class BackgroundCheck:
     def stop(self) -> None:
         """Stop the thread after its current block. Do not wait for a disk that does not answer."""
         self._stopped.set()
+        self._hurried.set()
         if self._thread.is_alive():
             self._thread.join(timeout=1)
+
+    def finish(self) -> None:
+        """Wait until everything is read, which the thread now does without pauses."""
+        self._hurried.set()
+        self._thread.join()
 
     def take_report(self) -> str:
         """Return the report once; later calls return an empty text."""
@@ -89,10 +98,38 @@ class BackgroundCheck:
         crc, began = 0, time.monotonic()
         for block in read_blocks(path, BLOCK):
             crc = zlib.crc32(block, crc)
-            if self._stopped.wait(WAIT_FACTOR * (time.monotonic() - began)):
+            self._pause(WAIT_FACTOR * (time.monotonic() - began))
+            if self._stopped.is_set():
                 break
             began = time.monotonic()
         return f"{crc:08x}"
+
+    def _pause(self, seconds: float) -> None:
+        """Wait, except after `finish` and `stop`."""
+        self._hurried.wait(seconds)
+
+
+@contextmanager
+def check_while_reading(pack: Pack, split: str) -> Iterator[None]:
+    """Compare the files of a split with their checksums while entered, in the background.
+
+    What is not yet read at the end is read then, so that the check is always complete. Raises
+    ValueError at the end if a file is damaged. A pack whose files cannot be read here raises what
+    reading the images raises.
+    """
+    check = BackgroundCheck(pack, (split,))
+    check.start()
+    try:
+        yield
+    except BaseException:
+        check.stop()
+        raise
+    check.finish()
+    if check.is_damaged:
+        raise ValueError(
+            f"{check.report} Nothing measured on it would count. Copy that file anew from a good "
+            f"copy, or delete {pack.path} and pack the same images again"
+        )
 
 
 def _lower_priority() -> None:

@@ -36,7 +36,7 @@ from alexnet.images.preparation import PreparationResult, RecordOptions
 from alexnet.nets.layers import Hook, pass_through
 from alexnet.predict.images import Image, make_error, make_item, name_image
 from alexnet.predict.prediction import ImageFeatures, Prediction
-from alexnet.sources.entry import Skipped
+from alexnet.sources.entry import Entry, Skipped
 from alexnet.sources.names import quote_names
 
 
@@ -294,7 +294,8 @@ class Classifier:
 
         def items() -> Iterator[Item]:
             for image in images:
-                waiting.append(image)
+                # the bytes of an entry, which may be large, are not kept until its batch is full
+                waiting.append(image.name if isinstance(image, Entry) else image)
                 yield make_item(image, self.options.upright)
 
         decoded = DecodedImages(shape)

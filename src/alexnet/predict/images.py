@@ -6,6 +6,7 @@
     a PIL image            of any mode
     a NumPy array          uint8, (height, width, 3), RGB, or (height, width), gray
     a torch tensor         uint8, (3, height, width), (height, width, 3) or (height, width)
+    an `Entry`             of a source: any of a path, bytes or an array, with a name of its own
 
 `predict.classifier` calls this module for every image. An object that is none of these is a
 TypeError that says how to convert it.
@@ -41,6 +42,8 @@ def name_image(image: Image) -> str:
 
     An open file has the name that it was opened by.
     """
+    if isinstance(image, Entry):
+        return image.name
     if isinstance(image, str | os.PathLike):
         return os.fsdecode(image)
     name = getattr(image, "name", None) if hasattr(image, "read") else None
@@ -52,6 +55,8 @@ def make_item(image: Image, upright: bool) -> Item:
 
     `upright`: turn a PIL image as its EXIF orientation says, as the decoders do with files.
     """
+    if isinstance(image, Entry):
+        return image
     if isinstance(image, str | os.PathLike):
         name = name_image(image)
         return Entry("", name, UNLABELED, Path(name))

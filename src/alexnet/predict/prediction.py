@@ -37,11 +37,21 @@ class Prediction:
     """The probability of each label, from 0 to 1. Over all classes, shown or not, they sum to 1."""
     error: str | None = None
     """Why the image could not be read ("reason: detail"); None if it could."""
+    unsure: float | None = None
+    """The highest probability of an image that has no labels because this is below a threshold."""
+
+    def apply_threshold(self, threshold: float) -> Prediction:
+        """Return the prediction, without labels if the most probable is below `threshold`."""
+        if not self.probabilities or self.probabilities[0] >= threshold:
+            return self
+        return Prediction(self.name, unsure=self.probabilities[0])
 
     def __repr__(self) -> str:
         """Return the labels with their probabilities on one line, or the error."""
         if self.error is not None:
             return f"Prediction({self.name!r}, error={self.error!r})"
+        if self.unsure is not None:
+            return f"Prediction({self.name!r}: unsure, {self.unsure:.1%} at most)"
         pairs = zip(self.labels, self.probabilities, strict=True)
         shown = ", ".join(f"{escape_unprintable(label)} {p:.1%}" for label, p in pairs)
         return f"Prediction({self.name!r}: {shown})"
@@ -51,6 +61,8 @@ class Prediction:
         name = _escape_html(self.name)
         if self.error is not None:
             return f"<p><b>{name}</b>: {_escape_html(self.error)}</p>"
+        if self.unsure is not None:
+            return f"<p><b>{name}</b>: unsure, {self.unsure:.1%} at most</p>"
         pairs = zip(self.labels, self.probabilities, strict=True)
         rows = (
             f"<tr><td style='text-align:left'>{_escape_html(label)}</td><td>{p:.1%}</td>"
@@ -69,9 +81,16 @@ class Prediction:
         An image that could not be read::
 
             {"image": "bad.jpg", "error": "truncated: Premature end of JPEG file"}
+
+        An image whose highest probability is below the threshold::
+
+            {"image": "dim.jpg", "labels": [], "unsure": true, "probability": 0.41}
         """
         if self.error is not None:
             return {"image": self.name, "error": self.error}
+        if self.unsure is not None:
+            facts = {"labels": [], "unsure": True, "probability": self.unsure}
+            return {"image": self.name, **facts}
         pairs = zip(self.labels, self.probabilities, strict=True)
         return {
             "image": self.name,

@@ -2,7 +2,7 @@
 
 Legible from 2 classes to 1,000: up to `MOST_NAMED` classes each has its name; beyond that, the
 matrix is summed in blocks, with the most confused pairs named below it, and the scores are those of
-the best and the worst classes. The counts come from `explaining.confusion`; `alexnet figures` calls
+the best and the worst classes. The counts come from `evaluation.confusion`; `alexnet figures` calls
 this module.
 """
 
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from alexnet.explaining.confusion import ClassScores, find_confused_pairs
+from alexnet.evaluation.confusion import ClassScores, find_confused_pairs
 from alexnet.show.style import (
     BLACK,
     BLUE,

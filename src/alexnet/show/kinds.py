@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from alexnet.explaining.confusion import find_confident_mistakes, score_classes
+from alexnet.evaluation.confusion import find_confident_mistakes, score_classes
 from alexnet.show import augmentation, classes, curves, feature_map, heat_maps, kernels
 from alexnet.show.material import Material, MissingDataError
 from alexnet.show.neighbors import draw_neighbors

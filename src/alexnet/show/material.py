@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from alexnet.explaining.confusion import count_confusions
+from alexnet.evaluation.confusion import count_confusions
 
 if TYPE_CHECKING:
     from alexnet.explaining.outputs import Outputs, Progress

@@ -199,8 +199,10 @@ def show_image(axes: Axes, image: Image, size: float = 2.0) -> None:
     hide_axes(axes)
 
 
-def load_square(path: str | Path, side: int = 256) -> Image:
+def load_square(image: str | Path | bytes, side: int = 256) -> Image:
     """Read the central square of an image file, upright as its EXIF says: uint8 (side, side, 3).
+
+    `image` is its path or its content.
 
     Raises OSError for a file that cannot be read, UnusableImage if it is no image.
     """
@@ -209,7 +211,8 @@ def load_square(path: str | Path, side: int = 256) -> Image:
 
     from alexnet.images.decoding import decode
 
-    pixels = decode(Path(path).read_bytes(), upright=True, reduce_to=side).pixels
+    content = image if isinstance(image, bytes) else Path(image).read_bytes()
+    pixels = decode(content, upright=True, reduce_to=side).pixels
     return np.asarray(ImageOps.fit(Pillow.fromarray(pixels), (side, side)))
 
 

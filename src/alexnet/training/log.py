@@ -22,7 +22,6 @@ from typing import Any
 from alexnet.files import append, replace_bytes
 from alexnet.validate import parse_json
 
-
 TAGS = {"val_top1": "val/top1_error", "val_top5": "val/top5_error"}
 """The curves whose name in TensorBoard says more than the name in the log."""
 

@@ -1,7 +1,7 @@
 """Confusion matrices, and what follows from them for each class. NumPy only.
 
-`show.classes` draws what is computed here; rows of a confusion matrix are true classes, columns are
-predicted ones.
+`scores` prints what is computed here, and `show.classes` draws it. Rows of a confusion matrix are
+true classes, columns are predicted ones.
 """
 
 from __future__ import annotations
@@ -30,6 +30,12 @@ class ClassScores:
     f1: NDArray[np.float64]
     """Harmonic mean of precision and recall."""
 
+    @property
+    def balanced_accuracy(self) -> float:
+        """The mean recall of the classes that have images, each class with the same weight."""
+        known = self.recall[self.seen > 0]
+        return float(known.mean()) if len(known) else float("nan")
+
 
 def count_confusions(
     labels: NDArray[np.int64], predicted: NDArray[np.int64], n_classes: int
@@ -49,10 +55,22 @@ def score_classes(
 
     `wrong5` are the top-5 errors of each class, (C,); without them `top5_error` is NaN.
     """
-    right = np.diag(confusion).astype(np.float64)
-    seen, taken = confusion.sum(1), confusion.sum(0)
+    return score_counts(np.diag(confusion), confusion.sum(1), confusion.sum(0), wrong5)
+
+
+def score_counts(
+    right: NDArray[np.int64],
+    seen: NDArray[np.int64],
+    taken: NDArray[np.int64],
+    wrong5: NDArray[np.int64] | None = None,
+) -> ClassScores:
+    """Compute the scores of each class from counts, all int64 (C,).
+
+    Of the `seen` images of a class, `right` were taken for it and `wrong5` were not among the first
+    five; `taken` images of any class were taken for it.
+    """
     recall = _divide(right, seen)
-    unknown = np.full(len(confusion), np.nan)
+    unknown = np.full(len(seen), np.nan)
     return ClassScores(
         seen=seen,
         top1_error=1 - recall,
@@ -76,9 +94,28 @@ def find_confused_pairs(confusion: NDArray[np.int64], n: int) -> list[tuple[int,
     """
     errors = confusion.copy()
     np.fill_diagonal(errors, 0)
-    rows, columns = np.nonzero(errors)
-    order = np.argsort(-errors[rows, columns], kind="stable")[:n]
-    return [(int(rows[k]), int(columns[k]), int(errors[rows[k], columns[k]])) for k in order]
+    places = np.flatnonzero(errors)
+    return _sort_pairs(places, errors.ravel()[places], len(confusion), n)
+
+
+def find_mistaken_pairs(
+    labels: NDArray[np.int64], predicted: NDArray[np.int64], n_classes: int, n: int
+) -> list[tuple[int, int, int]]:
+    """Return what `find_confused_pairs` returns, without a matrix, which may be very large.
+
+    `labels` and `predicted` are (N,), from 0 to n_classes − 1.
+    """
+    wrong = labels != predicted
+    places, counts = np.unique(labels[wrong] * n_classes + predicted[wrong], return_counts=True)
+    return _sort_pairs(places, counts, n_classes, n)
+
+
+def _sort_pairs(
+    places: NDArray[np.int64], counts: NDArray[np.int64], n_classes: int, n: int
+) -> list[tuple[int, int, int]]:
+    """The n largest counts, with the places (row · n_classes + column) as pairs."""
+    order = np.argsort(-counts, kind="stable")[:n]
+    return [(*divmod(int(places[k]), n_classes), int(counts[k])) for k in order]
 
 
 def find_confident_mistakes(

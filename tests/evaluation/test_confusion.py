@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 
-from alexnet.explaining.confusion import (
+from alexnet.evaluation.confusion import (
     count_confusions,
     find_confident_mistakes,
     find_confused_pairs,
