@@ -43,11 +43,11 @@ def _escaped(character: str) -> str:
 def format_count(number: int, noun: str, plural: str = "") -> str:
     """Return a number with its noun: `1 image`, `1,200 images`, `1 class`, `2 classes`.
 
-    The plural is the noun with an s, or es after s, x, ch or sh, if it is not given.
+    The plural is the noun with an s, or es after s, x or sh, if it is not given.
     """
     if number == 1:
         return f"1 {noun}"
-    ending = "es" if noun.endswith(("s", "x", "ch", "sh")) else "s"
+    ending = "es" if noun.endswith(("s", "x", "sh")) else "s"
     return f"{number:,} {plural or noun + ending}"
 
 

@@ -26,17 +26,17 @@ def format_epoch(epoch: int, epochs: int, measured: dict[str, float], n_classes:
 
     `epoch` counts from 1; `measured` is its history entry.
     """
-    line = f"epoch {epoch}/{epochs}  loss {measured['train_loss']:.3g}"
+    line = f"epoch {epoch}/{epochs}  loss {measured['train_loss']:.2f}"
     if "val_top1" in measured:
-        line += f"  validation {measured['val_loss']:.3g}  {format_errors(measured, n_classes)}"
+        line += f", validation {measured['val_loss']:.2f}, {format_errors(measured, n_classes)}"
     return line
 
 
 def format_errors(measured: dict[str, float], n_classes: int) -> str:
     """Error and accuracy on the validation images; the top-5 error of more than five classes."""
     top1 = measured["val_top1"]
-    text = f"error {top1:.1%}  accuracy {1 - top1:.1%}"
-    return f"{text}  top-5 {measured['val_top5']:.1%}" if has_top5(n_classes) else text
+    top5 = f", top-5 {measured['val_top5']:.1%}" if has_top5(n_classes) else ""
+    return f"error {top1:.1%}{top5}, accuracy {1 - top1:.1%}"
 
 
 def find_best(history: tuple[dict[str, float], ...]) -> int:
@@ -76,8 +76,9 @@ def explain_out_of_memory(error: BaseException, recipe: Recipe, machine: Machine
     """The message of a MemoryError: what did not fit, and two ways to go on."""
     why = (str(error).splitlines() or [type(error).__name__])[0]
     fewer = max(1, recipe.batch_size // 2)
+    images = format_count(recipe.batch_size, "image")
     return (
-        f"a step of {format_count(recipe.batch_size, 'image')} of {recipe.crop}×{recipe.crop} pixels does not fit "
-        f"into the memory of {machine.device} ({why}). End other programs that use this memory "
-        f"and go on (--resume), or train anew with a smaller batch: --batch-size {fewer}"
+        f"a step of {images} of {recipe.crop}×{recipe.crop} pixels does not fit into the memory of "
+        f"{machine.device} ({why}). End other programs that use this memory and go on "
+        f"(--resume), or train anew with a smaller batch: --batch-size {fewer}"
     )

@@ -10,6 +10,7 @@ a folder beside the run, which is removed again; it does not change the training
 from __future__ import annotations
 
 import math
+import re
 import shutil
 import time
 from collections.abc import Collection
@@ -72,14 +73,39 @@ class Plan:
         """Seconds that the training is expected to take, with those that were spent."""
         return self.spent + self.speed.start + self.recipe.epochs * self.speed.epoch
 
+    def describe(self) -> str:
+        """Return the plan in a line."""
+        epochs = format_count(self.recipe.epochs, "epoch")
+        minutes = f"{self.expected / 60:.1f} of {self.seconds / 60:.1f} minutes"
+        return f"Planned: {epochs} of {self.speed.epoch:.1f} s, {minutes}, the measuring included."
+
+
+TIME = re.compile(r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s)?")
+"""A time as `--time` takes it: 20m, 90s, 2h, 1h30m."""
+
+
+def parse_time(text: str) -> float:
+    """Return the seconds of a time such as 20m, 90s, 2h or 1h30m. Raises ValueError."""
+    found = TIME.fullmatch(text.replace(" ", "").lower())
+    if found is None or not any(found.groups()):
+        raise ValueError(f"--time {text!r} is no time: write it as 20m, 90s, 2h or 1h30m")
+    hours, minutes, seconds = (float(part or 0) for part in found.groups())
+    total = 3600 * hours + 60 * minutes + seconds
+    if not total:
+        raise ValueError(f"--time {text!r}: no training takes no time")
+    return total
+
 
 class Deadline(Interrupt):
     """An Interrupt that also asks to stop at a time of the monotonic clock."""
 
-    ends = 0.0
+    def __init__(self) -> None:
+        self.ends = 0.0
+        self.came: int | None = None
+        super().__init__()
 
     @property
-    def signal(self) -> int | None:  # type: ignore[override]
+    def signal(self) -> int | None:
         """The signal that came, 0 after the deadline, else None."""
         return self.came if self.came or time.monotonic() < self.ends else 0
 
@@ -116,8 +142,8 @@ def plan_recipe(
             f"{seconds:,.0f} that --time gives. Give it more time, a smaller --network, or fewer "
             "images"
         )
-    epochs = min(epochs, LARGEST["epochs"])
-    return Plan(fit_to_epochs(recipe, int(epochs), kept), speed, seconds, spent)
+    epochs = min(epochs, int(LARGEST["epochs"]))
+    return Plan(fit_to_epochs(recipe, epochs, kept), speed, seconds, spent)
 
 
 def count_epochs(speed: Speed, left: float, seconds: float) -> int:
@@ -127,7 +153,7 @@ def count_epochs(speed: Speed, left: float, seconds: float) -> int:
     """
     fitting = max(0, math.floor((left - speed.start) / speed.epoch))
     over = speed.start + (fitting + 1) * speed.epoch - left
-    return fitting + (over <= TOLERATED * seconds)
+    return fitting + int(over <= TOLERATED * seconds)
 
 
 def measure_speed(
@@ -141,7 +167,7 @@ def measure_speed(
     try:
         with Deadline() as deadline:
             job = TrainingJob(
-                pack, folder, replace(recipe, epochs=LARGEST["epochs"]), machine, None, None
+                pack, folder, replace(recipe, epochs=int(LARGEST["epochs"])), machine, None, None
             )
             began = time.monotonic()
             training = Training(job, deadline, Screen())
