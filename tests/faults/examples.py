@@ -281,7 +281,7 @@ def feature_index() -> Files:
     from alexnet.packs.pack import crc32
     from alexnet.packs.schema import ShardMetadata
     from alexnet.search.schema import IndexOrigin, describe_index, name_shard
-    from alexnet.search.writing import Journal
+    from alexnet.search.writing import IndexJournal
     from alexnet.validate import check
 
     with tempfile.TemporaryDirectory() as name:
@@ -312,7 +312,7 @@ def feature_index() -> Files:
         replace_json(folder / "index.json", describe_index(origin, shards, *crcs))
         begun = Path(name, "begun")
         begun.mkdir()
-        Journal(origin, shards[:1]).save(begun)
+        IndexJournal(origin, shards[:1]).save(begun)
         return read_folder(Path(name))
 
 
