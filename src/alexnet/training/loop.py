@@ -29,6 +29,7 @@ from alexnet.nets.variations import network_of
 from alexnet.packs.background_check import BackgroundCheck
 from alexnet.packs.pack import Pack
 from alexnet.recipes.recipe import Recipe
+from alexnet.terminal import format_count
 from alexnet.training.interrupt import Interrupt
 from alexnet.training.log import EpochReport, RunLog, Screen
 from alexnet.training.memory import count_step_memory
@@ -83,7 +84,7 @@ class TrainingOutcome:
 
     def __repr__(self) -> str:
         """Return the run, the epochs done, the last errors, and how it ended if early."""
-        parts = [f"{str(self.run)!r}: {self.position.epoch} epochs done"]
+        parts = [f"{str(self.run)!r}: {format_count(self.position.epoch, 'epoch')} done"]
         if self.position.step:
             parts.append(f"{self.position.step} steps of the next")
         for measured in self.position.history[-1:]:

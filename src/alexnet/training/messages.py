@@ -28,7 +28,7 @@ def format_epoch(epoch: int, epochs: int, measured: dict[str, float], n_classes:
     """
     line = f"epoch {epoch}/{epochs}  loss {measured['train_loss']:.2f}"
     if "val_top1" in measured:
-        line += f", validation {measured['val_loss']:.2f}, {format_errors(measured, n_classes)}"
+        line += f", val loss {measured['val_loss']:.2f}, {format_errors(measured, n_classes)}"
     return line
 
 
