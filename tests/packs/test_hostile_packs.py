@@ -16,7 +16,8 @@ from alexnet.commands.pack import PackCommand
 from alexnet.packing.journal import NAME, Journal, read_journal
 from alexnet.packing.pack import pack
 from alexnet.packs import samples
-from alexnet.packs.pack import open_pack, read_names
+from alexnet.packs.checked_files import read_names
+from alexnet.packs.pack import open_pack
 from alexnet.packs.schema import compute_checksum, compute_digest
 from alexnet.packs.summary import describe_pack
 from alexnet.packs.verification import verify
@@ -271,7 +272,7 @@ def test_verify_finds_the_mean_of_other_images(copy):
     path.write_bytes(path.read_bytes()[:128] + np.zeros((8, 8, 3), np.float32).tobytes())
 
     def agree(facts):
-        from alexnet.packs.pack import crc32
+        from alexnet.packs.checked_files import crc32
 
         facts["mean_crc32"] = crc32(path)
         facts["checksum"] = compute_checksum(facts)

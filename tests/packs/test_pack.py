@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from tests.packing.packing_sources import arrays
 
 from alexnet.packing.pack import pack
-from alexnet.packs.pack import escape, open_pack, unescape
+from alexnet.packs.checked_files import escape, unescape
+from alexnet.packs.pack import open_pack
 from alexnet.packs.verification import verify
 
 

@@ -32,7 +32,7 @@ from alexnet.packing.progress import (
 )
 from alexnet.packing.resume import identify_item, iterate_remaining, remove_packing_files
 from alexnet.packing.shards import SplitWriter, open_at, sync, write_array
-from alexnet.packs.pack import check_array, crc32
+from alexnet.packs.checked_files import check_array, crc32
 from alexnet.packs.schema import DIGEST, FORMAT, VERSION, compute_checksum, compute_digest
 from alexnet.packs.statistics import Sums
 from alexnet.sources.entry import Entry, Skipped, Source

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from alexnet.packing.direct import DirectWriter
 from alexnet.packing.journal import SplitState
-from alexnet.packs.pack import HEADER_BYTES, escape
+from alexnet.packs.checked_files import HEADER_BYTES, escape
 
 HASHES = "hashes.bin"
 """File of the 64-bit hashes of the records of a split. Removed when the pack is finished."""

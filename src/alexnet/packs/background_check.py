@@ -18,7 +18,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from alexnet.packs.pack import Pack, read_blocks
+from alexnet.packs.checked_files import read_blocks
+from alexnet.packs.pack import Pack
 from alexnet.packs.verification import list_checksums
 
 BLOCK = 1 << 20

@@ -14,7 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from alexnet.packs.pack import LONGEST_LINE, Pack, crc32, read_blocks
+from alexnet.packs.checked_files import LONGEST_LINE, crc32, read_blocks
+from alexnet.packs.pack import Pack
 from alexnet.packs.schema import DIGEST, LARGEST, compute_checksum, compute_digest
 from alexnet.packs.statistics import Sums
 from alexnet.validate import check, parse_json, read_json
