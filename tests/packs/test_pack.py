@@ -110,7 +110,7 @@ def test_opening_finds_an_array_of_another_shape(copy):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"version": 2}, "has version 2"),
+        ({"version": 3}, "has version 3"),
         ({"format": "other"}, "does not describe a pack"),
         ({"splits": 3}, "damaged"),
         ({"size": None}, "damaged"),

@@ -12,7 +12,9 @@ import functools
 import html
 import itertools
 import os
+import weakref
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +22,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from alexnet.files import hold_folder, release_folder
 from alexnet.images.records import Format, record_shape
 from alexnet.packs.checked_files import check_array, check_exists, map_array, read_names
 from alexnet.packs.schema import LARGEST, check_metadata
@@ -170,6 +173,11 @@ class Pack:
         return str(self.path)
 
     @property
+    def folder(self) -> Path:
+        """The folder of the files: `path` or, of a pack that was updated, a folder inside it."""
+        return self.path / self.metadata.get("folder", "")
+
+    @property
     def facts(self) -> dict[str, Any]:
         """The metadata, by the name that earlier versions gave it."""
         return self.metadata
@@ -180,7 +188,7 @@ class Pack:
 
         Raises ValueError if a value is infinite or not a number.
         """
-        path = self.path / "mean.npy"
+        path = self.folder / "mean.npy"
         mean = np.array(map_array(path, (self.size, self.size, 3), np.float32))
         if not np.isfinite(mean).all():
             raise ValueError(
@@ -196,7 +204,8 @@ class Pack:
 def open_pack(path: str | os.PathLike[str]) -> Pack:
     """Open a finished pack.
 
-    Raises FileNotFoundError if `path` holds no finished pack, and ValueError if the pack is
+    While the Pack exists, its files stay as they are, even if the pack is updated meanwhile. Raises
+    FileNotFoundError if `path` holds no finished pack, and ValueError if the pack is
     damaged or its format is newer than this program.
 
     >>> pack = alexnet.open_pack("photos.pack")
@@ -206,7 +215,30 @@ def open_pack(path: str | os.PathLike[str]) -> Pack:
     (2, 32, 32, 3)
     """
     path = Path(path)
-    metadata = _read_metadata(path)
+    metadata, held = _read_and_hold(path)
+    try:
+        pack = _make_pack(path, metadata)
+    except BaseException:
+        release_folder(held)
+        raise
+    weakref.finalize(pack, release_folder, held)
+    return pack
+
+
+def _read_and_hold(path: Path) -> tuple[dict[str, Any], int | None]:
+    """Read pack.json and hold the folder that it names, which an update may replace meanwhile."""
+    while True:
+        metadata = read_metadata(path)
+        held = hold_folder(path / metadata.get("folder", ""))
+        with suppress(OSError, ValueError):
+            if read_metadata(path).get("folder", "") == metadata.get("folder", ""):
+                return metadata, held
+        release_folder(held)
+
+
+def _make_pack(path: Path, metadata: dict[str, Any]) -> Pack:
+    """Make the Pack that pack.json describes, and check that its files are there."""
+    folder = path / metadata.get("folder", "")
     wordnet_ids, classes = metadata["wordnet_ids"], tuple(metadata["classes"])
     shape = record_shape(metadata["size"], metadata["pixels"])
     pack = Pack(
@@ -220,7 +252,7 @@ def open_pack(path: str | os.PathLike[str]) -> Pack:
         checksum=metadata["checksum"],
         source=metadata["source"],
         splits={
-            name: _make_split(path / name, shape, split, len(classes))
+            name: _make_split(folder / name, shape, split, len(classes))
             for name, split in metadata["splits"].items()
         },
         metadata=metadata,
@@ -229,12 +261,12 @@ def open_pack(path: str | os.PathLike[str]) -> Pack:
     return pack
 
 
-def _read_metadata(path: Path) -> dict[str, Any]:
+def read_metadata(path: Path) -> dict[str, Any]:
     """Read and check pack.json. If it is missing, say whether a packing was interrupted."""
     try:
         raw = read_json(path / "pack.json", LARGEST)
     except (FileNotFoundError, NotADirectoryError):
-        begun = (path / "packing.json").exists()
+        begun = [*path.glob("packing.json"), *path.glob("version-*/packing.json")]
         state = (
             "its packing has not finished. Resume it" if begun else "it has no pack.json. Make one"
         )
@@ -263,4 +295,4 @@ def _check_files(pack: Pack) -> None:
             check_array(split.folder / file, (count, *split.shape), np.uint8)
         check_array(split.folder / "labels.npy", (len(split),), np.int64)
         check_exists(split.folder / "names.txt")
-    check_array(pack.path / "mean.npy", (pack.size, pack.size, 3), np.float32)
+    check_array(pack.folder / "mean.npy", (pack.size, pack.size, 3), np.float32)
