@@ -43,7 +43,7 @@ class TrainingPack:
         Raises ValueError or OSError if there are no images, or none that could be trained on.
         """
         from alexnet.commands.pack import pack_next_to_run_with_bar
-        from alexnet.packing.automatic import find_holdout
+        from alexnet.packing.automatic import find_holdout, find_packs
         from alexnet.packs.pack import open_pack
         from alexnet.sources import open_source
 
@@ -58,7 +58,8 @@ class TrainingPack:
         recipe = self._check_before_packing(source, options["size"], description)
         if recipe is not None:
             self._check_training(source, options, run, recipe)
-        print(f"Images packed once, {description}:", file=sys.stderr)
+        if not find_packs(source.path, run):
+            print(f"{self.images} is not a pack: packing it first, {description}", file=sys.stderr)
         return pack_next_to_run_with_bar(self.images, source, run, **options)
 
     def outline(self, run: Path) -> Outline:

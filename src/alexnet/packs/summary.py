@@ -16,6 +16,7 @@ from alexnet.images.png import write_png
 from alexnet.images.records import records_to_rgb
 from alexnet.images.resizing import fit
 from alexnet.packs.pack import Pack, Split
+from alexnet.packs.unused import describe_unused
 from alexnet.terminal import escape_unprintable
 
 THUMBNAIL, CAPTION, GAP = 96, 18, 4
@@ -34,6 +35,7 @@ def summarize_pack(pack: Pack) -> str:
     ]
     if skipped := _count_by_name(pack, "skipped"):
         lines.append(f"  not used: {skipped} (each is named in {pack.folder / 'skipped.jsonl'})")
+        lines += [f"  {line}" for line in describe_unused(pack)]
     if notes := _count_by_name(pack, "notes"):
         lines.append(f"  used, but unusual: {notes}")
     if duplicates := pack.metadata.get("duplicates"):
