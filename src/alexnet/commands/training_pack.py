@@ -44,12 +44,16 @@ class TrainingPack:
         """
         from alexnet.commands.pack import pack_next_to_run_with_bar
         from alexnet.packing.automatic import find_holdout, find_packs
+        from alexnet.packs.balance import describe_balance
         from alexnet.packs.pack import open_pack
         from alexnet.sources import open_source
 
         if (Path(self.images) / "pack.json").is_file():
-            return open_pack(Path(self.images))
-        if pack := self._find_pack_of_resumed():
+            pack = open_pack(Path(self.images))
+            for line in describe_balance(pack) if self.resumed is None else ():
+                print(line, file=sys.stderr)
+            return pack
+        if (pack := self._find_pack_of_resumed()) is not None:
             self._say_if_changed(pack)
             return pack
         source = open_source(self.images, **find_holdout(self.images, run))
