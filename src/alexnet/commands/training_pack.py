@@ -53,9 +53,9 @@ class TrainingPack:
             for line in describe_balance(pack) if self.resumed is None else ():
                 print(line, file=sys.stderr)
             return pack
-        if (pack := self._find_pack_of_resumed()) is not None:
-            self._say_if_changed(pack)
-            return pack
+        if resumed := self._find_pack_of_resumed():
+            self._say_if_changed(resumed)
+            return resumed
         source = open_source(self.images, **find_holdout(self.images, run))
         options, reason = self._choose_options(source)
         description = f"{options['size']}×{options['size']} {reason}"
