@@ -176,6 +176,22 @@ def photo_tar(ending: str) -> Files:
     return {f"x.{ending}": pack[ending](plain)}
 
 
+def photo_zip() -> list[Files]:
+    """Zip archives of folders of classes, stored and compressed."""
+    import io
+    import zipfile
+
+    made = []
+    for method in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2):
+        memory = io.BytesIO()
+        with zipfile.ZipFile(memory, "w", method) as archive:
+            for split in ("train", "val"):
+                for name in PIECES:
+                    archive.writestr(f"top/{split}/{name}", image_file("PNG", side=4))
+        made.append({"x.zip": memory.getvalue()})
+    return made
+
+
 def lists() -> list[Files]:
     """Lists of images in each form, and the images."""
     images = {f"{number}.png": image_file("PNG", side=4) for number in range(6)}

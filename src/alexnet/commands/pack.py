@@ -48,6 +48,13 @@ class PackCommand:
     over the names first; a compressed archive is read twice."""
     seed: int | None = None
     """Seed of the random choice of these images; 0 by default."""
+    group_by: str | None = None
+    """Hold out whole groups, so that the same person or scene is never on both sides: a column of
+    the CSV or JSONL, or a regular expression that finds the group in class/name, as '^[^_]*'."""
+    val_list: Path | None = None
+    """A text file with the names of the validation images, one a line, as cats/1.jpg."""
+    test_list: Path | None = None
+    """A text file with the names of the test images. `evaluate --split test` measures on them."""
     upright: bool | None = None
     """Turn images as their EXIF orientation says. On by default, except for the ILSVRC archives,
     which are read as in 2012."""
@@ -79,7 +86,7 @@ class PackCommand:
                 "name images to pack (alexnet pack IMAGES PACK), or a pack with --info"
             )
         options = {k: v for k, v in vars(self).items() if k in PACKING_OPTIONS}
-        holdout = {"val_fraction": self.val_fraction, "seed": self.seed}
+        holdout = {name: getattr(self, name) for name in HOLDOUT_OPTIONS}
         pack = pack_with_bar(self.images, self.pack, holdout, **options)
         print(f"Train on it: alexnet train {pack.path}")
         return 0
@@ -105,6 +112,8 @@ class PackCommand:
 
 PACKING_OPTIONS = "size", "fit", "pixels", "upright", "processes", "max_pixels", "timeout"
 """Options that `packing.pack.pack` takes under the same name."""
+HOLDOUT_OPTIONS = "val_fraction", "seed", "group_by", "val_list", "test_list"
+"""Options that `sources.open_source` takes under the same name."""
 
 
 def pack_with_bar(

@@ -36,6 +36,8 @@ MAX_PACKS = 100
 """Maximum number of packs of the same name and settings in one folder."""
 OPTIONS_IN_NAME = "size", "fit", "pixels", "upright"
 """Options that the name of a second pack contains."""
+LISTS = "val_list", "test_list"
+"""Arguments of `open_source` that are text files."""
 ADOPTED = "size", "fit", "pixels", "upright", "max_pixels", "shard_images"
 """Options of an existing pack that hold if no others are asked for."""
 
@@ -120,7 +122,7 @@ def find_holdout(images: str | Path, run: Path | None) -> dict[str, Any]:
 def get_holdout(metadata: dict[str, Any]) -> dict[str, Any]:
     """Return how images are held out in a pack, as arguments of `open_source`."""
     division = metadata.get("division") or {}
-    names = {"share": "val_fraction", "seed": "seed", "group_by": "group_by"}
+    names = {"share": "val_fraction"} | {name: name for name in ("seed", "group_by", *LISTS)}
     return {names[key]: value for key, value in division.items() if key in names}
 
 

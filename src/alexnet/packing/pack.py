@@ -166,14 +166,26 @@ def pack_images(
     *,
     val_fraction: float | None = None,
     seed: int = 0,
+    group_by: str = "",
+    val_list: str | Path | None = None,
+    test_list: str | Path | None = None,
     **options: Any,
 ) -> Pack:
     """Pack the labeled images of a folder, a list or an archive (see `sources.open.open_source`).
 
     The options and errors are those of `pack`. If the source has no validation split,
-    `val_fraction` of each class is held out for it, chosen by `seed`.
+    `val_fraction` of each class is held out for it, chosen by `seed`; with `group_by`, whole groups
+    of images. `val_list` and `test_list` are text files with the names of images.
     """
-    return pack(open_source(images, val_fraction=val_fraction, seed=seed), out, **options)
+    source = open_source(
+        images,
+        val_fraction=val_fraction,
+        seed=seed,
+        group_by=group_by,
+        val_list=val_list,
+        test_list=test_list,
+    )
+    return pack(source, out, **options)
 
 
 def _check_arguments(

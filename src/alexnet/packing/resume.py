@@ -151,6 +151,11 @@ def _describe_difference(key: str, present: dict[str, Any], wanted: dict[str, An
     old, new = _get(present, key), wanted[key]
     if key == "division" and (old is None or new is None):
         return ""  # validation images that were added, or removed
+    if key == "division":  # a list may change
+        old, new = (
+            {name: value for name, value in division.items() if not name.endswith("_digest")}
+            for division in (old, new)
+        )
     if key == "source":
         old, new = (os.path.abspath(str(metadata.get("path"))) for metadata in (old, new))
         key = "images of"  # earlier versions stored paths as they were given

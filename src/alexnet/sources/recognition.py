@@ -54,6 +54,9 @@ def open_source(
     val_fraction: float | None = None,
     seed: int = 0,
     evaluation_split: str = "",
+    group_by: str = "",
+    val_list: str | Path | None = None,
+    test_list: str | Path | None = None,
 ) -> Source:
     """Open the labeled images at `path`, in any supported format.
 
@@ -70,10 +73,17 @@ def open_source(
     evaluation_split
         If given, the images are only to be evaluated: nothing is held out, and if the source has
         no splits, all images are in the split of this name.
+    group_by
+        Hold out whole groups of images, such as all photographs of one person: a regular expression
+        that finds the group in `class/name`, or the name of a column of a list.
+    val_list, test_list
+        Text files with the names of the validation and of the test images, one a line.
 
     Raises FileNotFoundError, or ValueError with a list of the supported formats.
     """
-    source = _open(path, HoldOut(val_fraction, seed, evaluation_split))
+    val_names, test_names = (None if x is None else Path(x) for x in (val_list, test_list))
+    hold_out = HoldOut(val_fraction, seed, evaluation_split, group_by, val_names, test_names)
+    source = _open(path, hold_out)
     has_both = {"train", "val"} <= set(source.splits)  # then it is the same as for a training
     return source if has_both else replace(source, evaluation_split=evaluation_split)
 
@@ -122,6 +132,7 @@ def _open_tree(tree: Tree, hold_out: HoldOut) -> Source:
     for top in roots:
         for data_set in _DATA_SETS:
             if source := data_set.recognize(tree, top):
+                hold_out.check_usable(tree.path)
                 return _with_own_splits(source, hold_out)
         if source := class_folders.recognize(tree, top, hold_out):
             return source
