@@ -117,7 +117,7 @@ class ZipArchive:
         last = {safe_name(_plain(x)): i for i, x in enumerate(self._members)}
         overlapping = _find_overlaps(self._members)
         for number, info in enumerate(self._members):
-            if info.is_dir() or info.filename.endswith("\\"):
+            if info.filename.endswith(("/", "\\")):  # is_dir() fails for an empty name
                 continue
             name = safe_name(_plain(info))
             if name is None:
