@@ -55,9 +55,10 @@ class Bar:
         error: BaseException | None,
         at: TracebackType | None,
     ) -> None:
-        self.progress.stop()
         if self.notebook is not None:
             self.notebook.remove()
+        elif self.console.is_terminal:
+            self.progress.stop()
 
     def show(self, done: float, total: float | None, text: str, short: str = "") -> None:
         """Update the bar and its text.

@@ -83,7 +83,8 @@ class TrainingOutcome:
 
     def __repr__(self) -> str:
         """Return the run, the epochs done, the last errors, and how it ended if early."""
-        parts = [f"{str(self.run)!r}: {self.position.epoch} epochs done"]
+        epochs = self.position.epoch
+        parts = [f"{str(self.run)!r}: {epochs} epoch{'' if epochs == 1 else 's'} done"]
         if self.position.step:
             parts.append(f"{self.position.step} steps of the next")
         for measured in self.position.history[-1:]:
