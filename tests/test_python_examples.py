@@ -19,8 +19,8 @@ from tests.conftest import TRAINED, picture
 ROOT = Path(__file__).parents[1]
 PLAIN = {"NETS", "RECIPES", "__version__"}
 """Names of values, which have no help of their own."""
-NEEDS_MORE = {"EncoderOptions", "Transfer", "make_app"}
-"""Names whose help has no example: it would need a long training, or a server."""
+NEEDS_MORE = {"import_weights", "make_app"}
+"""Names whose help has no example: it would need weights of another program, or a server."""
 
 
 def save_photos(folder: Path, count: int = 30) -> None:
@@ -41,7 +41,8 @@ def folder(tmp_path_factory):
     pack = alexnet.pack(folder / "photos", folder / "photos.pack", size=32, val_fraction=0.2)
     recipe = dataclasses.replace(TRAINED, epochs=2)
     run = alexnet.train(pack, folder / "run", recipe, device="cpu", progress=False)
-    alexnet.build_index(run, pack, folder / "photos.index", layer="pool3", device="cpu")
+    index = alexnet.build_index(run, pack, folder / "photos.index", layer="pool3", device="cpu")
+    alexnet.train_codes(index, alexnet.EncoderOptions(bits=64, steps=5))
     return folder
 
 
@@ -95,6 +96,9 @@ network = alexnet.NETS["alexnet"].build(10, seed=0)
 taken: tuple[str, ...] = alexnet.load_weights(network, outcome)
 index = alexnet.build_index(outcome, pack, "photos.index")
 report: Path = alexnet.write_report(outcome)
+figures = alexnet.draw_figures(outcome, pack=pack)
+alexnet.export(outcome, "photos.onnx", pack=pack)
+similar = alexnet.find_similar(outcome, index, ["cat.jpg"])
 recipe: alexnet.Recipe = alexnet.RECIPES["small"]
 """
 WRONG = "number: int = classifier.predict('cat.jpg').labels\n"
