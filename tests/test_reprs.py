@@ -50,7 +50,7 @@ def test_a_pack_shows_images_and_classes(tiny_pack):
 
 def test_scores_show_the_errors(run):
     scores = alexnet.evaluate(run, device="cpu")
-    assert repr(scores).startswith(f"Scores(top-1 error {scores.counts.top1:.2%}, top-5 error")
+    assert repr(scores).startswith(f"Scores(top-1 error {scores.counts.top1:.2%}, loss ")
     assert "60 val images" in repr(scores)
     evil = dataclasses.replace(scores, pack=Path(EVIL))
     assert "<script>" not in evil._repr_html_()
