@@ -165,6 +165,44 @@ def lock_folder(folder: Path, doing: str) -> Iterator[None]:
             os.close(file)
 
 
+def hold_folder(folder: Path) -> int | None:
+    """Hold a folder while its files are used; `is_held` is then true, in this process and others.
+
+    Any number of readers may hold a folder, also one that they cannot write to. Returns what
+    `release_folder` takes; the end of the process releases the folder, too. None if the folder is
+    not there, or where the file system has no such locks.
+    """
+    file = -1
+    try:
+        file = os.open(folder, os.O_RDONLY)
+        fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        return file
+    except OSError:
+        release_folder(file if file >= 0 else None)
+        return None
+
+
+def release_folder(held: int | None) -> None:
+    """Release what `hold_folder` returned."""
+    if held is not None:
+        os.close(held)
+
+
+def is_held(folder: Path) -> bool:
+    """Whether anybody holds a folder. False where the file system has no such locks."""
+    try:
+        file = os.open(folder, os.O_RDONLY)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        return isinstance(error, BlockingIOError)
+    finally:
+        os.close(file)
+    return False
+
+
 def _open_draft(path: Path) -> tuple[Path, int]:
     """Lock a draft beside `path`; return its path and the descriptor that holds the lock.
 

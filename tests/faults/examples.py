@@ -278,7 +278,7 @@ def feature_index() -> Files:
     """An index of a few rows, and the journal of one that was interrupted."""
     from alexnet.files import replace_json
     from alexnet.packing.shards import write_array
-    from alexnet.packs.pack import crc32
+    from alexnet.packs.checked_files import crc32
     from alexnet.packs.schema import ShardMetadata
     from alexnet.search.schema import IndexOrigin, describe_index, name_shard
     from alexnet.search.writing import IndexJournal

@@ -1,9 +1,11 @@
 """The public functions that make packs: `pack` from an open source, `pack_images` from a path.
 
 If a call is killed at any moment, a second call resumes where it stopped. The finished pack is byte
-for byte the same as from one uninterrupted call, with any number of processes. The memory needed
-does not grow with the number of images. This module checks arguments, locks the folder and decides
-what to do; `packing.loop` does the work. `alexnet.packing` has an overview.
+for byte the same as from one uninterrupted call, with any number of processes. If the images have
+changed since, it is updated: only what changed is decoded, and the result is the same as that of
+packing anew. The memory needed hardly grows with the number of images. This module checks
+arguments, locks the folder and decides what to do; `packing.loop` does the work. `alexnet.packing`
+has an overview.
 """
 
 from __future__ import annotations
@@ -20,16 +22,26 @@ from typing import Any
 from alexnet.files import lock_folder
 from alexnet.images.decoder_group import DecoderGroup, count_cores
 from alexnet.images.memory import MAX_PIXELS
-from alexnet.images.preparation import RecordOptions
+from alexnet.images.preparation import RecordOptions, compute_fingerprint
 from alexnet.images.records import Format, record_shape
 from alexnet.images.resizing import FITS, Fit
 from alexnet.packing.journal import read_journal
 from alexnet.packing.loop import Packing
+from alexnet.packing.origins import KnownRecords
 from alexnet.packing.progress import PackingProgress
-from alexnet.packing.resume import begin_or_resume, reopen_finished
+from alexnet.packing.resume import SourceChanged, check_same_pack, is_current, is_resumable
+from alexnet.packing.versions import (
+    begin,
+    find_begun,
+    list_known,
+    read_valid,
+    remove_others,
+    remove_packing_files,
+)
 from alexnet.packs.pack import Pack, open_pack
 from alexnet.sources.entry import Source
 from alexnet.sources.recognition import open_source
+from alexnet.terminal import format_count
 
 DEFAULT_SIZE = 256
 """Width and height in pixels of packed photographs, as in section 2 of the paper."""
@@ -54,18 +66,20 @@ def pack(
     timeout: float = 30.0,
     shard_images: int | None = None,
     progress: Callable[[PackingProgress], None] | None = None,
+    say: Callable[[str], object] = lambda text: None,
 ) -> Pack:
-    """Pack a source into the folder `out`, resume that packing, or open the finished pack.
+    """Pack a source into the folder `out`, resume that packing, update or open the finished pack.
 
     `size` defaults to the size of the source's images if they all share one, else to 256.
     `upright` turns images as their EXIF orientation says. By default it is on, except for the
     archives of the ILSVRC challenge, which are read as in the paper; a packing that was begun keeps
     its setting. An image whose decoder crashes, or does not answer for `timeout` seconds, is tried
-    once more and then skipped. `progress` is called about ten times per second.
+    once more and then skipped. `progress` is called about ten times per second, and `say` with
+    sentences about an update. Until an update is complete, the pack is as it was before.
 
     Raises ValueError for invalid options and for a folder with other contents; OtherPack (a
-    ValueError) if the folder holds a pack with other settings, or of a source that has changed
-    since; BlockingIOError if another process is packing there; OSError if the disk is full.
+    ValueError) if the folder holds a pack of other images or settings; BlockingIOError if another
+    process is packing there; OSError if the disk is full.
     """
     out = Path(out)
     size = size or source.native_size or DEFAULT_SIZE
@@ -78,14 +92,60 @@ def pack(
     with _explain_full_disk(out):
         out.mkdir(parents=True, exist_ok=True)
     with _explain_full_disk(out), lock_folder(out, "packing"):
-        if (out / "pack.json").exists():
-            return reopen_finished(source, out, metadata)
-        journal = begin_or_resume(out, metadata)
-        packing = Packing(source, out, options, shard_images, journal)
-        with DecoderGroup(options, processes, timeout) as workers:
+        valid = read_valid(out)
+        if valid is not None:
+            check_same_pack(out, valid, metadata)
+        if valid is None or not is_current(source, valid, metadata):
+            if valid is not None:
+                say(f"{source.path} has changed since {out} was packed: the pack is updated.")
+            with DecoderGroup(options, processes, timeout) as workers:
+                packing = _pack_version(source, out, valid, metadata, options, workers, progress)
+            if packing.known:
+                say(_describe_update(packing.known))
+        made = open_pack(out)
+        remove_packing_files(made.folder)  # this call or an earlier one may have been killed
+        remove_others(out, made.folder)
+    return made
+
+
+def _pack_version(
+    source: Source,
+    out: Path,
+    valid: dict[str, Any] | None,
+    metadata: dict[str, Any],
+    options: RecordOptions,
+    workers: DecoderGroup,
+    progress: Callable[[PackingProgress], None] | None,
+) -> Packing:
+    """Make a new version of a pack, or continue the newest that was begun, until it is valid.
+
+    What was begun and is out of date is still of use: its records are not made again.
+    """
+    may_resume = True
+    while True:
+        begun = find_begun(out, valid)
+        for _, other in begun:
+            check_same_pack(out, other.about, metadata)
+        if may_resume and begun and is_resumable(begun[-1][1].about, metadata):
+            folder, journal = begun.pop()
+        else:
+            folder, journal = begin(out, metadata)
+        journal.about = metadata
+        known = KnownRecords(list_known(out, valid, begun))
+        packing = Packing(source, folder, options, metadata["shard_images"], journal, known)
+        try:
             packing.run(workers, progress)
-        packing.finish()
-    return open_pack(out)
+        except SourceChanged:
+            may_resume = False
+            continue
+        packing.finish(out)
+        return packing
+
+
+def _describe_update(known: KnownRecords) -> str:
+    """Describe how much of a pack was of use for its new version."""
+    images, files = format_count(known.n_used, "image"), format_count(known.n_unknown, "file")
+    return f"Updated: {images} kept as before, {files} decoded."
 
 
 def _choose_upright(source: Source, out: Path) -> bool:
@@ -93,8 +153,8 @@ def _choose_upright(source: Source, out: Path) -> bool:
 
     Raises ValueError if that pack or its journal is damaged.
     """
-    if (out / "pack.json").exists():
-        return bool(open_pack(out).metadata.get("upright", False))
+    if (valid := read_valid(out)) is not None:
+        return bool(valid.get("upright", False))
     if (journal := read_journal(out)) is not None:
         return bool(journal.about.get("upright", False))
     return not source.kind.startswith(IGNORES_EXIF)
@@ -167,6 +227,8 @@ def _make_metadata(source: Source, options: RecordOptions, shard_images: int) ->
             "splits": list(source.splits),
         },
         "division": source.division,
+        "evaluation": source.evaluation_split,
+        "archive": compute_fingerprint(source.path) if source.path.is_file() else None,
         "remarks": list(source.remarks),
     }
 

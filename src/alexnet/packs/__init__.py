@@ -23,6 +23,7 @@ its records can be memory-mapped. pack.json holds a CRC-32 of every file but the
 digest before it. Equal chains mean that the source is unchanged.
 
     pack               opens a pack: `open_pack`, `Pack`, `Split`
+    checked_files      its arrays and names, checked before they are used
     schema             the fields of pack.json and their valid values; checksums of metadata
     statistics         the mean image and the color components, from exact integer sums
     summary            a pack described in words, and a contact sheet

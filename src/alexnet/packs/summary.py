@@ -33,12 +33,12 @@ def summarize_pack(pack: Pack) -> str:
         f"{pack.size}×{pack.size} {pack.pixels}, {gigabytes:.2f} GB"
     ]
     if skipped := _count_by_name(pack, "skipped"):
-        lines.append(f"  not used: {skipped} (each is named in {pack.path / 'skipped.jsonl'})")
+        lines.append(f"  not used: {skipped} (each is named in {pack.folder / 'skipped.jsonl'})")
     if notes := _count_by_name(pack, "notes"):
         lines.append(f"  used, but unusual: {notes}")
     if duplicates := pack.metadata.get("duplicates"):
         lines.append(
-            f"  in two splits: {duplicates:,} images (named in {pack.path / 'duplicates.jsonl'})"
+            f"  in two splits: {duplicates:,} images (named in {pack.folder / 'duplicates.jsonl'})"
         )
     return "\n".join(lines)
 

@@ -28,7 +28,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 
 from alexnet.kernels.hamming.operator import WORD_BITS
-from alexnet.packs.pack import check_exists, crc32, map_array
+from alexnet.packs.checked_files import check_exists, crc32, map_array
 from alexnet.packs.schema import DIGEST, compute_digest
 from alexnet.search.autoencoder import MOST_BITS, Encoder, EncoderOptions
 from alexnet.search.codes import BinaryCodes

@@ -22,7 +22,7 @@ import torch
 from numpy.typing import NDArray
 
 from alexnet.files import lock_folder, replace_bytes, replace_file, replace_json
-from alexnet.packs.pack import HEADER_BYTES, crc32
+from alexnet.packs.checked_files import HEADER_BYTES, crc32
 from alexnet.packs.schema import DIGEST, compute_digest
 from alexnet.search.autoencoder import Encoder, EncoderOptions, train_encoder
 from alexnet.search.code_files import (

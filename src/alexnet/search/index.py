@@ -19,15 +19,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from alexnet.packs.pack import (
-    Pack,
-    check_array,
-    check_exists,
-    crc32,
-    map_array,
-    open_pack,
-    read_names,
-)
+from alexnet.packs.checked_files import check_array, check_exists, crc32, map_array, read_names
+from alexnet.packs.pack import Pack, open_pack
 from alexnet.search.schema import LARGEST, IndexMetadata, check_metadata
 from alexnet.validate import read_json
 

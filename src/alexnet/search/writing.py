@@ -29,7 +29,8 @@ from alexnet.batches.transfer import prefetch
 from alexnet.evaluation.counts import VIEWS_PER_BATCH
 from alexnet.files import replace_bytes, replace_file, replace_json
 from alexnet.packing.shards import write_array
-from alexnet.packs.pack import Pack, Split, crc32, escape
+from alexnet.packs.checked_files import crc32, escape
+from alexnet.packs.pack import Pack, Split
 from alexnet.packs.schema import DIGEST, ShardMetadata, compute_digest
 from alexnet.predict import Classifier
 from alexnet.search.schema import (

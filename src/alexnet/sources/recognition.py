@@ -70,7 +70,12 @@ def open_source(
 
     Raises FileNotFoundError, or ValueError with a list of the supported formats.
     """
-    hold_out = HoldOut(val_fraction, seed, evaluation_split)
+    source = _open(path, HoldOut(val_fraction, seed, evaluation_split))
+    has_both = {"train", "val"} <= set(source.splits)  # then it is the same as for a training
+    return source if has_both else replace(source, evaluation_split=evaluation_split)
+
+
+def _open(path: str | Path, hold_out: HoldOut) -> Source:
     if str(path) == digits.NAME:
         return digits.open_digits(hold_out)
     path = Path(path)
