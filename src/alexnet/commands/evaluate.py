@@ -124,7 +124,6 @@ class Evaluate:
         path, trained = load_run(run)
         if own := open_training_pack(path.parent, images):
             print(f"{run} was trained on {images}: measured as in {own.path}", file=sys.stderr)
-            return own.path
         return ensure_pack(images, path, trained, self.split, pack_next_to_run_with_bar).path
 
     def measure_options(self) -> dict[str, Any]:
@@ -155,8 +154,11 @@ class Evaluate:
 
     def report(self, scores: Scores, run: Path | None) -> int:
         """Print the scores, then write them; return 1 if they could not be written to --out."""
+        from alexnet.evaluation.measured_pack import describe_change
         from alexnet.evaluation.scores import choose_scores_path, write_scores
 
+        if change := describe_change(scores.folder, scores.pack, scores.pack_checksum):
+            print(change, file=sys.stderr)
         print(json.dumps(scores.to_dict(), indent=2) if self.json else scores.text(self.per_class))
         sys.stdout.flush()
         out = self.out or (choose_scores_path(scores) if run else None)

@@ -43,20 +43,22 @@ class TrainingPack:
         Raises ValueError or OSError if there are no images, or none that could be trained on.
         """
         from alexnet.commands.pack import pack_next_to_run_with_bar
+        from alexnet.packing.automatic import find_holdout
         from alexnet.packs.pack import open_pack
         from alexnet.sources import open_source
 
         if (Path(self.images) / "pack.json").is_file():
             return open_pack(Path(self.images))
         if pack := self._find_pack_of_resumed():
+            self._say_if_changed(pack)
             return pack
-        source = open_source(self.images)
+        source = open_source(self.images, **find_holdout(self.images, run))
         options, reason = self._choose_options(source)
         description = f"{options['size']}×{options['size']} {reason}"
         recipe = self._check_before_packing(source, options["size"], description)
         if recipe is not None:
             self._check_training(source, options, run, recipe)
-        print(f"{self.images} is not a pack: packing it first, {description}", file=sys.stderr)
+        print(f"Images packed once, {description}:", file=sys.stderr)
         return pack_next_to_run_with_bar(self.images, source, run, **options)
 
     def outline(self, run: Path) -> Outline:
@@ -66,6 +68,7 @@ class TrainingPack:
         """
         from alexnet.commands.dry_run import Outline
         from alexnet.commands.refusals import count_images, count_records
+        from alexnet.packing.automatic import find_holdout
         from alexnet.packs.pack import open_pack
         from alexnet.sources import open_source
 
@@ -75,7 +78,7 @@ class TrainingPack:
             description = f"packed at {pack.size}×{pack.size} in {pack.path}"
             kind = str(pack.source["kind"])
             return Outline(self.images, kind, counts, len(pack.classes), pack.size, description, 0)
-        source = open_source(self.images)
+        source = open_source(self.images, **find_holdout(self.images, run))
         options, reason = self._choose_options(source)
         size, pixels = options["size"], options.get("pixels", "rgb")
         description = f"{size}×{size} {reason}"
@@ -100,6 +103,21 @@ class TrainingPack:
 
         folder = find_folder(self.resumed)
         return open_training_pack(folder, self.images, may_be_relative=True) if folder else None
+
+    def _say_if_changed(self, pack: Pack) -> None:
+        """Print that the images have changed since the training began, if they have."""
+        from alexnet.packing.automatic import has_changed, open_source_of
+
+        try:
+            changed = has_changed(pack, open_source_of(pack, self.images))
+        except (OSError, ValueError):
+            changed = True  # they cannot be read as before, and need not be
+        if changed:
+            print(
+                f"{self.images} has changed since this training began. It goes on with the images "
+                f"as they were, in {pack.path}; a new training would use them as they are now.",
+                file=sys.stderr,
+            )
 
     def _choose_options(self, source: Source) -> tuple[dict[str, Any], str]:
         """Return the options of `alexnet pack` that suit the network, and the reason in words.
@@ -159,8 +177,9 @@ class TrainingPack:
     ) -> None:
         """Refuse what the classes, splits and number of the images make impossible."""
         from alexnet.commands.refusals import TrainingPlan, check_training
-        from alexnet.packing.automatic import choose_folder, pack_name
+        from alexnet.packing.automatic import choose_path, find_packs, pack_name
 
-        pack = choose_folder(run, source) / f"{pack_name(self.images)}.pack"
+        found = find_packs(source.path, run, source.evaluation_split)
+        pack = found[0] if found else choose_path(source, run, pack_name(self.images), options)
         plan = TrainingPlan(run, self.choice, self.resumed, self.init)
         check_training(source, options["size"], options.get("pixels", "rgb"), pack, plan, recipe)

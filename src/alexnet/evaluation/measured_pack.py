@@ -17,7 +17,13 @@ from typing import Any
 from alexnet import checkpoint as checkpoints
 from alexnet import runs
 from alexnet.checkpoint import Checkpoint
-from alexnet.packing.automatic import pack_name, pack_next_to_run
+from alexnet.packing.automatic import (
+    ADOPTED,
+    has_changed,
+    open_source_of,
+    pack_name,
+    pack_next_to_run,
+)
 from alexnet.packs.pack import Pack, open_pack
 from alexnet.sources import Source, digits, open_source
 from alexnet.sources.names import quote_names
@@ -71,21 +77,45 @@ def ensure_pack(
 
     A pack is opened. Any other source of images is packed by `make`, next to the run, with the
     size, the fit and the pixel format of the network; images without splits all go into `split`.
-    The images that the network was trained on are not packed again, since all of them would then be
-    measured: the pack of the training is returned instead.
+    The images that the network was trained on are not all measured: the pack of the training is
+    returned instead, updated if they have changed since (see `describe_change`).
 
     Raises what `open_pack`, `open_source` and packing raise, and ValueError if the network knows
     none of the classes, unless `any_classes`.
     """
     if (Path(images) / "pack.json").is_file():
         return open_pack(images)
+    make = make or _make_pack
     if own := open_training_pack(checkpoint.parent, images):
-        return own
+        return _update(own, images, checkpoint.parent, make)
     source = open_source(os.fspath(images), evaluation_split=split)
     if not any_classes:
         _check_classes(source, trained)
-    make = make or _make_pack
     return make(os.fspath(images), source, checkpoint.parent, **derive_pack_options(trained))
+
+
+def _update(pack: Pack, images: str | os.PathLike[str], run: Path, make: MakePack) -> Pack:
+    """Return the pack of a training, updated if its images have changed."""
+    if not os.path.exists(images):
+        return pack  # they are gone or, as the digits, are not files
+    source = open_source_of(pack, os.fspath(images))
+    if not has_changed(pack, source):
+        return pack
+    options = {key: pack.metadata[key] for key in ADOPTED if key in pack.metadata}
+    return make(os.fspath(images), source, run, path=pack.path, **options)
+
+
+def describe_change(run: Path, pack: Path, checksum: str) -> str:
+    """Return a sentence if the pack of a run is not as it was when the run was trained; else ""."""
+    described = runs.read_pack_description(run)
+    is_own = "path" in described and os.path.realpath(described["path"]) == os.path.realpath(pack)
+    if not is_own or described.get("checksum", checksum) == checksum:
+        return ""
+    return (
+        f"{pack} has changed since {run} was trained (checksum {described['checksum'][:12]}…, now "
+        f"{checksum[:12]}…): its images as they are now are measured. Validation images were "
+        "chosen anew, and the network may have been trained on some of them."
+    )
 
 
 def _check_classes(source: Source, trained: Checkpoint) -> None:

@@ -228,9 +228,14 @@ def _make_metadata(source: Source, options: RecordOptions, shard_images: int) ->
         },
         "division": source.division,
         "evaluation": source.evaluation_split,
-        "archive": compute_fingerprint(source.path) if source.path.is_file() else None,
+        "archive": describe_archive(source),
         "remarks": list(source.remarks),
     }
+
+
+def describe_archive(source: Source) -> str | None:
+    """Return the size and time of modification of an archive; None for a folder or a list."""
+    return compute_fingerprint(source.path) if source.path.is_file() else None
 
 
 def _record_path(path: Path) -> str:

@@ -149,11 +149,16 @@ def _describe_difference(key: str, present: dict[str, Any], wanted: dict[str, An
     return "" if old == new else f"{key} {old}, not {new}"
 
 
+def get_evaluation(present: dict[str, Any]) -> str:
+    """Return the `evaluation` of a pack; packs of earlier versions do not say it."""
+    splits = present["source"]["splits"]
+    return str(present.get("evaluation", "" if "train" in splits else splits[0]))
+
+
 def _get(present: dict[str, Any], key: str) -> Any:
     """Return a field of a pack's metadata, which packs of earlier versions may lack."""
-    if key == "evaluation" and key not in present:
-        splits = present["source"]["splits"]
-        return "" if "train" in splits else splits[0]
+    if key == "evaluation":
+        return get_evaluation(present)
     if key == "upright":
         return present.get(key, False)
     return present.get(key)

@@ -85,9 +85,11 @@ def check_resumable(start: Checkpoint, pack: Pack, recipe: Recipe) -> None:
         )
     if start.pack_checksum != pack.checksum:
         raise ValueError(
-            f"the checkpoint was trained on another pack (checksum {start.pack_checksum[:12]}…) "
-            f"than {pack.path} ({pack.checksum[:12]}…). Name that pack, or start anew in another "
-            "folder"
+            f"the checkpoint was trained on another pack, or on an earlier version of this one "
+            f"(checksum {start.pack_checksum[:12]}…) than {pack.path} is now "
+            f"({pack.checksum[:12]}…): if images have changed, a training cannot go on where it "
+            "was. Begin a new one with its weights (--init RUN, in place of --resume, and another "
+            "folder), or name the pack that it was trained on"
         )
     check_same_recipe(recipe, start.recipe)
 
