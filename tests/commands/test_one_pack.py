@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
+from tests.conftest import picture
 
 from alexnet.cli import main
 from alexnet.packs.pack import open_pack
-from tests.conftest import picture
 
 QUICKLY = ["--recipe", "cifar", "--epochs", "1", "--device", "cpu"]
 

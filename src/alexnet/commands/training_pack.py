@@ -43,22 +43,27 @@ class TrainingPack:
         Raises ValueError or OSError if there are no images, or none that could be trained on.
         """
         from alexnet.commands.pack import pack_next_to_run_with_bar
-        from alexnet.packing.automatic import find_holdout
+        from alexnet.packing.automatic import find_holdout, find_packs
+        from alexnet.packs.balance import describe_balance
         from alexnet.packs.pack import open_pack
         from alexnet.sources import open_source
 
         if (Path(self.images) / "pack.json").is_file():
-            return open_pack(Path(self.images))
-        if pack := self._find_pack_of_resumed():
-            self._say_if_changed(pack)
+            pack = open_pack(Path(self.images))
+            for line in describe_balance(pack) if self.resumed is None else ():
+                print(line, file=sys.stderr)
             return pack
+        if resumed := self._find_pack_of_resumed():
+            self._say_if_changed(resumed)
+            return resumed
         source = open_source(self.images, **find_holdout(self.images, run))
         options, reason = self._choose_options(source)
         description = f"{options['size']}×{options['size']} {reason}"
         recipe = self._check_before_packing(source, options["size"], description)
         if recipe is not None:
             self._check_training(source, options, run, recipe)
-        print(f"Images packed once, {description}:", file=sys.stderr)
+        if not find_packs(source.path, run):
+            print(f"{self.images} is not a pack: packing it first, {description}", file=sys.stderr)
         return pack_next_to_run_with_bar(self.images, source, run, **options)
 
     def outline(self, run: Path) -> Outline:

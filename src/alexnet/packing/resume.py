@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 
 from alexnet.images.decoder_process import Item
+from alexnet.images.heif import NEEDED, can_read_heif
 from alexnet.images.preparation import PreparationResult, compute_fingerprint
 from alexnet.packing.journal import SplitState
 from alexnet.sources.entry import Entry, Skipped, Source
@@ -58,10 +59,11 @@ def check_same_pack(folder: Path, present: dict[str, Any], wanted: dict[str, Any
 def is_current(source: Source, present: dict[str, Any], wanted: dict[str, Any]) -> bool:
     """Return whether the images of a finished pack are as they were when it was packed.
 
-    Files are compared by their names, sizes and times of modification. The members of an archive
+    Files are compared by their names, sizes and times of modification. Where the decoder of HEIF
+    photographs has been installed since, they count as changed. The members of an archive
     are not read again: they count as unchanged if the archive is.
     """
-    if not _has_same_classes(present, wanted):
+    if not _has_same_classes(present, wanted) or _can_read_more(present):
         return False
     for split in source.splits:
         state = SplitState()
@@ -72,6 +74,12 @@ def is_current(source: Source, present: dict[str, Any], wanted: dict[str, Any]) 
         if state.chain != present["splits"][split]["chain"]:
             return False
     return True
+
+
+def _can_read_more(present: dict[str, Any]) -> bool:
+    """Return whether photographs were left out for want of a decoder that is installed now."""
+    missed = any(split["skipped"].get(NEEDED) for split in present["splits"].values())
+    return missed and can_read_heif()
 
 
 def is_resumable(present: dict[str, Any], wanted: dict[str, Any]) -> bool:

@@ -27,6 +27,8 @@ digest before it. Equal chains mean that the source is unchanged.
     schema             the fields of pack.json and their valid values; checksums of metadata
     statistics         the mean image and the color components, from exact integer sums
     summary            a pack described in words, and a contact sheet
+    balance            uneven classes, counted
+    unused             files that were not used, by kind, with advice
     verification       every byte of a pack compared with its metadata
     background_check   the same checksums, compared in a thread during training and evaluation
     samples            a few images of a pack, kept in the folder of a run

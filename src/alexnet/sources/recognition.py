@@ -28,9 +28,12 @@ from alexnet.sources.reader import open_reader
 from alexnet.sources.tar_format import is_tar
 from alexnet.sources.tarball import Tarball
 from alexnet.sources.tree import Tree, join
+from alexnet.sources.zip_members import is_zip_name
+from alexnet.sources.zip_tree import ZipTree, is_zip
 
 LOOKED_FOR = """\
   * folders train/CLASS/ and val/CLASS/ (or valid, validation, test), or only CLASS/; also in a tar
+    or zip archive
   * a .csv, .tsv or .jsonl file with a path and a label in each line
   * ILSVRC2012_img_train.tar, ILSVRC2012_img_val.tar, ILSVRC2012_devkit_t12.tar.gz; or of 2010
   * the binary files of CIFAR-10 or CIFAR-100
@@ -97,6 +100,8 @@ def _find_tree(path: Path) -> Tree:
         raise ValueError(f"{path} is neither a folder nor a file: pipes and devices are not read")
     if not ilsvrc.OFFICIAL.fullmatch(path.name) and (_is_tar(path) or ARCHIVE.search(path.name)):
         return Tarball(path)
+    if is_zip(path):
+        return ZipTree(path)
     folder = Directory(path.parent)
     if any(data_set.recognize(folder, "") for data_set in _DATA_SETS):
         return folder
@@ -121,7 +126,7 @@ def _open_tree(tree: Tree, hold_out: HoldOut) -> Source:
         if source := class_folders.recognize(tree, top, hold_out):
             return source
     if archive := _archive_inside(tree, roots[-1]):
-        return _open_tree(Tarball(archive), hold_out)
+        return _open_tree(_find_tree(archive), hold_out)
     for top in roots:
         if source := class_folders.recognize_single_class(tree, top, hold_out):
             return source
@@ -147,7 +152,8 @@ def _archive_inside(tree: Tree, top: str) -> Path | None:
     """
     if not isinstance(tree, Directory):
         return None
-    archives = [name for name in tree.list_files(top) if ARCHIVE.search(name)]
+    files = tree.list_files(top)
+    archives = [name for name in files if ARCHIVE.search(name) or is_zip_name(name)]
     known = [name for name in archives if ARCHIVE.sub("", name) in _ARCHIVES]
     candidates = known or archives
     return tree.path / top / candidates[0] if len(candidates) == 1 else None
