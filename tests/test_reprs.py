@@ -4,6 +4,7 @@ import dataclasses
 from pathlib import Path
 
 import pytest
+import torch
 
 import alexnet
 from alexnet.packs.pack import Split
@@ -49,7 +50,7 @@ def test_a_pack_shows_images_and_classes(tiny_pack):
 
 def test_scores_show_the_errors(run):
     scores = alexnet.evaluate(run, device="cpu")
-    assert repr(scores).startswith(f"Scores(top-1 error {scores.counts.top1:.2%}, top-5 error")
+    assert repr(scores).startswith(f"Scores(top-1 error {scores.counts.top1:.2%}, loss ")
     assert "60 val images" in repr(scores)
     evil = dataclasses.replace(scores, pack=Path(EVIL))
     assert "<script>" not in evil._repr_html_()
@@ -70,6 +71,29 @@ def test_an_index_shows_its_images_and_features(run, tiny_pack, tmp_path):
     assert alexnet.open_index(index).path == index.path
 
 
-def test_the_alexnet_shows_norms_pooling_and_shapes():
-    shown = repr(alexnet.NETS["alexnet"].build(10, 67))
-    assert "response norm (n=5, α=1e-4, β=0.75, k=2), max pooling 3×3 at stride 2" in shown
+def test_the_alexnet_is_printed_as_figure_2():
+    network = alexnet.NETS["alexnet"].build(10, seed=0)
+    state = torch.get_rng_state()
+    lines = {line.split()[0]: line for line in repr(network).splitlines()}
+    assert lines["AlexNet:"].startswith("AlexNet: 3×224×224 → 10 outputs, ")
+    shapes = [lines[f"conv{i}"].split()[1] for i in range(1, 6)]
+    assert shapes == ["96×55×55", "256×27×27", "384×13×13", "384×13×13", "256×13×13"]
+    assert "11×11 convolution of 3 maps, stride 4" in lines["conv1"]
+    assert "5×5 convolution of 48 maps, 2 towers" in lines["conv2"]
+    assert "response norm (n=5, α=1e-4, β=0.75, k=2), max pooling 3×3 at st" in lines["pool1"]
+    assert "fully connected to 9216 inputs, relu, dropout 0.5" in lines["fc6"]
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+@pytest.mark.parametrize("name", alexnet.NETS)
+def test_every_network_is_printed_with_its_shapes(name):
+    with torch.device("meta"):
+        network = alexnet.NETS[name].build(7)
+    assert "7 outputs" in repr(network).splitlines()[0]
+    assert "conv1 " in repr(network)
+
+
+def test_a_network_that_cannot_be_run_is_printed_as_torch_does():
+    network = alexnet.NETS["cifar"].build(7)
+    network.fc4 = torch.nn.Linear(3, 7)
+    assert "(fc4): Linear(in_features=3" in repr(network)

@@ -17,8 +17,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import difflib
-import io
 import os
 import sys
 import time
@@ -28,8 +26,11 @@ from typing import Any, get_type_hints
 
 import numpy as np
 
+from alexnet import device as devices
 from alexnet.commands.recipe_options import RecipeChoice
+from alexnet.commands.refusals import TrainingPlan, check_start
 from alexnet.commands.resumption import find_folder, read_recipe
+from alexnet.commands.training_output import silence
 from alexnet.commands.training_pack import TrainingPack
 from alexnet.device import Precision, Residence
 from alexnet.evaluation.measured_pack import is_run
@@ -44,7 +45,7 @@ from alexnet.training import train as training
 from alexnet.training.log import Screen
 from alexnet.training.loop import TrainingOutcome
 from alexnet.training.transfer import Transfer
-from alexnet.validate import check
+from alexnet.validate import check, suggest
 
 StrPath = str | os.PathLike[str]
 OTHER_NAMES = {
@@ -176,11 +177,15 @@ def train(
     name = f"{pack_name(place)}-{time.strftime('%Y%m%d-%H%M%S')}"  # in local time
     folder = Path(run) if run is not None else find_folder(resumed) or Path("runs") / name
     check_folder(folder, place.absolute())
+    devices.set_up_machine(device, precision, resident, compiled)  # refuses what is not there
+    start = init if isinstance(init, Transfer | None) else Transfer(Path(init))
+    choice = _make_choice(recipe, start, changes)
+    intervals = {"save_minutes": save_minutes, "log_seconds": log_seconds}
+    check_start(TrainingPlan(folder, choice, resumed, start), intervals=intervals)
     with _redirect_messages(show=progress and screen is None):
-        choice = _make_choice(recipe, init, changes)
         pack = images
         if not isinstance(pack, Pack):
-            pack = TrainingPack(str(place), choice, resumed).open_or_make(folder)
+            pack = TrainingPack(str(place), choice, resumed, start).open_or_make(folder)
         chosen = _choose_recipe(recipe, choice, pack, resumed)
     with _open_screen(progress, screen) as shown:
         outcome = training.train(
@@ -192,7 +197,7 @@ def train(
             resident=resident,
             compiled=compiled,
             resume=resumed,
-            init=init if isinstance(init, Transfer | None) else Path(init),
+            init=start,
             save_minutes=save_minutes,
             log_seconds=log_seconds,
             screen=shown,
@@ -208,10 +213,11 @@ def refuse_unknown(changes: dict[str, Any]) -> None:
     for name in changes:
         if name in known:
             continue
-        likely = difflib.get_close_matches(name, [*known, *ARGUMENTS], 1)
-        meant = OTHER_NAMES.get(name.lower()) or (likely[0] if likely else None)
-        advice = f"did you mean {meant!r}?" if meant else f"there are {', '.join(known)}"
-        raise TypeError(f"train has no argument {name!r} and a recipe no such field: {advice}")
+        meant = OTHER_NAMES.get(name.lower())
+        advice = f" Did you mean {meant}?" if meant else suggest(name, (*known, *ARGUMENTS))
+        raise TypeError(
+            f"neither train nor a recipe has {name!r}.{advice or ' There are ' + ', '.join(known)}"
+        )
 
 
 def convert_field(name: str, value: Any) -> Any:
@@ -246,9 +252,10 @@ def _refuse_swapped(images: object, run: object, recipe: object) -> None:
     if not isinstance(recipe, Recipe | str | None):
         raise TypeError(f"recipe is a Recipe or a name, and not a {type(recipe).__name__}")
     if isinstance(recipe, str) and recipe not in RECIPES:
-        likely = difflib.get_close_matches(recipe, RECIPES, 1)
-        advice = f"did you mean {likely[0]!r}?" if likely else f"there are {', '.join(RECIPES)}"
-        raise ValueError(f"no recipe is called {recipe!r}: {advice}")
+        raise ValueError(
+            f"no recipe is called {recipe!r}.{suggest(recipe, RECIPES)} There are "
+            f"{', '.join(RECIPES)}"
+        )
     if isinstance(images, Pack):
         return
     place = Path(images)
@@ -265,14 +272,13 @@ def _refuse_swapped(images: object, run: object, recipe: object) -> None:
 
 
 def _make_choice(
-    recipe: Recipe | str | None, init: Transfer | StrPath | None, changes: dict[str, Any]
+    recipe: Recipe | str | None, init: Transfer | None, changes: dict[str, Any]
 ) -> RecipeChoice:
     """Return what the command line would have been told: a name, a run to start from, fields."""
     if isinstance(recipe, Recipe):
         fields = {field.name: getattr(recipe, field.name) for field in dataclasses.fields(recipe)}
         recipe, changes = None, {**fields, **changes}
-    path = init.init if isinstance(init, Transfer) else init
-    return RecipeChoice(recipe, None if path is None else Path(path), changes)
+    return RecipeChoice(recipe, None if init is None else Path(init.init), changes)
 
 
 def _choose_recipe(
@@ -292,7 +298,7 @@ def _redirect_messages(show: bool) -> Iterator[None]:
     if show and not is_notebook():
         yield
         return
-    with contextlib.redirect_stderr(sys.stdout if show else io.StringIO()):
+    with silence(True) if not show else contextlib.redirect_stderr(sys.stdout):
         yield
 
 

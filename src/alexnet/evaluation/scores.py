@@ -73,9 +73,10 @@ class Scores:
     def __repr__(self) -> str:
         """Return the errors on one line, and what they were measured on."""
         c = self.counts
+        top5 = f"top-5 error {c.top5:.2%}, " if len(self.classes) > 5 else ""
         views = "1 view" if self.views == 1 else f"{self.views} views"
         return (
-            f"Scores(top-1 error {c.top1:.2%}, top-5 error {c.top5:.2%}, loss {c.loss:.4f} nats; "
+            f"Scores(top-1 error {c.top1:.2%}, {top5}loss {c.loss:.4f} nats; "
             f"{c.seen:,} {self.split} images of {str(self.pack)!r}, {views})"
         )
 

@@ -8,9 +8,10 @@ One file has the networks of one paper or program, and reads like its figure:
 
 `Net.build` builds a network and draws its first weights with its method `initialize`; `build` here
 leaves them to the caller, for trainings and for weights that are copied. A network is run by
- `forward(x, hook)`, which calls `hook(name, output)` for every named layer. `layers.py` and
-`local.py` have the layers that torch.nn does not have; `variations.py` builds the network of a
-recipe. Only `variations.py` knows recipes; nothing here knows data or training.
+`forward(x, hook)`, which calls `hook(name, output)` for every named layer. `layers.py` and
+`local.py` have the layers that torch.nn does not have; `drawing.py` prints a network;
+`variations.py` builds the network of a recipe. Only `variations.py` knows recipes; nothing here
+knows data or training.
 """
 
 from __future__ import annotations
@@ -102,7 +103,10 @@ class Net:
             known = ", ".join(self.variations) or "nothing but classes, size and dropout"
             name = next((name for name, net in NETS.items() if net is self), "the network")
             raise ValueError(f"{name} cannot vary {', '.join(unknown)}; it can vary {known}")
-        return self.make(classes or self.classes, size or self.size, dropout, **variations)
+        side = size or self.size
+        network: Any = self.make(classes or self.classes, side, dropout, **variations)
+        network.image_side = side
+        return network
 
 
 NETS: dict[str, Net] = {

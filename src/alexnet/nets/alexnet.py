@@ -27,6 +27,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from alexnet.kernels import norm_pool, relu_pool, response_norm
+from alexnet.nets.drawing import Drawn
 from alexnet.nets.layers import (
     UNITS,
     Convolution,
@@ -45,7 +46,7 @@ LAYERS = "conv1", "conv2", "conv3", "conv4", "conv5", "fc6", "fc7", "fc8"
 HIDDEN = LAYERS[1:-1]
 
 
-class AlexNet(nn.Module):
+class AlexNet(Drawn):
     """The network of Figure 2: images minus the mean → logits.
 
     (N, 3, size, size) → (N, classes).

@@ -173,9 +173,26 @@ def pack_images(
 ) -> Pack:
     """Pack the labeled images of a folder, a list or an archive (see `sources.open.open_source`).
 
-    The options and errors are those of `pack`. If the source has no validation split,
-    `val_fraction` of each class is held out for it, chosen by `seed`; with `group_by`, whole groups
-    of images. `val_list` and `test_list` are text files with the names of images.
+    If the source has no validation split, `val_fraction` of each class is held out for it, chosen
+    by `seed`; with `group_by` (a pattern, or a column of a list), whole groups of images. Or
+    `val_list` and `test_list` are text files with the names of images. If there is a pack of these
+    images at `out`, it is updated: only images that changed are decoded. Other options:
+
+    size: side of the packed images in pixels; by default that of the images if they all share one,
+        else 256.
+    fit: "crop" takes the middle square of an image, "pad" adds gray, "squash" distorts it.
+    pixels: "rgb", or "yuv420", which takes half the space.
+    upright: turn images as their EXIF orientation says; by default, except for ILSVRC archives.
+    processes: how many decode; by default one for each core.
+    max_pixels, timeout: larger images, and those that take more seconds to decode, are not used.
+    progress: called with a PackingProgress about ten times per second.
+
+    Raises FileNotFoundError if there are no images; ValueError for invalid options, and for a
+    folder `out` with other contents or with a pack of other images or settings; BlockingIOError if
+    another process is packing there; OSError if the disk is full.
+
+    >>> alexnet.pack("photos", "small.pack", size=32, val_fraction=0.2)
+    Pack('small.pack': 48 train, 12 val images of 32×32 pixels; 2 classes: 'cats', 'dogs')
     """
     source = open_source(
         images,

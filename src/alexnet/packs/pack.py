@@ -124,7 +124,14 @@ class Split:
 
 @dataclass(frozen=True, eq=False)
 class Pack:
-    """A pack that `open_pack` has opened: labeled images of one size, in splits."""
+    """A pack that `open_pack` has opened: labeled images of one size, in splits.
+
+    >>> pack = alexnet.open_pack("photos.pack")
+    >>> pack
+    Pack('photos.pack': 48 train, 12 val images of 32×32 pixels; 2 classes: 'cats', 'dogs')
+    >>> pack.classes[pack.splits["val"].labels[0]], pack.splits["val"].names[0][:5]
+    ('cats', 'cats/')
+    """
 
     path: Path
     size: int

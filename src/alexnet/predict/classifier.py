@@ -77,7 +77,7 @@ class Classifier:
 
     >>> classifier = alexnet.load("run")
     >>> classifier
-    Classifier(2 classes: cats, dogs; 28×28 pixels of images of 32×32; on cpu)
+    Classifier(2 classes: 'cats', 'dogs'; 28×28 pixels of images of 32×32; on cpu)
     >>> [prediction.name for prediction in classifier.predict(["cat.jpg", "dog.jpg"])]
     ['cat.jpg', 'dog.jpg']
     >>> classifier.probabilities(["cat.jpg", "dog.jpg"]).shape

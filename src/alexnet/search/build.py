@@ -57,7 +57,8 @@ def build_index(
     """Write the features of images into the folder `index`, go on with that, or open it if done.
 
     Args:
-        run: a run's folder (its `best` checkpoint, else its `last`) or a checkpoint file.
+        run: a run's folder (its `best` checkpoint, else its `last`), what `alexnet.train` returned,
+            or a checkpoint file.
         images: a pack, or images, which are packed first, next to the run, as the network needs
             them. Their classes need not be those of the network.
         index: the folder to make. Its parents are made, too.
@@ -73,6 +74,10 @@ def build_index(
     Raises FileNotFoundError if the run or the images are missing; FileExistsError if `index` holds
     something else; ValueError for an unknown layer or split, a pack of another size, and features
     that `dtype` cannot hold; BlockingIOError if another process is making the same index.
+
+    >>> index = alexnet.build_index("run", "photos.pack", "val.index", layer="conv3", split="val")
+    >>> len(index), index.dimensions
+    (12, 3136)
     """
     path, trained = load_run(run)
     pack = (

@@ -89,6 +89,9 @@ def open_codes(index: FeatureIndex | str | Path, metric: Metric = "euclidean") -
 
     Raises FileNotFoundError if there is no finished index or it has no codes, and ValueError if the
     codes are damaged, belong to another state of the index, or were made by a later version.
+
+    >>> alexnet.open_codes("photos.index").bits
+    64
     """
     index = index if isinstance(index, FeatureIndex) else open_index(index)
     metadata = read_metadata(index)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,7 +30,14 @@ KINDS: dict[str, type[np.generic]] = {"float16": np.float16, "float32": np.float
 
 @dataclass(frozen=True, eq=False)
 class FeatureIndex:
-    """An index that `open_index` has opened: the features, names and labels of N images."""
+    """An index that `open_index` has opened: the features, names and labels of N images.
+
+    >>> index = alexnet.open_index("photos.index")
+    >>> index
+    FeatureIndex('photos.index': 60 images, 576 features of pool3, float16)
+    >>> index.features[0].shape, index.classes[index.labels[0]]  # a shard for each split
+    ((48, 576), 'cats')
+    """
 
     path: Path
     metadata: IndexMetadata
@@ -199,11 +207,14 @@ def gather_rows(
     return out
 
 
-def open_index(path: str | Path) -> FeatureIndex:
+def open_index(path: str | os.PathLike[str]) -> FeatureIndex:
     """Open a finished index.
 
     Raises FileNotFoundError if `path` holds no finished index, and ValueError if the index is
     damaged or its format is newer than this program.
+
+    >>> len(alexnet.open_index("photos.index"))
+    60
     """
     path = Path(path)
     index = FeatureIndex(path, _read_metadata(path))
