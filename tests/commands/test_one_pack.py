@@ -110,3 +110,24 @@ def test_images_that_are_gone_do_not_hinder_what_needs_only_the_pack(place, caps
     assert run(capsys, "train", "photos", "runs/one", *QUICKLY)[0] == 0
     shutil.rmtree("photos")
     assert run(capsys, "evaluate", "runs/one", "--device", "cpu")[0] == 0
+
+
+def test_what_cannot_be_measured_is_refused_before_it_is_packed(place, capsys):
+    assert run(capsys, "train", "photos", "runs/one", *QUICKLY)[0] == 0
+    write_photos(Path("later"), ["train/car/1", "train/cat/2", "val/car/3", "val/tree/4"], 100)
+    status, _, err = run(capsys, "evaluate", "runs/one", "later", "--split", "test")
+    assert (status, "has no test images" in err) == (1, True)
+    write_photos(Path("more"), ["car/1", "cat/2", "tree/3"], 100)
+    status, _, err = run(capsys, "evaluate", "runs/one", "more", "--device", "cpu")
+    assert (status, "does not know the class of tree/3.png" in err) == (1, True)
+    assert list_packs(place) == ["packs/photos.pack"]
+    words = "evaluate", "runs/one", "more", "--ignore-unknown", "--device", "cpu"
+    assert run(capsys, *words)[0] == 0
+
+
+def test_options_of_another_use_of_the_command_are_refused(place, capsys):
+    status, _, err = run(capsys, "pack", "photos", "--sheet", "sheet.png")
+    assert (status, "alexnet pack --info PACK --sheet" in err) == (1, True)
+    status, _, err = run(capsys, "pack", "photos", "--info", "packs/photos.pack")
+    assert (status, "give one of them" in err) == (1, True)
+    assert list_packs(place) == []

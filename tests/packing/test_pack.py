@@ -236,6 +236,15 @@ def test_invalid_arguments_are_refused_before_packing(photos, tmp_path):
         pack(photos, tmp_path / "pack", size=-1)
     with pytest.raises(ValueError, match="inside"):
         pack(photos, photos.path / "pack")
+    with pytest.raises(ValueError, match="timeout is nan"):
+        pack(photos, tmp_path / "pack", timeout=float("nan"))
+    with pytest.raises(ValueError, match="at most 8192 pixels"):
+        pack(photos, tmp_path / "pack", size=100_000)
+    (tmp_path / "file").touch()
+    with pytest.raises(FileExistsError, match="is a file: name another path"):
+        pack(photos, tmp_path / "file")
+    with pytest.raises(NotADirectoryError, match="cannot be in it"):
+        pack(photos, tmp_path / "file" / "pack")
     with pytest.raises(ValueError, match="not empty"):
         pack(source("elsewhere", {"train": []}), photos.path)
     assert not (tmp_path / "pack").exists()

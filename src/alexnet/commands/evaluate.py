@@ -124,7 +124,14 @@ class Evaluate:
         path, trained = load_run(run)
         if own := open_training_pack(path.parent, images):
             print(f"{run} was trained on {images}: measured as in {own.path}", file=sys.stderr)
-        return ensure_pack(images, path, trained, self.split, pack_next_to_run_with_bar).path
+        return ensure_pack(
+            images,
+            path,
+            trained,
+            self.split,
+            pack_next_to_run_with_bar,
+            ignore_unknown=self.ignore_unknown,
+        ).path
 
     def measure_options(self) -> dict[str, Any]:
         """Return the options that `evaluate_run` and `predict_split` share, by name."""

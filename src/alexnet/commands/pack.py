@@ -79,6 +79,7 @@ class PackCommand:
 
     def run(self) -> int:
         """Make a pack, or describe one; return the exit status."""
+        self._check_options()
         if self.info is not None:
             return self._describe(self.info)
         if self.images is None:
@@ -90,6 +91,19 @@ class PackCommand:
         pack = pack_with_bar(self.images, self.pack, holdout, **options)
         print(f"Train on it: alexnet train {pack.path}")
         return 0
+
+    def _check_options(self) -> None:
+        """Raise ValueError for options that belong to the other use of the command."""
+        if self.info is not None and self.images is not None:
+            raise ValueError(
+                f"--info describes the pack {self.info}, and {self.images} is to be packed: give "
+                "one of them"
+            )
+        given = [name for name in ("sheet", "verify", "json") if getattr(self, name)]
+        if self.info is None and given:
+            raise ValueError(
+                f"--{given[0]} is about a pack that is there: alexnet pack --info PACK --{given[0]}"
+            )
 
     def _describe(self, path: Path) -> int:
         """Print what is in a pack; draw a contact sheet and verify the pack if asked to."""

@@ -248,7 +248,7 @@ def evaluate_run(
     >>> 0 <= scores.counts.top1 <= 1
     True
     """
-    path, trained, opened = open_run_and_pack(run, pack, split)
+    path, trained, opened = open_run_and_pack(run, pack, split, ignore_unknown)
     preprocessing, machine = trained.adapt_preprocessing(opened), devices.set_up_machine(device)
     relabel = match_classes(trained, opened, split, ignore_unknown)
     with check_while_reading(opened, split):

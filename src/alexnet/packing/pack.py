@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import errno
+import math
 import os
 import shutil
 from collections.abc import Callable, Iterator
@@ -45,6 +46,8 @@ from alexnet.terminal import format_count
 
 DEFAULT_SIZE = 256
 """Width and height in pixels of packed photographs, as in section 2 of the paper."""
+MAX_SIZE = 1 << 13
+"""Maximum width of packed images: more take gigabytes of memory for each decoding process."""
 SHARD_BYTES = 1 << 29
 """Approximate size of a shard."""
 IGNORES_EXIF = "ilsvrc"
@@ -82,12 +85,13 @@ def pack(
     process is packing there; OSError if the disk is full.
     """
     out = Path(out)
+    _check_place(out)
     size = size or source.native_size or DEFAULT_SIZE
     upright = _choose_upright(source, out) if upright is None else upright
     options = RecordOptions(size, fit, pixels, upright, max_pixels)
     shard_images = shard_images or max(1, SHARD_BYTES // options.record_bytes)
     processes = processes or count_cores()
-    _check_arguments(source, out, options, processes, shard_images)
+    _check_arguments(source, out, options, processes, shard_images, timeout)
     metadata = _make_metadata(source, options, shard_images)
     with _explain_full_disk(out):
         out.mkdir(parents=True, exist_ok=True)
@@ -206,7 +210,12 @@ def pack_images(
 
 
 def _check_arguments(
-    source: Source, out: Path, options: RecordOptions, processes: int, shard_images: int
+    source: Source,
+    out: Path,
+    options: RecordOptions,
+    processes: int,
+    shard_images: int,
+    timeout: float,
 ) -> None:
     """Raise ValueError for invalid arguments before any work starts."""
     if options.fit not in FITS:
@@ -219,9 +228,28 @@ def _check_arguments(
     ):
         if number < 1:
             raise ValueError(f"{name} is {number}, but must be at least 1")
+    if options.size > MAX_SIZE:
+        raise ValueError(f"size is {options.size}, but must be at most {MAX_SIZE} pixels")
+    if not 0 < timeout < math.inf:
+        raise ValueError(f"timeout is {timeout}, but must be a number of seconds above 0")
     record_shape(options.size, options.pixels)  # raises ValueError for an odd size in yuv420
     if source.path.is_dir() and out.resolve().is_relative_to(source.path.resolve()):
         raise ValueError(f"{out} is inside {source.path}, its source: choose another folder")
+
+
+def _check_place(out: Path) -> None:
+    """Raise FileExistsError or PermissionError if a pack cannot be made at this path."""
+    if out.exists() and not out.is_dir():
+        raise FileExistsError(f"{out} is a file: name another path for the pack, which is a folder")
+    place = out.absolute()
+    while not place.exists() and place != place.parent:
+        place = place.parent
+    if not place.is_dir():
+        raise NotADirectoryError(f"{place} is a file, so that {out} cannot be in it")
+    if place != out.absolute() and not os.access(place, os.W_OK | os.X_OK):
+        raise PermissionError(
+            f"{out} cannot be made: you may not create files in {place}. Name another path"
+        )
 
 
 def _make_metadata(source: Source, options: RecordOptions, shard_images: int) -> dict[str, Any]:
