@@ -30,7 +30,13 @@ from alexnet.packing.journal import read_journal
 from alexnet.packing.loop import Packing
 from alexnet.packing.origins import KnownRecords
 from alexnet.packing.progress import PackingProgress
-from alexnet.packing.resume import SourceChanged, check_same_pack, is_current, is_resumable
+from alexnet.packing.resume import (
+    SourceChanged,
+    can_read_more,
+    check_same_pack,
+    is_current,
+    is_resumable,
+)
 from alexnet.packing.versions import (
     begin,
     find_begun,
@@ -101,7 +107,7 @@ def pack(
             check_same_pack(out, valid, metadata)
         if valid is None or not is_current(source, valid, metadata):
             if valid is not None:
-                say(f"{source.path} has changed since {out} was packed: the pack is updated.")
+                say(_explain_update(source, out, valid))
             with DecoderGroup(options, processes, timeout) as workers:
                 packing = _pack_version(source, out, valid, metadata, options, workers, progress)
             if packing.known:
@@ -144,6 +150,13 @@ def _pack_version(
             continue
         packing.finish(out)
         return packing
+
+
+def _explain_update(source: Source, out: Path, valid: dict[str, Any]) -> str:
+    """Say why a pack is updated."""
+    if can_read_more(valid):
+        return f"HEIF photographs of {source.path} can be read now: {out} is updated."
+    return f"{source.path} has changed since {out} was packed: the pack is updated."
 
 
 def _describe_update(known: KnownRecords) -> str:

@@ -63,7 +63,7 @@ def is_current(source: Source, present: dict[str, Any], wanted: dict[str, Any]) 
     photographs has been installed since, they count as changed. The members of an archive
     are not read again: they count as unchanged if the archive is.
     """
-    if not _has_same_classes(present, wanted) or _can_read_more(present):
+    if not _has_same_classes(present, wanted) or can_read_more(present):
         return False
     for split in source.splits:
         state = SplitState()
@@ -76,7 +76,7 @@ def is_current(source: Source, present: dict[str, Any], wanted: dict[str, Any]) 
     return True
 
 
-def _can_read_more(present: dict[str, Any]) -> bool:
+def can_read_more(present: dict[str, Any]) -> bool:
     """Return whether photographs were left out for want of a decoder that is installed now."""
     missed = any(split["skipped"].get(NEEDED) for split in present["splits"].values())
     return missed and can_read_heif()

@@ -2,9 +2,9 @@
 
 A camera leaves more than JPEGs in a folder. `summary` prints one line for each kind here:
 
-    37 HEIF photographs (.heic) were not used: pip install 'alexnet[heic]', then pack again
-    12 videos (.mov, .mp4) were not used: save frames of them as images
-     5 raw photographs (.cr2) were not used: export them as JPEG or TIFF
+    37 HEIF photographs (.heic) were not used: pip install 'alexnet[heic]', then the same command
+    12 videos (.mov, .mp4) were not used: save frames as images
+     5 raw photographs (.cr2) were not used: export as JPEG or TIFF
 
 The kinds are told by the extensions of the names in skipped.jsonl; only files that no decoder could
 read count, not those that are hidden, damaged or listed twice.
@@ -39,20 +39,20 @@ class UnusedKind:
 KINDS = (
     UnusedKind("video", frozenset(
         (".mov", ".mp4", ".m4v", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".wmv", ".3gp", ".mts")
-    ), "save frames of them as images"),
+    ), "save frames as images"),
     UnusedKind("raw photograph", frozenset(
         (".cr2", ".cr3", ".crw", ".nef", ".nrw", ".arw", ".srf", ".sr2", ".dng", ".orf", ".rw2",
          ".raf", ".pef", ".srw", ".x3f", ".3fr", ".raw")
-    ), "export them as JPEG or TIFF"),
+    ), "export as JPEG or TIFF"),
     UnusedKind("drawing or document", frozenset(
         (".svg", ".pdf", ".ai", ".eps", ".ps", ".doc", ".docx", ".ppt", ".pptx")
-    ), "export the images in them as PNG or JPEG"),
+    ), "export as PNG or JPEG"),
     UnusedKind("archive", frozenset(
         (".zip", ".tar", ".tgz", ".gz", ".7z", ".rar")
-    ), "extract them, or pack each by itself"),
+    ), "extract, or pack by itself"),
     UnusedKind("scientific image", frozenset(
         (".dcm", ".nii", ".fits", ".fit", ".h5", ".hdf", ".npy")
-    ), "export them as PNG or TIFF"),
+    ), "export as PNG or TIFF"),
 )  # fmt: skip
 HEIF = "HEIF photograph"
 
@@ -85,8 +85,8 @@ def _read_lines(path: Path) -> Iterator[dict[str, str]]:
 
 def _describe_kinds(counts: dict[str, Counter[str]]) -> Iterator[str]:
     advice = {kind.noun: kind.advice for kind in KINDS}
-    again = "pack again" if can_read_heif() else f"{ADVICE}, then pack again"
-    advice[HEIF] = f"{again}: only they are decoded"
+    again = "give the same command again, which decodes only these files"
+    advice[HEIF] = again if can_read_heif() else f"{ADVICE}, then {again}"
     for noun, extensions in sorted(counts.items(), key=lambda item: -item[1].total()):
         names = ", ".join(name or "no extension" for name, _ in extensions.most_common(5))
         plural = "drawings or documents" if noun.startswith("drawing") else ""
