@@ -168,12 +168,17 @@ def _check_annotated(value: Any, kind: Any, notes: tuple[Any, ...], place: str) 
 def _check_union(value: Any, kinds: tuple[Any, ...], place: str) -> Any:
     """A value of the first kind that fits; the error is that of a kind other than None."""
     errors = []
-    for kind in kinds:
-        try:
-            return check(value, kind, place)
-        except ValueError as error:
-            errors.append((kind is type(None), error))
-    raise min(errors, key=lambda pair: pair[0])[1]
+    try:
+        for kind in kinds:
+            try:
+                return check(value, kind, place)
+            except ValueError as error:
+                errors.append((kind is type(None), error))
+        raise min(errors, key=lambda pair: pair[0])[1]
+    finally:
+        # Their tracebacks refer to this frame and its callers, which would stay alive with all
+        # that they hold, such as an open pack, until the garbage collector finds the cycle.
+        errors.clear()
 
 
 def _check_sequence(value: Any, origin: Any, kinds: tuple[Any, ...], place: str) -> Any:
