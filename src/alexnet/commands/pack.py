@@ -130,6 +130,11 @@ HOLDOUT_OPTIONS = "val_fraction", "seed", "group_by", "val_list", "test_list"
 """Options that `sources.open_source` takes under the same name."""
 
 
+def warn(text: str) -> None:
+    """Print a sentence on stderr."""
+    print(text, file=sys.stderr)
+
+
 def pack_with_bar(
     images: str, path: Path | None, holdout: dict[str, Any] | None = None, **options: Any
 ) -> Pack:
@@ -146,7 +151,7 @@ def pack_with_bar(
 
     given = {name: value for name, value in (holdout or {}).items() if value is not None}
     if not given:
-        given = find_holdout(images, None) if path is None else get_holdout(read_valid(path) or {})
+        given = get_holdout(read_valid(path) or {}) if path else find_holdout(images, None, warn)
     source = open_source(images, **given)
     if path is None:
         return pack_next_to_run_with_bar(images, source, None, **options)

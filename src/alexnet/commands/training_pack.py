@@ -42,7 +42,7 @@ class TrainingPack:
 
         Raises ValueError or OSError if there are no images, or none that could be trained on.
         """
-        from alexnet.commands.pack import pack_next_to_run_with_bar
+        from alexnet.commands.pack import pack_next_to_run_with_bar, warn
         from alexnet.packing.automatic import find_holdout, find_packs
         from alexnet.packs.balance import describe_balance
         from alexnet.packs.pack import open_pack
@@ -56,7 +56,7 @@ class TrainingPack:
         if resumed := self._find_pack_of_resumed():
             self._say_if_changed(resumed)
             return resumed
-        source = open_source(self.images, **find_holdout(self.images, run))
+        source = open_source(self.images, **find_holdout(self.images, run, warn))
         options, reason = self._choose_options(source)
         description = f"{options['size']}×{options['size']} {reason}"
         recipe = self._check_before_packing(source, options["size"], description)

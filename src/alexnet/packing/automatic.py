@@ -27,6 +27,7 @@ from alexnet.packing.resume import OtherPack, get_evaluation, is_current
 from alexnet.packing.versions import LEFTOVERS, read_valid
 from alexnet.packs.pack import Pack
 from alexnet.sources.entry import Source
+from alexnet.sources.holdout import DEFAULT_FRACTION
 from alexnet.sources.recognition import open_source
 from alexnet.sources.zip_members import is_zip_name
 
@@ -108,13 +109,19 @@ def choose_folder(run: Path | None, source: Source) -> Path:
     return FOLDER
 
 
-def find_holdout(images: str | Path, run: Path | None) -> dict[str, Any]:
+def find_holdout(
+    images: str | Path, run: Path | None, say: Callable[[str], object] = lambda text: None
+) -> dict[str, Any]:
     """Return how the existing pack of these images holds out images: arguments of `open_source`.
 
-    Empty if there is no pack, or if its images were not held out.
+    Empty if there is no pack, or if its images were not held out. `say` is called with a sentence
+    if validation images are not chosen in the usual way, so that nobody wonders.
     """
     for found in find_packs(images, run):
         if holdout := get_holdout(_read_metadata(found) or {}):
+            if holdout != {"val_fraction": DEFAULT_FRACTION, "seed": 0}:
+                settings = ", ".join(f"{name} {value}" for name, value in holdout.items())
+                say(f"Validation images are chosen as in {found} ({settings}).")
             return holdout
     return {}
 
