@@ -26,8 +26,10 @@ QUICK = Recipe(
 TRAINED = dataclasses.replace(QUICK, dropout=0.0, epochs=4)
 """What the fixture `run` was trained with."""
 
-# Under `nohup`, SIGHUP is ignored by the tests and by the programs that they start and stop.
+# Under `nohup` SIGHUP, and in the background of a script SIGINT, is ignored by the tests and by the
+# programs that they start and stop.
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 CLASSES = "rings", "stripes", "spots"
 

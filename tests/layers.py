@@ -12,6 +12,7 @@ BEGIN, END = "<!-- layers -->\n", "<!-- end of layers -->\n"
 LAYERS = {
     "validate": "JSON from outside, checked against types",
     "terminal": "text from outside, made safe to print",
+    "notebook": "a line of progress in a notebook",
     "files": "files written whole or not at all, folders locked",
     "processor": "what the CPU can do, and which of its instructions MKL uses",
     "device": "the device, its precision, its threads, what makes results repeat on it",
@@ -30,15 +31,16 @@ LAYERS = {
     "evaluation": "errors counted, scores, ensembles, submissions",
     "training": "the training step, the schedule, the loop, its log",
     "importing": "weights of other programs made a run",
-    "exporting": "a network as ONNX or OpenVINO",
+    "exporting": "a network as ONNX, OpenVINO, a PyTorch program or a folder for the hub",
     "predict": "a trained network as a classifier",
     "explaining": "what a network learned and what decided, as arrays to look at",
     "search": "features of images in an index, and the images nearest to a query",
     "claims": "the paper's statements as data and as commands that test them",
-    "show": "figures, drawn from files",
+    "show": "figures and the report, made from files",
     "serving": "a trained network as a web page and an HTTP API",
     "screen": "progress and tables on a terminal",
     "commands": "the command line, one file a command",
+    "interactive": "a training as a notebook or a script starts it",
     "cli": "where the command line begins",
 }
 

@@ -306,3 +306,34 @@ def test_processes_that_replace_a_file_at_once_never_mix_their_bytes(tmp_path):
         worker.join()
         assert worker.exitcode == 0
     assert os.listdir(tmp_path) == ["file"]
+
+
+def write_private(draft):
+    """Put another file in the draft's place that only its owner can read, as safetensors does."""
+    draft.unlink()
+    os.close(os.open(draft, os.O_WRONLY | os.O_CREAT, 0o600))
+
+
+@pytest.mark.parametrize(("umask", "mode"), [(0o022, 0o644), (0o077, 0o600), (0o002, 0o664)])
+def test_a_file_is_readable_as_the_umask_says_whatever_wrote_it(tmp_path, umask, mode):
+    before = os.umask(umask)
+    try:
+        replace_file(tmp_path / "private", write_private)
+        replace_bytes(tmp_path / "bytes", b"content")
+        append(tmp_path / "log", b"line")
+    finally:
+        os.umask(before)
+    assert {path.stat().st_mode & 0o777 for path in tmp_path.iterdir()} == {mode}
+
+
+def test_a_private_draft_that_a_kill_has_left_does_not_make_the_file_private(old):
+    draft = old.with_name(".file.partial")
+    draft.write_bytes(b"half")
+    draft.chmod(0o600)
+    before = os.umask(0o022)
+    try:
+        replace_bytes(old, b"new")
+    finally:
+        os.umask(before)
+    assert old.read_bytes() == b"new"
+    assert old.stat().st_mode & 0o777 == 0o644

@@ -83,7 +83,9 @@ def test_tiny_and_unbalanced_sets_can_be_trained_on_evaluated_and_predicted(
         assert seen == held_out
         assert command("evaluate", run, "--per-class", "--device", "cpu") == 0
         table = capsys.readouterr().out.splitlines()
-        assert [line.split()[-1] for line in table[-len(counts) :]] == sorted(counts)
+        first = next(i for i, line in enumerate(table) if line.endswith("class")) + 1
+        rows = table[first : first + len(counts)]
+        assert [line.split()[-1] for line in rows] == sorted(counts)
     else:
         assert status == 1
         assert "has no val images; it has train" in err
@@ -152,7 +154,7 @@ def test_the_crop_of_the_paper_needs_images_of_256_pixels():
     [
         (["--crop", "300"], "cuts 300×300 pixels out of images, which would be packed 32×32"),
         (["--network", "nothing"], "no network is called 'nothing'"),
-        (["--recipe", "nothing"], "no recipe is called 'nothing'"),
+        (["--recipe", "nothing"], "--recipe nothing: that is no recipe"),
         (["--variations", "unit=foo"], "unit is 'foo'"),
     ],
 )
@@ -160,7 +162,7 @@ def test_an_invalid_recipe_is_rejected_before_images_are_packed(
     trained, tmp_path, capsys, options, told
 ):
     run, images = trained
-    assert command("train", images, tmp_path / "new" / "run", "--init", run, *options) == 1
+    assert command("train", images, tmp_path / "new" / "run", "--init", run, *options) in (1, 2)
     assert told in capsys.readouterr().err
     assert not (tmp_path / "new").exists()
 

@@ -13,7 +13,14 @@ from tests.layers import LAYERS, shown, table
 SOURCE = Path(__file__).parents[1] / "src" / "alexnet"
 ORDER = {layer: position for position, layer in enumerate(LAYERS)}
 ONLY = {
-    "PIL": {"images.memory", "images.modes", "images.pillow", "images.png", "show.style"},
+    "PIL": {
+        "images.heif",
+        "images.memory",
+        "images.modes",
+        "images.pillow",
+        "images.png",
+        "show.style",
+    },
     "matplotlib": {"fonts", *(f"show.{path.stem}" for path in (SOURCE / "show").glob("*.py"))},
     "argparse": set(),
 }

@@ -1,7 +1,9 @@
 """Parsed JSON has the types it should have, or a ValueError names the place where it has not."""
 
+import gc
 import json
 import tracemalloc
+import weakref
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
@@ -80,3 +82,21 @@ def test_a_small_file_takes_little_memory_whatever_the_limit(tmp_path):
     assert read_json(path, 1 << 32) == [1, 2, 3]
     assert tracemalloc.get_traced_memory()[1] < 1 << 20
     tracemalloc.stop()
+
+
+def test_a_value_that_fits_the_second_kind_keeps_no_frame_alive():
+    class Held:
+        pass
+
+    def call():
+        held = Held()
+        references.append(weakref.ref(held))
+        return check({"a": "text"}, dict[str, int | float | str | None], "place")
+
+    references = []
+    gc.disable()
+    try:
+        assert call() == {"a": "text"}
+        assert references[0]() is None
+    finally:
+        gc.enable()

@@ -34,10 +34,11 @@ if TYPE_CHECKING:
     from alexnet.evaluation.scores import evaluate_run as evaluate
     from alexnet.exporting.export import export
     from alexnet.importing.run import import_weights
+    from alexnet.interactive import train
     from alexnet.nets import NETS
     from alexnet.packing.pack import pack_images as pack
     from alexnet.packs.pack import Pack, open_pack
-    from alexnet.predict import Classifier, Prediction, load
+    from alexnet.predict import Classifier, Prediction, load, load_weights
     from alexnet.recipes.named import RECIPES
     from alexnet.recipes.recipe import Recipe
     from alexnet.search.autoencoder import EncoderOptions
@@ -51,7 +52,6 @@ if TYPE_CHECKING:
     from alexnet.serving.app import make_app
     from alexnet.show.figures import draw_figures
     from alexnet.show.report import write_report
-    from alexnet.training.train import train
     from alexnet.training.transfer import Transfer
 
 _LAZY_IMPORTS = {
@@ -73,13 +73,14 @@ _LAZY_IMPORTS = {
     "find_similar": ("search.similar", "find_similar"),
     "import_weights": ("importing.run", "import_weights"),
     "load": ("predict", "load"),
+    "load_weights": ("predict", "load_weights"),
     "make_app": ("serving.app", "make_app"),
     "open_codes": ("search.code_files", "open_codes"),
     "open_index": ("search.index", "open_index"),
     "open_pack": ("packs.pack", "open_pack"),
     "open_search": ("search.similar", "open_search"),
     "pack": ("packing.pack", "pack_images"),
-    "train": ("training.train", "train"),
+    "train": ("interactive", "train"),
     "train_codes": ("search.code_training", "train_codes"),
     "write_report": ("show.report", "write_report"),
 }
@@ -105,6 +106,7 @@ __all__ = [
     "find_similar",
     "import_weights",
     "load",
+    "load_weights",
     "make_app",
     "open_codes",
     "open_index",

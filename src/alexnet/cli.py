@@ -1,6 +1,7 @@
 """The command line: parse the arguments, run one command, print its error.
 
-    main ─ end_at_signals ─ _prepare_streams ─ parse (tyro) ─ command.run() ─ exit status
+    main ─ end_at_signals ─ _prepare_streams ─ help? ─ check the words ─ read --config
+         ─ parse (tyro) ─ command.run() ─ exit status
 
 `commands` has a file for each command. Nothing slow is imported at the top of this module: `main`
 first installs the signal handlers and prepares the streams, so that signals and closed pipes are
@@ -20,9 +21,10 @@ from alexnet.terminal import guard_streams
 from alexnet.training.interrupt import end_at_signals
 
 DESCRIPTION = """Train an image classifier on labeled images, evaluate it and use it: AlexNet, the
-system of Krizhevsky, Sutskever & Hinton (2012), in PyTorch. `alexnet demo` shows every step in
-about a minute; `alexnet COMMAND --help` explains a command. Exit codes: 0 success, 1 error, 2 wrong
-usage, 3 the training diverged, 129, 130 or 143 stopped by a signal."""
+system of Krizhevsky, Sutskever & Hinton (2012), in PyTorch. With a folder of photos, begin with
+`alexnet train photos`; `alexnet demo` shows every step in about a minute; `alexnet COMMAND --help`
+explains a command. Exit codes: 0 success, 1 error, 2 wrong usage, 3 the training diverged, 129, 130
+or 143 stopped by a signal."""
 """What `alexnet --help` prints first."""
 
 FAILURES = (OSError, ValueError, RuntimeError, MemoryError)
@@ -34,27 +36,20 @@ def main(arguments: list[str] | None = None) -> None:
     end_at_signals()
     _prepare_streams()
     arguments = sys.argv[1:] if arguments is None else arguments
-    if arguments == ["--version"]:
+    if arguments[:1] in (["--version"], ["-V"]):
         print(f"alexnet {__version__}")
         sys.exit(0)
-    import tyro
-
     from alexnet.commands import COMMANDS
 
     with guard_streams():
-        _run(tyro, COMMANDS, arguments)
+        _run(COMMANDS, arguments)
 
 
-def _run(tyro: Any, commands: dict[str, Any], arguments: list[str]) -> None:
-    """Parse the arguments, run the command and exit with its status.
-
-    Without arguments the help is printed.
-    """
+def _run(commands: dict[str, Any], arguments: list[str]) -> None:
+    """Print the help, or run a command, and exit with its status."""
     try:
-        command = tyro.extras.subcommand_cli_from_dict(
-            commands, prog="alexnet", description=DESCRIPTION, args=arguments or ["--help"]
-        )
-        status = command.run()
+        text = _find_help(commands, arguments)
+        status = _parse(commands, arguments).run() if text is None else print(text)
         _print_missing_letters()
         sys.stdout.flush()  # a write error is raised here, not at the exit
         sys.exit(status)
@@ -74,6 +69,35 @@ def _print_missing_letters() -> None:
 
     if report := take_report():
         print(f"alexnet: {report}", file=sys.stderr)
+
+
+def _find_help(commands: dict[str, Any], arguments: list[str]) -> str | None:
+    """Return the help that is asked for; None if none is. Without arguments it is the overview."""
+    words = arguments[: arguments.index("--")] if "--" in arguments else arguments
+    if words and not {"-h", "--help"} & {*words} and words != ["help"]:
+        return None
+    from alexnet.commands.help_page import format_help, format_overview
+
+    name = next((word for word in words if word in commands), None)
+    if name is None or words[0].startswith("-"):
+        return format_overview(commands, DESCRIPTION)
+    return format_help(name, commands[name])
+
+
+def _parse(commands: dict[str, Any], arguments: list[str]) -> Any:
+    """Return the command with its options; those in the file of --config are read, too.
+
+    Raises UsageError for what no command line can be. tyro prints what it finds wrong itself, and
+    exits with status 2.
+    """
+    from alexnet.commands.config_file import insert_config
+    from alexnet.commands.usage import check_words
+
+    check_words(arguments, commands)
+    arguments = insert_config(arguments, commands)
+    import tyro
+
+    return tyro.extras.subcommand_cli_from_dict(commands, prog="alexnet", args=arguments)
 
 
 class LossyStderr(io.FileIO):

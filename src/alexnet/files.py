@@ -5,10 +5,11 @@
         append(run / "log.jsonl", line)
 
 Every module that writes a file which a kill, a full disk or a power failure must not damage does
-so through this one. A file is replaced in four steps, so that at every moment `path` is the old
+so through this one. A file is replaced in five steps, so that at every moment `path` is the old
 file or the new one, complete:
 
     write      .NAME.partial    in the same folder, so in the same file system
+    chmod      .NAME.partial    readable as the umask says, whatever library wrote it
     fsync      .NAME.partial    its bytes are on the disk
     rename     .NAME.partial → NAME
     fsync      the folder       the new name is on the disk, too
@@ -24,6 +25,7 @@ import fcntl
 import itertools
 import json
 import os
+import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -58,6 +60,7 @@ def replace_file(path: Path, write: Callable[[Path], object]) -> None:
     draft, lock = _open_draft(path)
     try:
         write(draft)
+        _set_permissions(draft, stat.S_IMODE(os.fstat(lock).st_mode))
         _flush(draft)
         os.replace(draft, path)
         _remove_second_name(draft, path)
@@ -162,6 +165,44 @@ def lock_folder(folder: Path, doing: str) -> Iterator[None]:
             os.close(file)
 
 
+def hold_folder(folder: Path) -> int | None:
+    """Hold a folder while its files are used; `is_held` is then true, in this process and others.
+
+    Any number of readers may hold a folder, also one that they cannot write to. Returns what
+    `release_folder` takes; the end of the process releases the folder, too. None if the folder is
+    not there, or where the file system has no such locks.
+    """
+    file = -1
+    try:
+        file = os.open(folder, os.O_RDONLY)
+        fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        return file
+    except OSError:
+        release_folder(file if file >= 0 else None)
+        return None
+
+
+def release_folder(held: int | None) -> None:
+    """Release what `hold_folder` returned."""
+    if held is not None:
+        os.close(held)
+
+
+def is_held(folder: Path) -> bool:
+    """Whether anybody holds a folder. False where the file system has no such locks."""
+    try:
+        file = os.open(folder, os.O_RDONLY)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        return isinstance(error, BlockingIOError)
+    finally:
+        os.close(file)
+    return False
+
+
 def _open_draft(path: Path) -> tuple[Path, int]:
     """Lock a draft beside `path`; return its path and the descriptor that holds the lock.
 
@@ -171,13 +212,32 @@ def _open_draft(path: Path) -> tuple[Path, int]:
         suffix = f".{number}" if number > 1 else ""
         draft = path.with_name(f".{path.name}{suffix}.partial")
         try:
-            while os.fstat(file := _open_and_lock(draft, required=False)).st_nlink > 1:
-                draft.unlink()  # left by a kill, a link to a file that must not be written to
+            while _is_leftover(os.fstat(file := _open_and_lock(draft, required=False))):
+                draft.unlink()
                 os.close(file)
             return draft, file
         except BlockingIOError:
             continue
     raise AssertionError("there are more names than processes")
+
+
+def _is_leftover(status: os.stat_result) -> bool:
+    """Whether a draft was left by a kill, so that it is made anew, with permissions of today.
+
+    It has content, or it is a link to a file that must not be written to.
+    """
+    return status.st_nlink > 1 or status.st_size > 0
+
+
+def _set_permissions(draft: Path, mode: int) -> None:
+    """Give the draft the permissions that it was made with, which are those of the umask.
+
+    safetensors and `tempfile` write another file, which only its owner can read, in its place. A
+    file of another user, to which the draft may be a link, keeps its permissions.
+    """
+    if stat.S_IMODE(draft.stat().st_mode) != mode:
+        with suppress(PermissionError):
+            draft.chmod(mode)
 
 
 def _remove_second_name(draft: Path, path: Path) -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
+import textwrap
 from collections.abc import Iterator
 from typing import Any, TextIO
 
@@ -37,6 +38,40 @@ def escape_unencodable(text: str, encoding: str | None) -> str:
 
 def _escaped(character: str) -> str:
     return character.encode("unicode_escape").decode("ascii")
+
+
+def format_count(number: int, noun: str, plural: str = "") -> str:
+    """Return a number with its noun: `1 image`, `1,200 images`, `1 class`, `2 classes`.
+
+    The plural is the noun with an s, or es after s, x or sh, if it is not given.
+    """
+    if number == 1:
+        return f"1 {noun}"
+    ending = "es" if noun.endswith(("s", "x", "sh")) else "s"
+    return f"{number:,} {plural or noun + ending}"
+
+
+def wrap_text(text: str, width: int = 80) -> str:
+    """Return a text in lines of at most `width` columns; a longer word, as a path, stays whole.
+
+    Lines that fit stay as they are. The rest of a longer one is indented by two columns more.
+    """
+    lines: list[str] = []
+    for line in text.split("\n"):
+        indent = " " * (len(line) - len(line.lstrip(" ")) + 2)
+        fits = len(line) <= width
+        lines += (
+            [line]
+            if fits
+            else textwrap.wrap(
+                line,
+                max(width, 20),
+                subsequent_indent=indent,
+                break_long_words=False,
+                break_on_hyphens=False,
+            )
+        )
+    return "\n".join(lines)
 
 
 class GuardedStream:

@@ -23,7 +23,7 @@ import json
 import math
 import os
 import types
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
@@ -68,6 +68,15 @@ def parse_json(text: str | bytes, name: str) -> Any:
         raise ValueError(f"{name} is no JSON of this program: it is nested too deep") from None
     except ValueError as error:  # UnicodeDecodeError is one, too
         raise ValueError(f"{name} is no valid JSON: {error}") from error
+
+
+def suggest(word: str, known: Iterable[str]) -> str:
+    """Return " Did you mean X?" for the name most like a mistyped word; "" if none is like it."""
+    import difflib  # slow to import, and only needed for an error
+
+    names = {name.lower(): name for name in known}
+    like = difflib.get_close_matches(word.lower(), names, n=1, cutoff=0.6)
+    return f" Did you mean {names[like[0]]}?" if like else ""
 
 
 def check(value: Any, kind: Any, place: str) -> Any:
@@ -159,12 +168,17 @@ def _check_annotated(value: Any, kind: Any, notes: tuple[Any, ...], place: str) 
 def _check_union(value: Any, kinds: tuple[Any, ...], place: str) -> Any:
     """A value of the first kind that fits; the error is that of a kind other than None."""
     errors = []
-    for kind in kinds:
-        try:
-            return check(value, kind, place)
-        except ValueError as error:
-            errors.append((kind is type(None), error))
-    raise min(errors, key=lambda pair: pair[0])[1]
+    try:
+        for kind in kinds:
+            try:
+                return check(value, kind, place)
+            except ValueError as error:
+                errors.append((kind is type(None), error))
+        raise min(errors, key=lambda pair: pair[0])[1]
+    finally:
+        # Their tracebacks refer to this frame and its callers, which would stay alive with all
+        # that they hold, such as an open pack, until the garbage collector finds the cycle.
+        errors.clear()
 
 
 def _check_sequence(value: Any, origin: Any, kinds: tuple[Any, ...], place: str) -> Any:

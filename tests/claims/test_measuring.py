@@ -128,13 +128,13 @@ def test_an_interrupted_training_ends_the_measurement(folder, monkeypatch):
         ("run depth --run mine --pack ilsvrc2012.pack", "Leave --run out"),
         ("run", "name a claim"),
         ("run relu", "no claim is called 'relu'"),
-        ("run ten-views --pack ilsvrc2012.pack --recipe big", "no recipe is called 'big'"),
+        ("run ten-views --pack ilsvrc2012.pack --recipe big", "--recipe big: that is no recipe"),
     ],
 )
 def test_settings_that_do_not_fit_the_claim_are_rejected_with_advice(
     command, message, folder, capsys
 ):
-    assert run(f"alexnet claims {command}") == 1
+    assert run(f"alexnet claims {command}") in (1, 2)
     assert message in capsys.readouterr().err.replace("\n", " ")
 
 

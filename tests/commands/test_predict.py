@@ -30,9 +30,9 @@ def save(path, label=1, number=900):
 @pytest.fixture(autouse=True)
 def uncertain(monkeypatch):
     """A network that gives no class more than 0.8."""
-    certain = alexnet.predict.predict_probabilities
+    certain = alexnet.predict.classifier.predict_probabilities
     blur = lambda *arguments: 0.7 * certain(*arguments) + 0.1  # noqa: E731
-    monkeypatch.setattr("alexnet.predict.predict_probabilities", blur)
+    monkeypatch.setattr("alexnet.predict.classifier.predict_probabilities", blur)
 
 
 @pytest.fixture

@@ -176,6 +176,22 @@ def photo_tar(ending: str) -> Files:
     return {f"x.{ending}": pack[ending](plain)}
 
 
+def photo_zip() -> list[Files]:
+    """Zip archives of folders of classes, stored and compressed."""
+    import io
+    import zipfile
+
+    made = []
+    for method in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2):
+        memory = io.BytesIO()
+        with zipfile.ZipFile(memory, "w", method) as archive:
+            for split in ("train", "val"):
+                for name in PIECES:
+                    archive.writestr(f"top/{split}/{name}", image_file("PNG", side=4))
+        made.append({"x.zip": memory.getvalue()})
+    return made
+
+
 def lists() -> list[Files]:
     """Lists of images in each form, and the images."""
     images = {f"{number}.png": image_file("PNG", side=4) for number in range(6)}
@@ -278,10 +294,10 @@ def feature_index() -> Files:
     """An index of a few rows, and the journal of one that was interrupted."""
     from alexnet.files import replace_json
     from alexnet.packing.shards import write_array
-    from alexnet.packs.pack import crc32
+    from alexnet.packs.checked_files import crc32
     from alexnet.packs.schema import ShardMetadata
     from alexnet.search.schema import IndexOrigin, describe_index, name_shard
-    from alexnet.search.writing import Journal
+    from alexnet.search.writing import IndexJournal
     from alexnet.validate import check
 
     with tempfile.TemporaryDirectory() as name:
@@ -312,7 +328,7 @@ def feature_index() -> Files:
         replace_json(folder / "index.json", describe_index(origin, shards, *crcs))
         begun = Path(name, "begun")
         begun.mkdir()
-        Journal(origin, shards[:1]).save(begun)
+        IndexJournal(origin, shards[:1]).save(begun)
         return read_folder(Path(name))
 
 

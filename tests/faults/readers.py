@@ -547,6 +547,7 @@ READERS: dict[str, Reader] = {
             )
             for ending in ARCHIVES
         ),
+        Reader("zip", examples.photo_zip, read_file, 4.0, memory=PACKING_MEMORY),
         Reader("lists", examples.lists, read_file, 6.0, (".csv", ".tsv", ".jsonl")),
         Reader("mnist", examples.mnist, read_source, 5.0, memory=PACKING_MEMORY),
         Reader("cifar", examples.cifar, read_source, 3.0, memory=PACKING_MEMORY),

@@ -14,6 +14,7 @@ from tests.images.encoded_images import close, encoded, picture, verdict
 
 from alexnet.images.decoded import UnusableImage
 from alexnet.images.decoding import decode, has_wrong_extension
+from alexnet.images.heif import can_read_heif
 
 AWKWARD = Path(__file__).parents[3] / "shared" / "data" / "awkward_images.tar"
 
@@ -49,7 +50,7 @@ def test_the_first_of_several_frames_is_decoded_and_noted(format):
         (b"<html><body>404</body></html>", "not_an_image"),
         (b"\xff\xd8\xff", "unsupported"),
         (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "not_an_image"),
-        (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "unsupported"),
+        (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "broken" if can_read_heif() else "needs_heic"),
         (encoded(picture())[:-1], "truncated"),
         (encoded(picture(), "BMP")[:-1], "truncated"),
     ],

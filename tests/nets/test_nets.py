@@ -9,6 +9,8 @@ import torch.nn.functional as F
 
 from alexnet import nets
 from alexnet.nets.layers import find_dropouts
+from alexnet.recipes.recipe import Recipe
+from alexnet.training.loop import new_network
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 FEWER_PIXELS = {227: 99, 224: 99, 32: 16, 24: 12}
@@ -95,3 +97,38 @@ def test_the_first_loss_is_a_little_more_than_ln_of_the_classes(name):
 def test_an_unknown_network_is_an_error_that_lists_the_networks():
     with pytest.raises(ValueError, match="alexnet, cifar"):
         nets.build("alexnett")
+
+
+def test_a_built_network_has_the_first_weights_of_a_training_with_its_seed():
+    recipe = Recipe(network="cifar", crop=28, dropout=0.0, seed=3)
+    wanted = new_network(recipe, 5).state_dict()
+    state = torch.get_rng_state()
+    found = nets.NETS["cifar"].build(5, 28, 0.0, seed=3).state_dict()
+    assert all(torch.equal(found[name], x) for name, x in wanted.items())
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_the_paper_s_network_is_built_with_the_paper_s_first_weights():
+    network = nets.NETS["alexnet"].build(10, seed=0)
+    for name, layer in network.named_children():
+        if hasattr(layer, "weight"):
+            assert layer.weight.std().item() == pytest.approx(0.01, rel=0.05), name
+            bias = float(name in ("conv2", "conv4", "conv5", "fc6", "fc7"))
+            assert (layer.bias == bias).all(), name
+
+
+def test_first_weights_repeat_from_a_generator_and_from_torch_s_own():
+    def build(**chance):
+        return nets.NETS["cifar"].build(5, 28, **chance).conv1.weight
+
+    def generator():
+        return torch.Generator().manual_seed(1)
+
+    assert torch.equal(build(generator=generator()), build(generator=generator()))
+    torch.manual_seed(2)
+    first = build()
+    assert not torch.equal(build(), first)
+    torch.manual_seed(2)
+    assert torch.equal(build(), first)
+    with pytest.raises(ValueError, match="a seed and a generator"):
+        build(seed=1, generator=generator())

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from alexnet.files import replace_json
-from alexnet.packs.pack import crc32
+from alexnet.packs.checked_files import crc32
 from alexnet.packs.schema import ShardMetadata
 from alexnet.search.index import FeatureIndex, open_index
 from alexnet.search.schema import (

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from tests.search.feature_arrays import draw_features, write_index
 
-from alexnet.packs.pack import crc32
+from alexnet.packs.checked_files import crc32
 from alexnet.packs.schema import DIGEST, compute_digest
 from alexnet.search.autoencoder import EncoderOptions
 from alexnet.search.code_files import open_codes, read_metadata

@@ -51,6 +51,13 @@ def test_names_that_lead_out_are_refused_and_hidden_ones_reported_once(tmp_path)
     assert (reasons["notes.txt"], reasons["inner.zip"]) == ("not_an_image", "archive_inside")
 
 
+def test_a_member_without_a_name_is_refused(tmp_path):
+    path = make_zip(tmp_path / "x.zip", [("a", b"1"), ("2.png", b"2")])
+    content = path.read_bytes().replace(b"a", b"\0")  # a name ends at its first null character
+    path.write_bytes(content)
+    assert walk(path) == (["2.png"], {"": "unsafe_name"})
+
+
 def test_a_name_that_occurs_twice_counts_once(tmp_path):
     with pytest.warns(UserWarning, match="Duplicate name"):
         path = make_zip(tmp_path / "x.zip", [("1.png", b"old"), ("1.png", b"new")])

@@ -112,3 +112,21 @@ def test_a_frozen_layers_biases_are_frozen_too():
             == 0
         )
     assert Rates(0.1, 0.2).of("conv1", True) == 0.2
+
+
+def test_warm_up_epochs_do_not_use_up_the_patience():
+    recipe = Recipe(patience=2, warmup_epochs=3)
+    assert count_plateaus(recipe, [0.9, 0.9, 0.9]) == 0
+    assert count_plateaus(recipe, [0.9, 0.9, 0.9, 0.9]) == 0
+    assert count_plateaus(recipe, [0.9, 0.9, 0.9, 0.9, 0.9]) == 1
+
+
+def test_an_error_of_the_warm_up_can_be_the_lowest():
+    recipe = Recipe(patience=2, warmup_epochs=1)
+    assert count_plateaus(recipe, [0.5, 0.6, 0.6]) == 1
+
+
+def test_an_epoch_that_is_warm_up_in_part_is_not_counted():
+    recipe = Recipe(patience=1, warmup_epochs=0.5)
+    assert count_plateaus(recipe, [0.9]) == 0
+    assert count_plateaus(recipe, [0.9, 0.9]) == 1

@@ -37,6 +37,9 @@ from alexnet.checkpoint.state import Checkpoint
 from alexnet.files import replace_file
 from alexnet.recipes.recipe import Recipe
 
+IMAGES = ".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".heic"
+"""Ends of names that are images', for which a run was wanted."""
+
 
 def save(checkpoint: Checkpoint, path: Path) -> None:
     """Write a checkpoint atomically: at every moment `path` is the complete old or new file.
@@ -115,13 +118,26 @@ def load_metadata(path: Path) -> Metadata:
         return read_metadata(file.metadata() or {}, path)
 
 
-def find(run: str | Path, prefer: tuple[str, ...] = ("best", "last")) -> Path:
+def to_path(run: str | os.PathLike[str]) -> Path:
+    """Return the path of a run that a user named. Raises TypeError for what is no path."""
+    if isinstance(run, str | os.PathLike):
+        return Path(run)
+    found = f"a {type(run).__name__}"
+    if isinstance(run, list | tuple):
+        raise TypeError(
+            f"one run is wanted, and {found} of {len(run)} was given: take them in turn"
+        )
+    raise TypeError(f"a run is named by its folder or by a checkpoint file, and not by {found}")
+
+
+def find(run: str | os.PathLike[str], prefer: tuple[str, ...] = ("best", "last")) -> Path:
     """Return the checkpoint file of a run's folder, or `run` itself if it is a file.
 
     `prefer` names the checkpoints to look for, the first choice first. Raises FileNotFoundError if
-    there is none.
+    there is none, ValueError if `run` is an image or a pack, and TypeError if it is no path.
     """
-    run = Path(run)
+    run = to_path(run)
+    _refuse_images(run)
     if run.is_file():
         return run
     for name in prefer:
@@ -130,7 +146,19 @@ def find(run: str | Path, prefer: tuple[str, ...] = ("best", "last")) -> Path:
     raise FileNotFoundError(
         f"no trained network at {run}: it has no {' or '.join(prefer)}.safetensors. Train one: "
         f"alexnet train IMAGES {'RUN' if run.exists() else run}"  # never into what is there
+        + (". If it is a folder of images, name the run first and then the images" * run.is_dir())
     )
+
+
+def _refuse_images(run: Path) -> None:
+    """Raise ValueError if a path that should be a run's is that of an image or of a pack."""
+    if run.suffix.lower() in IMAGES:
+        raise ValueError(
+            f"{run} is an image, and not a run: name the folder of a run in its place, and then "
+            "the image"
+        )
+    if (run / "pack.json").is_file() and not any(run.glob("*.safetensors")):
+        raise ValueError(f"{run} is a pack, and not a run: name the run first, and then the pack")
 
 
 @contextmanager

@@ -86,9 +86,12 @@ class Evaluate:
 
         Raises ValueError if nothing is named, FileNotFoundError if the images do not exist.
         """
+        from alexnet.commands.refusals import refuse_reversed
         from alexnet.evaluation.measured_pack import is_run
         from alexnet.sources.digits import NAME
 
+        if self.runs:
+            refuse_reversed("evaluate", self.runs[0], self.runs[1:])
         runs, images = self.runs, None
         if runs and ((runs[-1] / "pack.json").is_file() or (runs[1:] and not is_run(runs[-1]))):
             runs, images = runs[:-1], runs[-1]
@@ -98,6 +101,12 @@ class Evaluate:
             )
         if images and not images.exists() and str(images) != NAME:
             raise FileNotFoundError(f"{images} does not exist: name a run, a pack, or images")
+        n_weights, n_networks = len(self.weights), len(runs) + len(self.dumps)
+        if n_weights not in (0, n_networks):
+            raise ValueError(
+                f"--weights has {n_weights} numbers, and there are {n_networks} runs and files of "
+                "--dumps: give one for each"
+            )
         return runs, images
 
     def choose_pack(self, run: Path, images: Path | None) -> Path | None:
@@ -108,13 +117,21 @@ class Evaluate:
         if images is None or (images / "pack.json").is_file():
             return images
         from alexnet.commands.pack import pack_next_to_run_with_bar
+        from alexnet.device import choose_device
         from alexnet.evaluation.measured_pack import ensure_pack, load_run, open_training_pack
 
+        choose_device(self.device)  # refuses one that is not there before anything is packed
         path, trained = load_run(run)
         if own := open_training_pack(path.parent, images):
             print(f"{run} was trained on {images}: measured as in {own.path}", file=sys.stderr)
-            return own.path
-        return ensure_pack(images, path, trained, self.split, pack_next_to_run_with_bar).path
+        return ensure_pack(
+            images,
+            path,
+            trained,
+            self.split,
+            pack_next_to_run_with_bar,
+            ignore_unknown=self.ignore_unknown,
+        ).path
 
     def measure_options(self) -> dict[str, Any]:
         """Return the options that `evaluate_run` and `predict_split` share, by name."""
@@ -144,8 +161,11 @@ class Evaluate:
 
     def report(self, scores: Scores, run: Path | None) -> int:
         """Print the scores, then write them; return 1 if they could not be written to --out."""
+        from alexnet.evaluation.measured_pack import describe_change
         from alexnet.evaluation.scores import choose_scores_path, write_scores
 
+        if change := describe_change(scores.folder, scores.pack, scores.pack_checksum):
+            print(change, file=sys.stderr)
         print(json.dumps(scores.to_dict(), indent=2) if self.json else scores.text(self.per_class))
         sys.stdout.flush()
         out = self.out or (choose_scores_path(scores) if run else None)

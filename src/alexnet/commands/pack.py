@@ -32,7 +32,8 @@ class PackCommand:
     label; the ILSVRC, CIFAR, MNIST, small NORB or Caltech archives as distributed; or `digits`,
     which scikit-learn contains."""
     pack: Positional[Path | None] = None
-    """Where to put the pack. By default packs/<name of the images>."""
+    """Where to put the pack. By default packs/<name of the images>.pack, or where there is one of
+    these images already. If it exists, it is updated: only images that changed are decoded."""
     size: int | None = None
     """Width and height of the packed images in pixels; by default 256, or the size of the images if
     all have the same."""
@@ -45,8 +46,15 @@ class PackCommand:
     """Fraction of each class held out for validation if the source has no validation split; by
     default a tenth, but at least one image of a class that has two. Choosing them requires a pass
     over the names first; a compressed archive is read twice."""
-    seed: int = 0
-    """Seed of the random choice of these images."""
+    seed: int | None = None
+    """Seed of the random choice of these images; 0 by default."""
+    group_by: str | None = None
+    """Hold out whole groups, so that the same person or scene is never on both sides: a column of
+    the CSV or JSONL, or a regular expression that finds the group in class/name, as '^[^_]*'."""
+    val_list: Path | None = None
+    """A text file with the names of the validation images, one a line, as cats/1.jpg."""
+    test_list: Path | None = None
+    """A text file with the names of the test images. `evaluate --split test` measures on them."""
     upright: bool | None = None
     """Turn images as their EXIF orientation says. On by default, except for the ILSVRC archives,
     which are read as in 2012."""
@@ -71,8 +79,7 @@ class PackCommand:
 
     def run(self) -> int:
         """Make a pack, or describe one; return the exit status."""
-        from alexnet.packing.automatic import pack_name
-
+        self._check_options()
         if self.info is not None:
             return self._describe(self.info)
         if self.images is None:
@@ -80,12 +87,23 @@ class PackCommand:
                 "name images to pack (alexnet pack IMAGES PACK), or a pack with --info"
             )
         options = {k: v for k, v in vars(self).items() if k in PACKING_OPTIONS}
-        path = self.pack or Path("packs") / pack_name(self.images)
-        pack = pack_with_bar(
-            self.images, path, val_fraction=self.val_fraction, seed=self.seed, **options
-        )
+        holdout = {name: getattr(self, name) for name in HOLDOUT_OPTIONS}
+        pack = pack_with_bar(self.images, self.pack, holdout, **options)
         print(f"Train on it: alexnet train {pack.path}")
         return 0
+
+    def _check_options(self) -> None:
+        """Raise ValueError for options that belong to the other use of the command."""
+        if self.info is not None and self.images is not None:
+            raise ValueError(
+                f"--info describes the pack {self.info}, and {self.images} is to be packed: give "
+                "one of them"
+            )
+        given = [name for name in ("sheet", "verify", "json") if getattr(self, name)]
+        if self.info is None and given:
+            raise ValueError(
+                f"--{given[0]} is about a pack that is there: alexnet pack --info PACK --{given[0]}"
+            )
 
     def _describe(self, path: Path) -> int:
         """Print what is in a pack; draw a contact sheet and verify the pack if asked to."""
@@ -108,24 +126,48 @@ class PackCommand:
 
 PACKING_OPTIONS = "size", "fit", "pixels", "upright", "processes", "max_pixels", "timeout"
 """Options that `packing.pack.pack` takes under the same name."""
+HOLDOUT_OPTIONS = "val_fraction", "seed", "group_by", "val_list", "test_list"
+"""Options that `sources.open_source` takes under the same name."""
+
+
+def warn(text: str) -> None:
+    """Print a sentence on stderr."""
+    print(text, file=sys.stderr)
 
 
 def pack_with_bar(
-    images: str, path: Path, *, val_fraction: float | None = None, seed: int = 0, **options: Any
+    images: str, path: Path | None, holdout: dict[str, Any] | None = None, **options: Any
 ) -> Pack:
-    """Pack with a progress bar, and print what was found, used and skipped."""
+    """Pack with a progress bar, and print what was found, used and skipped.
+
+    Without a path, the pack of these images in the usual place is made, updated or opened.
+    `holdout` are the arguments of `open_source` that are not None; without any, validation images
+    are chosen as in the pack that is there.
+    """
+    from alexnet.packing.automatic import find_holdout, get_holdout
     from alexnet.packing.pack import pack
+    from alexnet.packing.versions import read_valid
     from alexnet.sources import open_source
 
-    source = open_source(images, val_fraction=val_fraction, seed=seed)
+    given = {name: value for name, value in (holdout or {}).items() if value is not None}
+    if not given:
+        given = get_holdout(read_valid(path) or {}) if path else find_holdout(images, None, warn)
+    source = open_source(images, **given)
+    if path is None:
+        return pack_next_to_run_with_bar(images, source, None, **options)
     with open_bar(images, source) as bar:
-        made = pack(source, path, progress=draw_progress(bar), **options)
+        made = pack(source, path, progress=draw_progress(bar), say=bar.say, **options)
         print_summary(bar, made)
     return made
 
 
-def pack_next_to_run_with_bar(images: str, source: Source, run: Path, **options: Any) -> Pack:
-    """Pack next to a run, or open the pack that is there, with a progress bar and a summary."""
+def pack_next_to_run_with_bar(
+    images: str, source: Source, run: Path | None, **options: Any
+) -> Pack:
+    """Pack in the usual place, or open the pack that is there, with a progress bar and a summary.
+
+    The options are those of `packing.automatic.pack_next_to_run`.
+    """
     from alexnet.packing.automatic import pack_name, pack_next_to_run
 
     with open_bar(images, source) as bar:

@@ -82,8 +82,10 @@ class Predict:
     def run(self) -> int:
         """Print the labels of every image; return 1 if an image could not be read or copied."""
         self.check()
+        from alexnet.commands.refusals import refuse_reversed
         from alexnet.predict import load
 
+        refuse_reversed("predict", self.run_folder, self.images)
         classifier = load(self.run_folder, self.device, max_pixels=self.max_pixels)
         finder, tally = ImageFinder(), Tally()
         folder = self.open_sorted_folder()

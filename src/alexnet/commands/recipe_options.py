@@ -18,6 +18,7 @@ from tyro.conf import arg
 from alexnet.recipes.lab_notes import FROM_TRAINED
 from alexnet.recipes.named import RECIPES, recommend
 from alexnet.recipes.recipe import TEXTS, Recipe
+from alexnet.validate import suggest
 
 if TYPE_CHECKING:
     from alexnet.packs.pack import Pack
@@ -67,7 +68,10 @@ class RecipeChoice:
         if self.name is None:
             return recommend(kind, size, images, validation)
         if self.name not in RECIPES:
-            raise ValueError(f"no recipe is called {self.name!r}; there are {', '.join(RECIPES)}")
+            raise ValueError(
+                f"no recipe is called {self.name!r}.{suggest(self.name, RECIPES)} There are "
+                f"{', '.join(RECIPES)}"
+            )
         return self.name, "as asked"
 
     def make_recipe(self, name: str, size: int) -> Recipe:

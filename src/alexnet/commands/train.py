@@ -10,21 +10,35 @@ import dataclasses
 import shlex
 import sys
 import time
-from contextlib import suppress
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from tyro.conf import Positional, arg
 
+from alexnet.commands.dry_run import show_plan
 from alexnet.commands.recipe_options import Changes, RecipeChoice, get_given_fields
 from alexnet.commands.resumption import Resume, find_folder, find_resumed, read_recipe
+from alexnet.commands.training_output import (
+    JsonScreen,
+    QuietScreen,
+    format_next_steps,
+    format_outcome,
+    print_end,
+    print_start,
+    silence,
+)
 from alexnet.commands.training_pack import TrainingPack
 
 if TYPE_CHECKING:
+    from alexnet.device import Machine
     from alexnet.packs.pack import Pack
     from alexnet.recipes.recipe import Recipe
+    from alexnet.training.log import Screen
     from alexnet.training.loop import TrainingOutcome
+    from alexnet.training.transfer import Transfer
 
 
 @dataclass(frozen=True)
@@ -61,27 +75,70 @@ class Train:
     """Minutes between checkpoints within an epoch; one is always saved after every epoch."""
     log_seconds: float = 10.0
     """Seconds between two lines of the log."""
+    time: str | None = None
+    """Train for about this time, as 20m, 90s or 1h30m: a few seconds are measured, and the number
+    of epochs and the schedule are planned for it."""
+    quiet: bool = False
+    """Print warnings and errors only, and one line at the end."""
+    json: bool = False
+    """Print a JSON object per epoch on stdout, and one at the start and at the end."""
+    config: Path | None = None
+    """Read options and recipe fields from this TOML file, or from the recipe.json of a run. Options
+    on the command line win."""
+    print_config: bool = False
+    """Print the recipe as TOML, as --config reads it, and do not train."""
+    dry_run: bool = False
+    """Show the recipe, the images, the network, and the memory, disk space and time expected;
+    check everything, and write nothing."""
     changes: Annotated[Changes, arg(name="")] = field(default_factory=Changes)
     """Fields of the recipe that are to be different."""
 
     def run(self) -> int:
         """Pack the images if necessary, choose the recipe, train, and print the next commands."""
+        from alexnet.commands.refusals import TrainingPlan, check_order, check_start
+        from alexnet.device import set_up_machine
         from alexnet.packing.automatic import pack_name
         from alexnet.runs import check_folder
 
         self._check_options()
+        check_order(self.images, self.run_folder)
+        machine = set_up_machine(self.device, self.precision, self.resident, self.compiled)
         resumed = find_resumed(self.resume, self.run_folder, self.images)
         name = f"{pack_name(self.images)}-{time.strftime('%Y%m%d-%H%M%S')}"  # in local time
         folder = self.run_folder or find_folder(resumed) or Path("runs") / name
         check_folder(folder, Path(self.images).absolute())
         choice = RecipeChoice(self.recipe, self.init, get_given_fields(self.changes))
-        pack = TrainingPack(self.images, choice, resumed).open_or_make(folder)
-        if resumed is not None and (recipe := read_recipe(resumed)) is not None:
-            recipe = dataclasses.replace(recipe, **choice.changes)
-        else:
-            recipe = choice.choose_for_pack(pack)
+        plan = TrainingPlan(folder, choice, resumed, self._transfer)
+        intervals = {"save_minutes": self.save_minutes, "log_seconds": self.log_seconds}
+        check_start(plan, intervals=intervals)
+        images = TrainingPack(self.images, choice, resumed, self._transfer)
+        if self.dry_run or self.print_config:
+            return show_plan(images, folder, machine, only_recipe=self.print_config)
+        with silence(self.quiet):
+            pack = images.open_or_make(folder)
+            if resumed is not None and (recipe := read_recipe(resumed)) is not None:
+                recipe = dataclasses.replace(recipe, **choice.changes)
+            else:
+                recipe = choice.choose_for_pack(pack)
+        if self.time is not None:
+            recipe = self._plan(pack, folder, recipe, machine, choice.changes)
+        if self.json:
+            print_start(pack, folder, recipe)
         outcome = self._train(pack, folder, recipe, resumed)
         return self._report(outcome, folder, recipe)
+
+    def _plan(
+        self, pack: Pack, folder: Path, recipe: Recipe, machine: Machine, kept: Collection[str]
+    ) -> Recipe:
+        """Return the recipe with as many epochs as fit into `--time`."""
+        from alexnet.training.planning import parse_time, plan_recipe
+
+        assert self.time is not None
+        seconds = parse_time(self.time)
+        plan = plan_recipe(pack, folder, recipe, machine, seconds, init=self._transfer, kept=kept)
+        with silence(self.quiet):
+            print(plan.describe(), file=sys.stderr)
+        return plan.recipe
 
     def _check_options(self) -> None:
         """Raise ValueError for options that do not go together."""
@@ -91,15 +148,32 @@ class Train:
             )
         if (self.take or self.reset) and not self.init:
             raise ValueError("--take and --reset name layers of a run: say which, --init RUN")
+        if self.time is None:
+            return
+        from alexnet.training.planning import parse_time
+
+        parse_time(self.time)
+        if self.resume is not None:
+            raise ValueError(
+                "--time plans a new training. A resumed one has its number of epochs: leave --time "
+                "away, or give another number, --epochs"
+            )
+        if "epochs" in get_given_fields(self.changes):
+            raise ValueError("--time plans the number of epochs: leave --epochs away, or --time")
+
+    @property
+    def _transfer(self) -> Transfer | None:
+        """The earlier training that this one begins with."""
+        from alexnet.training.transfer import Transfer
+
+        return Transfer(self.init, self.take, self.reset) if self.init else None
 
     def _train(
         self, pack: Pack, folder: Path, recipe: Recipe, resumed: Path | None
     ) -> TrainingOutcome:
-        from alexnet.screen import TrainingScreen
         from alexnet.training.train import train
-        from alexnet.training.transfer import Transfer
 
-        with TrainingScreen() as screen:
+        with self._open_screen() as screen:
             return train(
                 pack,
                 folder,
@@ -109,15 +183,26 @@ class Train:
                 resident=self.resident,
                 compiled=self.compiled,
                 resume=resumed,
-                init=Transfer(self.init, self.take, self.reset) if self.init else None,
+                init=self._transfer,
                 save_minutes=self.save_minutes,
                 log_seconds=self.log_seconds,
                 screen=screen,
             )
 
+    @contextmanager
+    def _open_screen(self) -> Iterator[Screen]:
+        """The screen for a person, a quiet one, or one that prints JSON beside either."""
+        from alexnet.screen import TrainingScreen
+
+        with nullcontext(QuietScreen()) if self.quiet else TrainingScreen() as screen:
+            yield JsonScreen(screen) if self.json else screen
+
     def _report(self, outcome: TrainingOutcome, folder: Path, recipe: Recipe) -> int:
         """Print how the training ended and what to do next; return the exit status."""
         resume = shlex.join(["alexnet", "train", self.images, "--resume", str(folder)])
+        with suppress(BrokenPipeError):  # nobody reads the output any more; the training is done
+            if self.json:
+                print_end(outcome)
         if outcome.signal is not None:
             state = "saved" if outcome.saved else "NOT saved"
             print(f"Stopped and {state}. Continue with: {resume}", file=sys.stderr)
@@ -129,8 +214,9 @@ class Train:
                 file=sys.stderr,
             )
             return 1
-        place = shlex.quote(str(folder))
-        with suppress(BrokenPipeError):  # nobody reads the output any more; the training is done
-            print(f"Measure it:  alexnet evaluate {place} --views {10 if recipe.flip else 5}")
-            print(f"Use it:      alexnet predict {place} IMAGE…", flush=True)
+        with suppress(BrokenPipeError):
+            if not self.json:
+                print(format_outcome(outcome), flush=True)
+            if not self.json and not self.quiet:
+                print(format_next_steps(folder, recipe), flush=True)
         return 0

@@ -18,8 +18,11 @@ from alexnet.commands.resumption import find_folder
 from alexnet.recipes.named import packed_side
 
 if TYPE_CHECKING:
+    from alexnet.commands.dry_run import Outline
     from alexnet.packs.pack import Pack
+    from alexnet.recipes.recipe import Recipe
     from alexnet.sources import Source
+    from alexnet.training.transfer import Transfer
 
 
 @dataclass(frozen=True)
@@ -31,26 +34,73 @@ class TrainingPack:
     choice: RecipeChoice
     resumed: Path | None
     """The run or checkpoint file that is resumed."""
+    init: Transfer | None = None
+    """The earlier training that the new one begins with, and its layers."""
 
     def open_or_make(self, run: Path) -> Pack:
         """Open the pack, or make it beside the folder of the run and print what is packed.
 
         Raises ValueError or OSError if there are no images, or none that could be trained on.
         """
-        from alexnet.commands.pack import pack_next_to_run_with_bar
+        from alexnet.commands.pack import pack_next_to_run_with_bar, warn
+        from alexnet.packing.automatic import find_holdout, find_packs
+        from alexnet.packs.balance import describe_balance
         from alexnet.packs.pack import open_pack
         from alexnet.sources import open_source
 
         if (Path(self.images) / "pack.json").is_file():
-            return open_pack(Path(self.images))
-        if pack := self._find_pack_of_resumed():
+            pack = open_pack(Path(self.images))
+            for line in describe_balance(pack) if self.resumed is None else ():
+                print(line, file=sys.stderr)
             return pack
-        source = open_source(self.images)
+        if resumed := self._find_pack_of_resumed():
+            self._say_if_changed(resumed)
+            return resumed
+        source = open_source(self.images, **find_holdout(self.images, run, warn))
         options, reason = self._choose_options(source)
         description = f"{options['size']}×{options['size']} {reason}"
-        self._check_before_packing(source, options["size"], description)
-        print(f"{self.images} is not a pack: packing it first, {description}", file=sys.stderr)
+        recipe = self._check_before_packing(source, options["size"], description)
+        if recipe is not None:
+            self._check_training(source, options, run, recipe)
+        if not find_packs(source.path, run):
+            print(f"{self.images} is not a pack: packing it first, {description}", file=sys.stderr)
         return pack_next_to_run_with_bar(self.images, source, run, **options)
+
+    def outline(self, run: Path) -> Outline:
+        """Return what is known of the images without decoding any; refuse what can be refused.
+
+        An archive is read once, to count its images.
+        """
+        from alexnet.commands.dry_run import Outline
+        from alexnet.commands.refusals import count_images, count_records
+        from alexnet.packing.automatic import find_holdout
+        from alexnet.packs.pack import open_pack
+        from alexnet.sources import open_source
+
+        is_pack = (Path(self.images) / "pack.json").is_file()
+        if pack := open_pack(Path(self.images)) if is_pack else self._find_pack_of_resumed():
+            counts = {name: len(split) for name, split in pack.splits.items()}
+            description = f"packed at {pack.size}×{pack.size} in {pack.path}"
+            kind = str(pack.source["kind"])
+            return Outline(self.images, kind, counts, len(pack.classes), pack.size, description, 0)
+        source = open_source(self.images, **find_holdout(self.images, run))
+        options, reason = self._choose_options(source)
+        size, pixels = options["size"], options.get("pixels", "rgb")
+        description = f"{size}×{size} {reason}"
+        recipe = self._check_before_packing(source, size, description)
+        if recipe is not None:
+            self._check_training(source, options, run, recipe)
+        counts = count_images(source)
+        n_bytes = count_records(sum(counts.values()), size, pixels)
+        return Outline(
+            images=self.images,
+            kind=source.kind,
+            counts=counts,
+            n_classes=len(source.classes),
+            size=size,
+            description=f"to be packed first, {description}",
+            pack_bytes=n_bytes,
+        )
 
     def _find_pack_of_resumed(self) -> Pack | None:
         """Return the pack that the resumed run was trained on, if it was made of these images."""
@@ -58,6 +108,21 @@ class TrainingPack:
 
         folder = find_folder(self.resumed)
         return open_training_pack(folder, self.images, may_be_relative=True) if folder else None
+
+    def _say_if_changed(self, pack: Pack) -> None:
+        """Print that the images have changed since the training began, if they have."""
+        from alexnet.packing.automatic import has_changed, open_source_of
+
+        try:
+            changed = has_changed(pack, open_source_of(pack, self.images))
+        except (OSError, ValueError):
+            changed = True  # they cannot be read as before, and need not be
+        if changed:
+            print(
+                f"{self.images} has changed since this training began. It goes on with the images "
+                f"as they were, in {pack.path}; a new training would use them as they are now.",
+                file=sys.stderr,
+            )
 
     def _choose_options(self, source: Source) -> tuple[dict[str, Any], str]:
         """Return the options of `alexnet pack` that suit the network, and the reason in words.
@@ -81,8 +146,11 @@ class TrainingPack:
             return {"size": DEFAULT_SIZE}, "as in the paper"
         return {"size": packed_side(crop)}, f"for crops of {crop}×{crop}"
 
-    def _check_before_packing(self, source: Source, size: int, description: str) -> None:
-        """Raise ValueError for a training that cannot be, before time is spent on its images."""
+    def _check_before_packing(self, source: Source, size: int, description: str) -> Recipe | None:
+        """Raise ValueError for a training that cannot be, before time is spent on its images.
+
+        Returns the recipe that is expected, or None if a training is resumed.
+        """
         import torch
 
         from alexnet.nets.variations import network_of
@@ -94,7 +162,7 @@ class TrainingPack:
                 "classifier needs at least two. Add a folder of images of another class"
             )
         if self.resumed is not None:
-            return
+            return None
         # The number of images is not known yet. Of `paper` and `small`, which it chooses between,
         # both have crops of 224 and the same network.
         name, _ = self.choice.choose_name(source.kind, size, 0, True)
@@ -107,3 +175,16 @@ class TrainingPack:
             )
         with torch.device("meta"):  # builds the network without its weights
             network_of(recipe, len(source.classes))
+        return recipe
+
+    def _check_training(
+        self, source: Source, options: dict[str, Any], run: Path, recipe: Recipe
+    ) -> None:
+        """Refuse what the classes, splits and number of the images make impossible."""
+        from alexnet.commands.refusals import TrainingPlan, check_training
+        from alexnet.packing.automatic import choose_path, find_packs, pack_name
+
+        found = find_packs(source.path, run, source.evaluation_split)
+        pack = found[0] if found else choose_path(source, run, pack_name(self.images), options)
+        plan = TrainingPlan(run, self.choice, self.resumed, self.init)
+        check_training(source, options["size"], options.get("pixels", "rgb"), pack, plan, recipe)

@@ -28,6 +28,10 @@ VIEWS_PER_BATCH = 128
 changes the last bits of the probabilities, because sums are then formed in another order."""
 
 
+LEAST_CLASSES_FOR_TOP5 = 6
+"""Of five classes or fewer, every label is among the five most probable ones."""
+
+
 @dataclass
 class Counts:
     """Counted images, top-1 errors, top-5 errors and the summed loss, on the device.
@@ -119,6 +123,11 @@ class Counts:
         if not self.seen:
             raise ValueError("there is no error to report: no image was evaluated")
         return total / self.seen
+
+
+def has_top5(n_classes: int) -> bool:
+    """Return whether the top-5 error of so many classes says anything: of five it is always 0."""
+    return n_classes >= LEAST_CLASSES_FOR_TOP5
 
 
 def rank_labels(probabilities: Tensor, labels: Tensor) -> Tensor:

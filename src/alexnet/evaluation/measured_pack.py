@@ -17,9 +17,15 @@ from typing import Any
 from alexnet import checkpoint as checkpoints
 from alexnet import runs
 from alexnet.checkpoint import Checkpoint
-from alexnet.packing.automatic import pack_name, pack_next_to_run
+from alexnet.packing.automatic import (
+    ADOPTED,
+    has_changed,
+    open_source_of,
+    pack_name,
+    pack_next_to_run,
+)
 from alexnet.packs.pack import Pack, open_pack
-from alexnet.sources import Source, digits, open_source
+from alexnet.sources import Entry, Source, digits, open_source
 from alexnet.sources.names import quote_names
 
 MakePack = Callable[..., Pack]
@@ -35,14 +41,17 @@ def is_run(path: Path) -> bool:
     )
 
 
-def load_run(run: str | Path) -> tuple[Path, Checkpoint]:
+def load_run(run: str | os.PathLike[str]) -> tuple[Path, Checkpoint]:
     """Return the path of a run's checkpoint file (`best`, else `last`) and its content."""
     path = checkpoints.find(run)
     return path, checkpoints.load(path)
 
 
 def open_run_and_pack(
-    run: str | Path, pack: str | Path | None, split: str
+    run: str | os.PathLike[str],
+    pack: str | os.PathLike[str] | None,
+    split: str,
+    ignore_unknown: bool = True,
 ) -> tuple[Path, Checkpoint, Pack]:
     """Return a run's checkpoint file, its content, and the pack to measure it on.
 
@@ -51,7 +60,10 @@ def open_run_and_pack(
     pack has no images of `split`.
     """
     path, trained = load_run(run)
-    opened = ensure_pack(pack, path, trained, split) if pack else open_pack(find_pack_of(path))
+    if pack:
+        opened = ensure_pack(pack, path, trained, split, ignore_unknown=ignore_unknown)
+    else:
+        opened = open_pack(find_pack_of(path))
     if split not in opened.splits or not len(opened.splits[split]):
         with_images = [name for name, images in opened.splits.items() if len(images)]
         raise ValueError(f"{opened.path} has no {split} images; it has {', '.join(with_images)}")
@@ -59,43 +71,96 @@ def open_run_and_pack(
 
 
 def ensure_pack(
-    images: str | Path,
+    images: str | os.PathLike[str],
     checkpoint: Path,
     trained: Checkpoint,
     split: str,
     make: MakePack | None = None,
     *,
     any_classes: bool = False,
+    ignore_unknown: bool = True,
 ) -> Pack:
     """Return a pack of `images` that the network can be measured on, making one if needed.
 
     A pack is opened. Any other source of images is packed by `make`, next to the run, with the
     size, the fit and the pixel format of the network; images without splits all go into `split`.
-    The images that the network was trained on are not packed again, since all of them would then be
-    measured: the pack of the training is returned instead.
+    The images that the network was trained on are not all measured: the pack of the training is
+    returned instead, updated if they have changed since (see `describe_change`).
 
-    Raises what `open_pack`, `open_source` and packing raise, and ValueError if the network knows
-    none of the classes, unless `any_classes`.
+    Raises what `open_pack`, `open_source` and packing raise. Before any packing, raises ValueError
+    if there is no such split and, unless `any_classes`, if the network knows none of the classes
+    or, unless `ignore_unknown`, does not know one that there are images of.
     """
     if (Path(images) / "pack.json").is_file():
         return open_pack(images)
-    if own := open_training_pack(checkpoint.parent, images):
-        return own
-    source = open_source(images, evaluation_split=split)
-    if not any_classes:
-        _check_classes(source, trained)
     make = make or _make_pack
-    return make(str(images), source, checkpoint.parent, **derive_pack_options(trained))
+    if own := open_training_pack(checkpoint.parent, images):
+        return _update(own, images, checkpoint.parent, make)
+    source = open_source(os.fspath(images), evaluation_split=split)
+    if not any_classes:
+        _check_split(source, split)
+        _check_classes(source, trained, split, ignore_unknown)
+    return make(os.fspath(images), source, checkpoint.parent, **derive_pack_options(trained))
 
 
-def _check_classes(source: Source, trained: Checkpoint) -> None:
-    """Raise ValueError, before any packing, if the network knows none of the source's classes."""
+def _update(pack: Pack, images: str | os.PathLike[str], run: Path, make: MakePack) -> Pack:
+    """Return the pack of a training, updated if its images have changed."""
+    if not os.path.exists(images):
+        return pack  # they are gone or, as the digits, are not files
+    source = open_source_of(pack, os.fspath(images))
+    if not has_changed(pack, source):
+        return pack
+    options = {key: pack.metadata[key] for key in ADOPTED if key in pack.metadata}
+    return make(os.fspath(images), source, run, path=pack.path, **options)
+
+
+def describe_change(run: Path, pack: Path, checksum: str) -> str:
+    """Return a sentence if the pack of a run is not as it was when the run was trained; else ""."""
+    described = runs.read_pack_description(run)
+    is_own = "path" in described and os.path.realpath(described["path"]) == os.path.realpath(pack)
+    if not is_own or described.get("checksum", checksum) == checksum:
+        return ""
+    return (
+        f"{pack} has changed since {run} was trained (checksum {described['checksum'][:12]}…, now "
+        f"{checksum[:12]}…): its images as they are now are measured. Validation images were "
+        "chosen anew, and the network may have been trained on some of them."
+    )
+
+
+def _check_split(source: Source, split: str) -> None:
+    """Raise ValueError, before any packing, if a source has no such split."""
+    if split not in source.splits:
+        raise ValueError(
+            f"{source.path} has no {split} images; it has {', '.join(source.splits)}: choose one "
+            f"with --split, as --split {source.splits[0]}"
+        )
+
+
+def _check_classes(source: Source, trained: Checkpoint, split: str, ignore_unknown: bool) -> None:
+    """Raise ValueError, before any packing, for classes that the network does not know.
+
+    Some may be unknown with `ignore_unknown`, or if there are no images of them; not all of them.
+    """
     known = {*trained.classes, *(trained.wordnet_ids or ())}
     if known.isdisjoint((*source.classes, *(source.wordnet_ids or ()))):
         raise ValueError(
             f"the network knows none of the classes of {source.path}, "
             f"{quote_names(source.classes)}: it was trained on {quote_names(trained.classes)}"
         )
+    ids = source.wordnet_ids or source.classes
+    unknown = {
+        i for i, pair in enumerate(zip(source.classes, ids, strict=True)) if known.isdisjoint(pair)
+    }
+    if ignore_unknown or not unknown:
+        return
+    for item in source.entries(split):
+        if isinstance(item, Entry) and item.label in unknown:
+            raise ValueError(
+                f"the network does not know the class of {item.name}, "
+                f"{quote_names([source.classes[item.label]])} (it does not know {len(unknown):,} "
+                f"of the {len(source.classes):,} classes of {source.path}). Leave such images out: "
+                "--ignore-unknown"
+            )
 
 
 def derive_pack_options(trained: Checkpoint) -> dict[str, Any]:
@@ -110,7 +175,7 @@ def derive_pack_options(trained: Checkpoint) -> dict[str, Any]:
 
 
 def open_training_pack(
-    run: Path, images: str | Path, *, may_be_relative: bool = False
+    run: Path, images: str | os.PathLike[str], *, may_be_relative: bool = False
 ) -> Pack | None:
     """Open the pack that a run was trained on if it was made of these images; else return None.
 

@@ -7,6 +7,8 @@
 from __future__ import annotations
 
 import hashlib
+import html
+import os
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,6 +27,7 @@ from alexnet.evaluation.measured_pack import open_run_and_pack
 from alexnet.files import replace_json
 from alexnet.packs.background_check import check_while_reading
 from alexnet.packs.pack import Pack
+from alexnet.terminal import escape_unprintable
 
 UNEVEN = 2
 """Classes are uneven if the largest has at least so many times the images of the smallest."""
@@ -66,6 +69,20 @@ class Scores:
     counts: Counts = field(repr=False)
     left_out: int = 0
     """Images that were left out because the network does not know their class."""
+
+    def __repr__(self) -> str:
+        """Return the errors on one line, and what they were measured on."""
+        c = self.counts
+        top5 = f"top-5 error {c.top5:.2%}, " if len(self.classes) > 5 else ""
+        views = "1 view" if self.views == 1 else f"{self.views} views"
+        return (
+            f"Scores(top-1 error {c.top1:.2%}, {top5}loss {c.loss:.4f} nats; "
+            f"{c.seen:,} {self.split} images of {str(self.pack)!r}, {views})"
+        )
+
+    def _repr_html_(self) -> str:
+        """Return the table of `text` for a notebook. Names are escaped."""
+        return f"<pre>{html.escape(escape_unprintable(self.text(), chr(10)))}</pre>"
 
     @property
     def folder(self) -> Path:
@@ -198,8 +215,8 @@ def _format_share(share: float) -> str:
 
 
 def evaluate_run(
-    run: str | Path,
-    pack: str | Path | None = None,
+    run: str | os.PathLike[str],
+    pack: str | os.PathLike[str] | None = None,
     *,
     split: str = "val",
     views: int = 1,
@@ -210,9 +227,10 @@ def evaluate_run(
     """Measure the top-1 and top-5 error of a run's network on every image of a split.
 
     Args:
-        run: a run's folder (its `best` checkpoint, else its `last`) or a checkpoint file.
-        pack: a pack, or images, which are packed first, next to the run, as the network needs
-            them. By default the pack that the run was trained on.
+        run: a run's folder (its `best` checkpoint, else its `last`), what `alexnet.train` returned,
+            or a checkpoint file.
+        pack: a pack (its path, or a Pack), or images, which are packed first, next to the run, as
+            the network needs them. By default the pack that the run was trained on.
         split: which images of the pack.
         views: 1 (center crop), 10 (section 4.1), or 5 (the ten without mirror images).
         device: auto, cpu, cuda, or cuda:1 for the second GPU.
@@ -223,8 +241,14 @@ def evaluate_run(
     or the pack is missing; ValueError if the split is missing, if images have no labels, if there
     are images of unknown classes and `ignore_unknown` is False, or if a file of the split does not
     agree with its checksum, which is checked in the background.
+
+    >>> scores = alexnet.evaluate("run", views=10)
+    >>> scores.counts.seen
+    12
+    >>> 0 <= scores.counts.top1 <= 1
+    True
     """
-    path, trained, opened = open_run_and_pack(run, pack, split)
+    path, trained, opened = open_run_and_pack(run, pack, split, ignore_unknown)
     preprocessing, machine = trained.adapt_preprocessing(opened), devices.set_up_machine(device)
     relabel = match_classes(trained, opened, split, ignore_unknown)
     with check_while_reading(opened, split):

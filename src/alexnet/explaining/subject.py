@@ -6,6 +6,7 @@ the run was trained on or, where that is missing, the few samples that the run k
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -125,8 +126,8 @@ class Subject:
 
 
 def open_subject(
-    run: str | Path,
-    pack: str | Path | None = None,
+    run: str | os.PathLike[str],
+    pack: str | os.PathLike[str] | None = None,
     *,
     device: str = "auto",
 ) -> Subject:
@@ -157,7 +158,9 @@ def open_subject(
     )
 
 
-def _find_pack(path: Path, trained: Checkpoint, pack: str | Path | None) -> tuple[Pack | None, str]:
+def _find_pack(
+    path: Path, trained: Checkpoint, pack: str | os.PathLike[str] | None
+) -> tuple[Pack | None, str]:
     """The pack and "", or None and why there is none."""
     if pack is not None:
         return ensure_pack(pack, path, trained, "val"), ""

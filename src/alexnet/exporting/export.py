@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import tempfile
 from collections.abc import Callable
 from dataclasses import replace
@@ -34,11 +35,11 @@ from alexnet.sources.names import quote_names
 
 
 def export(
-    run: str | Path,
+    run: str | os.PathLike[str],
     out: str | Path,
     *,
     format: ExportFormat | None = None,
-    pack: str | Path | None = None,
+    pack: str | os.PathLike[str] | None = None,
     int8: bool = False,
     network_only: bool = False,
     samples: int = 300,
@@ -71,6 +72,9 @@ def export(
     rounding or int8 costs more than `allow` points; ValueError for an unknown extension of `out`,
     for options that the format does not have, and for int8 without a pack; FileExistsError for a
     folder that holds something else; RuntimeError if an optional library is missing.
+
+    >>> alexnet.export("run", "for-the-hub").path.name
+    'for-the-hub'
     """
     out = Path(out)
     kind = choose_format(out, format)
@@ -152,7 +156,7 @@ def _read_own_scores(checkpoint: Path) -> list[StoredScores]:
     return [x for x in scores if x.checkpoint is not None and x.checkpoint.sha256 == sha256]
 
 
-def _open_pack_for(checkpoint: Path, pack: str | Path | None) -> Pack | None:
+def _open_pack_for(checkpoint: Path, pack: str | os.PathLike[str] | None) -> Pack | None:
     """Open the named pack; else the pack of the training, or return None if it is not there."""
     if pack is not None:
         return open_pack(pack)

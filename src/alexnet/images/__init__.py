@@ -12,6 +12,7 @@ How the parts work together, for one image:
       ▼
     encoded bytes ──► decoding ──┬── jpeg      the usual JPEGs, by simplejpeg
                                  └── pillow    everything else, by Pillow
+                                       │  heif         HEIF, by pillow-heif
                                        │  modes        Pillow's modes → RGB
                                        │  orientation  EXIF orientation
                                        └  memory       limits on pixels and bytes

@@ -12,8 +12,8 @@ class UnusableImage(ValueError):  # noqa: N818 - it says what the bytes are
     """These bytes cannot be used as an image.
 
     `reason` is one word for the log of a pack: empty, not_an_image, truncated, broken, unsupported,
-    too_many_pixels or too_much_memory; or, where the content could not even be read, not_a_file or
-    too_large. `str` of the error is a sentence with the details.
+    needs_heic (`heif`), too_many_pixels or too_much_memory; or, where the content could not even be
+    read, not_a_file or too_large. `str` of the error is a sentence with the details.
     """
 
     def __init__(self, reason: str, detail: str) -> None:

@@ -27,6 +27,7 @@ from alexnet.images.decoder_process import (
     DecoderProcess,
     DecodingJob,
     Item,
+    Prepared,
     Record,
 )
 from alexnet.images.preparation import MAX_BYTES, PreparationResult, RecordOptions, prepare
@@ -65,7 +66,7 @@ class DecoderGroup:
         self._processes.clear()
 
     def prepare(
-        self, items: Iterable[Item]
+        self, items: Iterable[Item | Prepared]
     ) -> Iterator[tuple[Item, PreparationResult | None, Record]]:
         """Yield every item in order, with its result and its record.
 
@@ -79,6 +80,9 @@ class DecoderGroup:
             if not jobs:
                 return
             job = jobs.popleft()
+            if isinstance(job.item, Prepared):
+                yield job.item.entry, job.item.result, job.item.record
+                continue
             if job.process is None:  # skipped, or already pixels: no decoder can crash on those
                 result = None
                 if isinstance(job.item, Entry):
@@ -91,7 +95,7 @@ class DecoderGroup:
             yield job.item, job.result, job.record
             job.process.release(job)
 
-    def _take_items(self, jobs: deque[DecodingJob], source: Iterator[Item]) -> None:
+    def _take_items(self, jobs: deque[DecodingJob], source: Iterator[Item | Prepared]) -> None:
         """Once there is room for JOBS_PER_MESSAGE more jobs per process, fill all places."""
         if len(jobs) > self.n_processes * (SLOTS - JOBS_PER_MESSAGE):
             return

@@ -74,11 +74,20 @@ Item = Entry | Skipped
 Record = NDArray[np.uint8]
 
 
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """An image whose record is there already: it passes through a group without being decoded."""
+
+    entry: Entry
+    result: PreparationResult
+    record: Record
+
+
 @dataclass(eq=False)
 class DecodingJob:
     """One item on its way through a process: where its record will be, and its result."""
 
-    item: Item
+    item: Item | Prepared
     record: Record | None = None
     process: DecoderProcess | None = None
     """The process that has it; None for items that need no decoder."""
@@ -91,6 +100,7 @@ class DecodingJob:
     @property
     def task(self) -> tuple[int, Item, int | None]:
         """What is sent to the process: see `decoder_program.Task`."""
+        assert not isinstance(self.item, Prepared)
         return self.slot, self.item, self.inbox_length
 
 

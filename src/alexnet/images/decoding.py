@@ -22,6 +22,7 @@ _FORMATS_OF_EXTENSIONS = {
     **dict.fromkeys((".jpg", ".jpeg", ".jpe", ".jfif"), ("JPEG", "MPO")),
     **dict.fromkeys((".tif", ".tiff"), ("TIFF",)),
     **dict.fromkeys((".jp2", ".j2k", ".jpx"), ("JPEG2000",)),
+    **dict.fromkeys((".heic", ".heif", ".hif"), ("HEIF",)),
     **{f".{name.lower()}": (name,) for name in ("PNG", "GIF", "BMP", "WEBP", "AVIF")},
 }
 

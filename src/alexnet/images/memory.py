@@ -79,6 +79,7 @@ def estimate_memory(image: Image.Image) -> int:
     """
     bands = len(image.getbands())
     decoder = {"JPEG": 2 * bands, "MPO": 2 * bands, "JPEG2000": 6 * bands, "WEBP": 12, "AVIF": 16}
+    decoder["HEIF"] = 12
     meanwhile = max(3, decoder.get(image.format or "", 0))
     pixels = image.width * image.height
     return pixels * (_STORED_BYTES.get(image.mode, 4) + meanwhile) + _tile_bytes(image)

@@ -1,5 +1,7 @@
 """Images decoded by Pillow: every allowed format, and the JPEGs that simplejpeg does not take.
 
+HEIF is one of them if pillow-heif is installed (`heif`).
+
 `decode_with_pillow` decodes bytes (called by `decoding`), `read_pillow_image` takes an image that a
 user of the Python API has opened with Pillow (called by `predict`). All exceptions that hostile
 bytes cause in Pillow are converted to UnusableImage.
@@ -19,6 +21,7 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from alexnet.images.decoded import Decoded, UnusableImage
+from alexnet.images.heif import is_heif, open_heif
 from alexnet.images.jpeg import JPEG_MAGIC
 from alexnet.images.memory import check_icon, check_memory, check_pixels, estimate_memory
 from alexnet.images.modes import convert_to_rgb
@@ -32,7 +35,6 @@ FORMATS = (
 
 _JPEG_SCAN, _JPEG_END = b"\xff\xda", b"\xff\xd9"
 _PNG_END = b"IEND\xae\x42\x60\x82"
-_HEIF_BRANDS = (b"heic", b"heix", b"hevc", b"mif1", b"msf1")
 _MAGIC = {
     b"\x89PNG": "PNG",
     b"GIF8": "GIF",
@@ -81,11 +83,21 @@ def decode_with_pillow(content: bytes, max_pixels: int, upright: bool) -> Decode
     check_icon(content, max_pixels)
     with _warnings_suppressed, _errors_as_unusable():
         try:
-            image = Image.open(io.BytesIO(content), formats=FORMATS)
+            image = _open(content)
         except UnidentifiedImageError:
             raise _describe_unidentified(content) from None
         with image:
             return _decode_opened(image, content, max_pixels, upright)
+
+
+def _open(content: bytes) -> Image.Image:
+    """Open an image of any format that is read. Raises UnidentifiedImageError for others."""
+    try:
+        return Image.open(io.BytesIO(content), formats=FORMATS)
+    except UnidentifiedImageError:
+        if not is_heif(content):
+            raise
+    return open_heif(content)
 
 
 def read_pillow_image(image: Image.Image, *, upright: bool = False) -> NDArray[np.uint8]:
@@ -126,8 +138,8 @@ def _errors_as_unusable() -> Iterator[None]:
 
 def _describe_unidentified(content: bytes) -> UnusableImage:
     """The error for bytes that Pillow recognizes as no allowed format."""
-    if content[4:8] == b"ftyp" and content[8:12] in _HEIF_BRANDS:
-        return UnusableImage("unsupported", "a HEIF photograph; convert it to JPEG or PNG")
+    if is_heif(content):
+        return UnusableImage("broken", "it begins like HEIF but cannot be read")
     if content.startswith(JPEG_MAGIC):
         return UnusableImage("unsupported", "a JPEG of a kind that is not read, or a broken one")
     for magic in _MAGIC:

@@ -77,13 +77,15 @@ class PreparationResult:
     """Hash of the content as it was stored, DIGEST_BYTES long; of an image that was used."""
     moments: NDArray[np.int64] | None = None
     """Exact sums over the pixels of an image that was used: see `records.moments`."""
+    size: int = 0
+    """Bytes of its content."""
 
 
 def prepare(entry: Entry, options: RecordOptions, record: NDArray[np.uint8]) -> PreparationResult:
     """Write the record of an entry into `record`, a flat uint8 buffer, or say why there is none."""
     fingerprint = compute_fingerprint(entry.content)
     try:
-        pixels, digest, notes = _load_pixels(entry, options)
+        pixels, digest, notes, size = _load_pixels(entry, options)
         image = fit(pixels, options.size, options.fit)
     except UnusableImage as error:
         return PreparationResult(fingerprint, error.reason, str(error))
@@ -92,16 +94,18 @@ def prepare(entry: Entry, options: RecordOptions, record: NDArray[np.uint8]) -> 
     except MemoryError:
         return PreparationResult(fingerprint, "too_much_memory", "not enough memory to decode it")
     write_record(image, options.pixels, record)
-    return PreparationResult(fingerprint, notes=notes, digest=digest, moments=moments(image))
+    return PreparationResult(
+        fingerprint, notes=notes, digest=digest, moments=moments(image), size=size
+    )
 
 
 def _load_pixels(
     entry: Entry, options: RecordOptions
-) -> tuple[NDArray[np.uint8], bytes, tuple[str, ...]]:
-    """The decoded image (H, W, 3), the hash of the stored content, and the decoder's notes."""
+) -> tuple[NDArray[np.uint8], bytes, tuple[str, ...], int]:
+    """The decoded image (H, W, 3); the hash, the notes and the bytes of its stored content."""
     if isinstance(entry.content, np.ndarray):
         pixels = np.ascontiguousarray(entry.content)
-        return _with_three_colors(pixels), _compute_digest(pixels.data), ()
+        return _with_three_colors(pixels), _compute_digest(pixels.data), (), pixels.nbytes
     content = _read(entry.content)
     decoded = decode(
         content,
@@ -110,7 +114,8 @@ def _load_pixels(
         reduce_to=2 * options.size,  # a reduced JPEG keeps twice the detail that the record needs
     )
     wrong_name = ("format_mismatch",) if has_wrong_extension(entry.name, decoded.format) else ()
-    return decoded.pixels, _compute_digest(content), decoded.notes + wrong_name
+    notes = decoded.notes + wrong_name
+    return decoded.pixels, _compute_digest(content), notes, len(content)
 
 
 def _with_three_colors(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:

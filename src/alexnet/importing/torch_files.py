@@ -8,6 +8,7 @@ fit into the file, in truth. `layouts` finds the network in what is returned.
 
 from __future__ import annotations
 
+import pickle
 import warnings
 import zipfile
 from pathlib import Path
@@ -95,8 +96,13 @@ def _load(path: Path, device: str) -> Any:
 
 
 def _make_error(path: Path, error: BaseException) -> ValueError:
-    """The error of a file that cannot be read, with the beginning of torch's own words."""
+    """The error of a file that cannot be read, with the beginning of torch's own words.
+
+    torch's words on objects other than tensors are left out: they advise to open the file anyway.
+    """
     words = (str(error) or type(error).__name__).splitlines()[0][:200]
+    if isinstance(error, pickle.UnpicklingError):
+        words = "it is no pickle, or holds objects other than tensors, which could run any code"
     return ValueError(
         f"{path} is no file of weights that torch.load(weights_only=True) reads ({words}). "
         "Download it again, or save the state_dict() alone"

@@ -6,10 +6,12 @@ One file has the networks of one paper or program, and reads like its figure:
     original.py   2012 code, the paper's tables    cifar.py    2012 code, on CIFAR-10
     torchvision.py   torchvision's alexnet      caffe.py    Caffe's bvlc_alexnet and caffenet
 
-A network is built by `Net.build`, gets its first weights from its method `initialize`, and is run
-by `forward(x, hook)`, which calls `hook(name, output)` for every named layer. `layers.py` and
-`local.py` have the layers that torch.nn does not have; `variations.py` builds the network of a
-recipe. Only `variations.py` knows recipes; nothing here knows data or training.
+`Net.build` builds a network and draws its first weights with its method `initialize`; `build` here
+leaves them to the caller, for trainings and for weights that are copied. A network is run by
+`forward(x, hook)`, which calls `hook(name, output)` for every named layer. `layers.py` and
+`local.py` have the layers that torch.nn does not have; `drawing.py` prints a network;
+`variations.py` builds the network of a recipe. Only `variations.py` knows recipes; nothing here
+knows data or training.
 """
 
 from __future__ import annotations
@@ -27,14 +29,15 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from alexnet.nets import caffe, cifar, lowres, original, torchvision
 from alexnet.nets.alexnet import AlexNet
 from alexnet.nets.layers import Weighted, get_fan_in
+from alexnet.validate import suggest
 
 
 @dataclass(frozen=True)
 class Net:
     """How to build a network, and the images and classes that it is made for."""
 
-    build: Callable[..., nn.Module]
-    """(classes, size, dropout, **variations) → the network, its weights not initialized."""
+    make: Callable[..., nn.Module]
+    """(classes, size, dropout, **variations) → the network, its weights not yet drawn."""
     paper: str
     """Where the network comes from."""
     size: int = 224
@@ -45,8 +48,65 @@ class Net:
     @property
     def variations(self) -> tuple[str, ...]:
         """The names of its variations: its arguments besides classes, size and dropout."""
-        parameters = inspect.signature(self.build).parameters.values()
+        parameters = inspect.signature(self.make).parameters.values()
         return tuple(p.name for p in parameters if p.kind is inspect.Parameter.KEYWORD_ONLY)
+
+    def build(
+        self,
+        classes: int | None = None,
+        size: int | None = None,
+        dropout: float = 0.5,
+        *,
+        initialization: str = "printed",
+        seed: int | None = None,
+        generator: torch.Generator | None = None,
+        **variations: Any,
+    ) -> nn.Module:
+        """Build the network on the CPU, with first weights: (N, 3, size, size) → (N, classes).
+
+        initialization: "printed", as the paper says (for AlexNet, section 5: Gaussians of standard
+            deviation 0.01, biases of 1 in conv2, conv4, conv5, fc6 and fc7, of 0 elsewhere), or
+            "variance", with which each layer keeps the variance of its inputs.
+        seed: the weights are then those that a training with this seed begins with, and torch's
+            default generator is left as it is. Without `seed` and `generator`, the weights are
+            drawn from torch's default generator: `torch.manual_seed` makes them repeat.
+        generator: a generator that a seed is drawn from.
+        variations: those in `self.variations`, as `towers=1`.
+
+        Raises ValueError for a variation that the network does not have, and if both a seed and a
+        generator are given.
+
+        >>> network = alexnet.NETS["alexnet"].build(10, seed=0)
+        >>> round(network.conv1.weight.std().item(), 3), network.conv2.bias.unique().tolist()
+        (0.01, [1.0])
+        """
+        if seed is not None and generator is not None:
+            raise ValueError("a seed and a generator were given: give one of them")
+        if generator is not None:
+            seed = int(torch.randint(2**63 - 1, (), generator=generator, device=generator.device))
+        drawn_apart = seed is not None
+        with torch.random.fork_rng(devices=[], enabled=drawn_apart):
+            if seed is not None:
+                torch.manual_seed(seed)
+            network: Any = self.make_checked(classes, size, dropout, **variations)
+            network.initialize(initialization)
+        return network
+
+    def make_checked(
+        self, classes: int | None, size: int | None, dropout: float, **variations: Any
+    ) -> nn.Module:
+        """Build the network, its weights not yet drawn.
+
+        Raises ValueError for a variation that the network does not have.
+        """
+        if unknown := sorted(set(variations) - set(self.variations)):
+            known = ", ".join(self.variations) or "nothing but classes, size and dropout"
+            name = next((name for name, net in NETS.items() if net is self), "the network")
+            raise ValueError(f"{name} cannot vary {', '.join(unknown)}; it can vary {known}")
+        side = size or self.size
+        network: Any = self.make(classes or self.classes, side, dropout, **variations)
+        network.image_side = side
+        return network
 
 
 NETS: dict[str, Net] = {
@@ -109,17 +169,15 @@ def build(
     Raises ValueError for an unknown name, for a variation that the network does not have and for a
     value that a variation cannot have.
     """
-    net = find(name)
-    if unknown := sorted(set(variations) - set(net.variations)):
-        known = ", ".join(net.variations) or "nothing but classes, size and dropout"
-        raise ValueError(f"{name} cannot vary {', '.join(unknown)}; it can vary {known}")
-    return net.build(classes or net.classes, size or net.size, dropout, **variations)
+    return find(name).make_checked(classes, size, dropout, **variations)
 
 
 def find(name: str) -> Net:
     """Return the entry of NETS. Raises ValueError for an unknown name, with the known ones."""
     if name not in NETS:
-        raise ValueError(f"no network is called {name!r}; there are {', '.join(NETS)}")
+        raise ValueError(
+            f"no network is called {name!r}.{suggest(name, NETS)} There are {', '.join(NETS)}"
+        )
     return NETS[name]
 
 

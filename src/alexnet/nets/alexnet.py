@@ -27,6 +27,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from alexnet.kernels import norm_pool, relu_pool, response_norm
+from alexnet.nets.drawing import Drawn
 from alexnet.nets.layers import (
     UNITS,
     Convolution,
@@ -45,7 +46,7 @@ LAYERS = "conv1", "conv2", "conv3", "conv4", "conv5", "fc6", "fc7", "fc8"
 HIDDEN = LAYERS[1:-1]
 
 
-class AlexNet(nn.Module):
+class AlexNet(Drawn):
     """The network of Figure 2: images minus the mean → logits.
 
     (N, 3, size, size) → (N, classes).
@@ -146,6 +147,13 @@ class Pool(nn.Module):
         if self.norm:
             x = response_norm(x, n=5, alpha=1e-4, beta=0.75, k=2, towers=self.towers)
         return max_pool(x, self.size)
+
+    def extra_repr(self) -> str:
+        """The stages in order, as `print(network)` shows them."""
+        stages = [] if self.unit == "none" else [self.unit]
+        if self.norm:
+            stages.append("response norm (n=5, α=1e-4, β=0.75, k=2)")
+        return ", ".join((*stages, f"max pooling {self.size}×{self.size} at stride 2"))
 
 
 def check_variations(unit: str, towers: int, without: Sequence[str]) -> None:

@@ -21,6 +21,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from alexnet.kernels import norm_pool, relu_pool, response_norm
+from alexnet.nets.drawing import Drawn
 from alexnet.nets.layers import (
     Convolution,
     Hook,
@@ -40,7 +41,7 @@ norm = partial(response_norm, n=5, alpha=1e-4, over_n=True, beta=0.75, k=1)
 """Caffe's LRN: x / (1 + (alpha / 5) · Σ x²)^0.75 over 5 maps, of both towers."""
 
 
-class BvlcAlexNet(nn.Module):
+class BvlcAlexNet(Drawn):
     """Caffe's `bvlc_alexnet`: images minus the mean → logits.
 
     (N, 3, size, size) → (N, classes). 60,965,224 parameters for 1000 classes. Caffe's page reports

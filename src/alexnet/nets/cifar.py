@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from alexnet.kernels import norm_pool, relu_pool, response_norm
 from alexnet.kernels.within_channel.operator import within_channel_norm
+from alexnet.nets.drawing import Drawn
 from alexnet.nets.layers import (
     UNITS,
     Convolution,
@@ -32,7 +33,7 @@ from alexnet.nets.layers import (
 from alexnet.nets.local import Local
 
 
-class CifarNetwork(nn.Module):
+class CifarNetwork(Drawn):
     """A network that draws its first weights with a standard deviation for each layer."""
 
     stds: ClassVar[dict[str, float]]

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from alexnet.kernels import norm_pool, relu_pool, response_norm
 from alexnet.kernels.within_channel.operator import contrast_norm, within_channel_norm
+from alexnet.nets.drawing import Drawn
 from alexnet.nets.layers import (
     Convolution,
     Dropout,
@@ -44,7 +45,7 @@ relu_norm = partial(norm_pool_2012, pool=1, stride=1)
 """ReLU, response norm. Pooling over single pixels changes nothing."""
 
 
-class Net131(nn.Module):
+class Net131(Drawn):
     """Contrast norm in map2, k = 1: images minus the mean → logits.
 
     (N, 3, size, size) → (N, classes).

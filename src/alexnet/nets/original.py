@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from alexnet.kernels import norm_pool, relu_pool
 from alexnet.kernels.within_channel.operator import within_channel_norm
+from alexnet.nets.drawing import Drawn
 from alexnet.nets.layers import (
     Convolution,
     Dropout,
@@ -41,7 +42,7 @@ relu_norm = partial(norm_pool_2012, pool=1, stride=1)
 """What follows conv2: ReLU, response norm. Pooling over single pixels changes nothing."""
 
 
-class Net145(nn.Module):
+class Net145(Drawn):
     """The network of the paper's tables: images minus the mean → logits.
 
     (N, 3, size, size) → (N, classes). 60,965,224 parameters.

@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from alexnet.kernels import relu_pool
+from alexnet.nets.drawing import Drawn
 from alexnet.nets.layers import (
     Convolution,
     Hook,
@@ -31,7 +32,7 @@ SMALLEST = 63
 """The smallest side of an image, in pixels, that leaves one pixel after the last pooling."""
 
 
-class TorchvisionAlexNet(nn.Module):
+class TorchvisionAlexNet(Drawn):
     """torchvision's `alexnet`: images minus the mean, scaled → logits.
 
     (N, 3, size, size) → (N, classes). 61,100,840 parameters for 1000 classes. torchvision reports

@@ -35,7 +35,7 @@ def read_variations(recipe: Recipe) -> dict[str, Any]:
 
     Raises ValueError as `network_of`; a variation that does not exist is returned as its text.
     """
-    known = inspect.signature(nets.find(recipe.network).build).parameters
+    known = inspect.signature(nets.find(recipe.network).make).parameters
     return {
         name: parse_like(known[name].default, name, text) if name in known else text
         for name, text in ((v.name, v.value) for v in recipe.variations)

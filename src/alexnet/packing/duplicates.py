@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from alexnet.packing.shards import HASHES
-from alexnet.packs.pack import read_names
+from alexnet.packs.checked_files import read_names
 
 CHUNK = 1 << 16
 """Number of hashes compared at a time."""

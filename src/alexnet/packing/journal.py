@@ -45,6 +45,8 @@ class SplitState:
     """`packs.schema.ShardMetadata` of each complete shard."""
     labels_crc: Crc = 0
     names_crc: Crc = 0
+    origins_crc: Crc | None = None
+    """None in a journal of an earlier version, whose splits have no origins.npy."""
     names_bytes: Count = 0
     """Valid length of names.txt. That of labels.npy follows from `images`."""
     skipped: dict[str, Count] = field(default_factory=dict)

@@ -24,30 +24,40 @@ from alexnet.images.preparation import PreparationResult, RecordOptions
 from alexnet.images.records import record_shape
 from alexnet.packing.duplicates import write_duplicates
 from alexnet.packing.journal import Journal, SplitState
+from alexnet.packing.origins import KnownRecords
 from alexnet.packing.progress import (
     PackingProgress,
     ProgressReporter,
     count_items,
     measure_position,
 )
-from alexnet.packing.resume import identify_item, iterate_remaining, remove_packing_files
+from alexnet.packing.resume import check_done, identify_item, iterate_remaining
 from alexnet.packing.shards import SplitWriter, open_at, sync, write_array
-from alexnet.packs.pack import check_array, crc32
+from alexnet.packing.versions import remove_packing_files
+from alexnet.packs.checked_files import check_array, crc32
 from alexnet.packs.schema import DIGEST, FORMAT, VERSION, compute_checksum, compute_digest
 from alexnet.packs.statistics import Sums
 from alexnet.sources.entry import Entry, Skipped, Source
 
 
 class Packing:
-    """The part of a packing that one call does, in the locked folder `out`.
+    """The part of a packing that one call does, in the folder `out` of a version.
 
-    Raises ValueError if a shard or the sums that the journal lists are damaged.
+    Images whose records are `known` are not decoded. Raises ValueError if a shard or the sums that
+    the journal lists are damaged.
     """
 
     def __init__(
-        self, source: Source, out: Path, options: RecordOptions, shard_images: int, journal: Journal
+        self,
+        source: Source,
+        out: Path,
+        options: RecordOptions,
+        shard_images: int,
+        journal: Journal,
+        known: KnownRecords,
     ) -> None:
         self.source, self.out, self.options, self.journal = source, out, options, journal
+        self.known = known
         self.shape = record_shape(options.size, options.pixels)
         self.shard_images = shard_images
         self.statistics_split = "train" if "train" in source.splits else source.splits[0]
@@ -62,7 +72,11 @@ class Packing:
     def run(
         self, workers: DecoderGroup, progress: Callable[[PackingProgress], None] | None
     ) -> None:
-        """Pack every split that is not finished. Raises OSError if the disk is too small."""
+        """Pack every split that is not finished.
+
+        Raises OSError if the disk is too small, SourceChanged if what was packed by earlier calls
+        has changed.
+        """
         states = self.journal.splits.values()
         done = sum(state.position for state in states)
         total = count_items(self.source)
@@ -71,7 +85,9 @@ class Packing:
         reporter = ProgressReporter(progress, total, done, skipped)
         with open_at(self.out / "skipped.jsonl", self.journal.skipped_bytes) as log:
             for split in self.source.splits:
-                if not self.journal.splits[split].done:
+                if self.journal.splits[split].done:
+                    check_done(self.source, split, self.journal.splits[split])
+                else:
                     self._pack_split(split, workers, log, reporter)
                 reporter.report(split)
 
@@ -90,7 +106,7 @@ class Packing:
         state = self.journal.splits[split]
         writer = SplitWriter(self.out / split, state, self.shape, self.shard_images)
         try:
-            items = iterate_remaining(self.source, split, state, self.out)
+            items = self.known.replace_known(iterate_remaining(self.source, split, state))
             for item, outcome, record in workers.prepare(items):
                 used = self._record(state, writer, log, item, outcome, record)
                 reporter.count(split, used, measure_position(item))
@@ -114,7 +130,7 @@ class Packing:
         """Append one image, or a line that says why it is not used; return whether it is used."""
         state.advance(*identify_item(item, outcome))
         if isinstance(item, Entry) and outcome is not None and not outcome.reason:
-            writer.append(record, item.label, item.name, outcome.digest)
+            writer.append(record, item, outcome)
             if item.split == self.statistics_split and outcome.moments is not None:
                 self.sums.add(record, outcome.moments)
             for note in outcome.notes:
@@ -151,8 +167,8 @@ class Packing:
         if old and old != journal.sums:
             (self.out / old).unlink()
 
-    def finish(self) -> None:
-        """Write the mean, the duplicates and, last, pack.json; then remove the other files.
+    def finish(self, pack: Path) -> None:
+        """Write the mean, the duplicates and, last, the pack's pack.json; then remove the journal.
 
         Raises ValueError if not a single image can be used.
         """
@@ -161,7 +177,8 @@ class Packing:
         out, size, pixels = self.out, self.options.size, self.options.pixels
         write_array(out / "mean.npy", self.sums.mean(size, pixels))
         duplicates = write_duplicates(out, self.source.splits, out / "duplicates.jsonl")
-        replace_json(out / "pack.json", self._make_metadata(duplicates), indent=1)
+        folder = "" if out == pack else out.name
+        replace_json(pack / "pack.json", self._make_metadata(duplicates, folder), indent=1)
         remove_packing_files(out)
 
     def _no_images_message(self) -> str:
@@ -174,13 +191,14 @@ class Packing:
             f"({reasons}): see {self.out / 'skipped.jsonl'}"
         )
 
-    def _make_metadata(self, duplicates: int) -> dict[str, Any]:
+    def _make_metadata(self, duplicates: int, folder: str) -> dict[str, Any]:
         """Return the content of pack.json: see `packs.schema.PackMetadata`."""
         components, deviations = self.sums.components(self.options.size)
         states = self.journal.splits
         metadata = {
             "format": FORMAT,
-            "version": VERSION,
+            "version": VERSION if folder else 1,
+            **({"folder": folder} if folder else {}),
             **self.journal.about,
             "splits": {split: _make_split_metadata(state) for split, state in states.items()},
             "duplicates": duplicates,
@@ -193,7 +211,9 @@ class Packing:
 
 
 def _make_split_metadata(state: SplitState) -> dict[str, Any]:
+    origins = {} if state.origins_crc is None else {"origins_crc32": f"{state.origins_crc:08x}"}
     return {
+        **origins,
         "images": state.images,
         "shards": state.shards,
         "labels_crc32": f"{state.labels_crc:08x}",

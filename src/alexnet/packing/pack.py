@@ -1,9 +1,11 @@
 """The public functions that make packs: `pack` from an open source, `pack_images` from a path.
 
 If a call is killed at any moment, a second call resumes where it stopped. The finished pack is byte
-for byte the same as from one uninterrupted call, with any number of processes. The memory needed
-does not grow with the number of images. This module checks arguments, locks the folder and decides
-what to do; `packing.loop` does the work. `alexnet.packing` has an overview.
+for byte the same as from one uninterrupted call, with any number of processes. If the images have
+changed since, it is updated: only what changed is decoded, and the result is the same as that of
+packing anew. The memory needed hardly grows with the number of images. This module checks
+arguments, locks the folder and decides what to do; `packing.loop` does the work. `alexnet.packing`
+has an overview.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import errno
+import math
 import os
 import shutil
 from collections.abc import Callable, Iterator
@@ -20,19 +23,37 @@ from typing import Any
 from alexnet.files import lock_folder
 from alexnet.images.decoder_group import DecoderGroup, count_cores
 from alexnet.images.memory import MAX_PIXELS
-from alexnet.images.preparation import RecordOptions
+from alexnet.images.preparation import RecordOptions, compute_fingerprint
 from alexnet.images.records import Format, record_shape
 from alexnet.images.resizing import FITS, Fit
 from alexnet.packing.journal import read_journal
 from alexnet.packing.loop import Packing
+from alexnet.packing.origins import KnownRecords
 from alexnet.packing.progress import PackingProgress
-from alexnet.packing.resume import begin_or_resume, reopen_finished
+from alexnet.packing.resume import (
+    SourceChanged,
+    can_read_more,
+    check_same_pack,
+    is_current,
+    is_resumable,
+)
+from alexnet.packing.versions import (
+    begin,
+    find_begun,
+    list_known,
+    read_valid,
+    remove_others,
+    remove_packing_files,
+)
 from alexnet.packs.pack import Pack, open_pack
 from alexnet.sources.entry import Source
 from alexnet.sources.recognition import open_source
+from alexnet.terminal import format_count
 
 DEFAULT_SIZE = 256
 """Width and height in pixels of packed photographs, as in section 2 of the paper."""
+MAX_SIZE = 1 << 13
+"""Maximum width of packed images: more take gigabytes of memory for each decoding process."""
 SHARD_BYTES = 1 << 29
 """Approximate size of a shard."""
 IGNORES_EXIF = "ilsvrc"
@@ -54,38 +75,94 @@ def pack(
     timeout: float = 30.0,
     shard_images: int | None = None,
     progress: Callable[[PackingProgress], None] | None = None,
+    say: Callable[[str], object] = lambda text: None,
 ) -> Pack:
-    """Pack a source into the folder `out`, resume that packing, or open the finished pack.
+    """Pack a source into the folder `out`, resume that packing, update or open the finished pack.
 
     `size` defaults to the size of the source's images if they all share one, else to 256.
     `upright` turns images as their EXIF orientation says. By default it is on, except for the
     archives of the ILSVRC challenge, which are read as in the paper; a packing that was begun keeps
     its setting. An image whose decoder crashes, or does not answer for `timeout` seconds, is tried
-    once more and then skipped. `progress` is called about ten times per second.
+    once more and then skipped. `progress` is called about ten times per second, and `say` with
+    sentences about an update. Until an update is complete, the pack is as it was before.
 
     Raises ValueError for invalid options and for a folder with other contents; OtherPack (a
-    ValueError) if the folder holds a pack with other settings, or of a source that has changed
-    since; BlockingIOError if another process is packing there; OSError if the disk is full.
+    ValueError) if the folder holds a pack of other images or settings; BlockingIOError if another
+    process is packing there; OSError if the disk is full.
     """
     out = Path(out)
+    _check_place(out)
     size = size or source.native_size or DEFAULT_SIZE
     upright = _choose_upright(source, out) if upright is None else upright
     options = RecordOptions(size, fit, pixels, upright, max_pixels)
     shard_images = shard_images or max(1, SHARD_BYTES // options.record_bytes)
     processes = processes or count_cores()
-    _check_arguments(source, out, options, processes, shard_images)
+    _check_arguments(source, out, options, processes, shard_images, timeout)
     metadata = _make_metadata(source, options, shard_images)
     with _explain_full_disk(out):
         out.mkdir(parents=True, exist_ok=True)
     with _explain_full_disk(out), lock_folder(out, "packing"):
-        if (out / "pack.json").exists():
-            return reopen_finished(source, out, metadata)
-        journal = begin_or_resume(out, metadata)
-        packing = Packing(source, out, options, shard_images, journal)
-        with DecoderGroup(options, processes, timeout) as workers:
+        valid = read_valid(out)
+        if valid is not None:
+            check_same_pack(out, valid, metadata)
+        if valid is None or not is_current(source, valid, metadata):
+            if valid is not None:
+                say(_explain_update(source, out, valid))
+            with DecoderGroup(options, processes, timeout) as workers:
+                packing = _pack_version(source, out, valid, metadata, options, workers, progress)
+            if packing.known:
+                say(_describe_update(packing.known))
+        made = open_pack(out)
+        remove_packing_files(made.folder)  # this call or an earlier one may have been killed
+        remove_others(out, made.folder)
+    return made
+
+
+def _pack_version(
+    source: Source,
+    out: Path,
+    valid: dict[str, Any] | None,
+    metadata: dict[str, Any],
+    options: RecordOptions,
+    workers: DecoderGroup,
+    progress: Callable[[PackingProgress], None] | None,
+) -> Packing:
+    """Make a new version of a pack, or continue the newest that was begun, until it is valid.
+
+    What was begun and is out of date is still of use: its records are not made again.
+    """
+    may_resume = True
+    while True:
+        begun = find_begun(out, valid)
+        for _, other in begun:
+            check_same_pack(out, other.about, metadata)
+        if may_resume and begun and is_resumable(begun[-1][1].about, metadata):
+            folder, journal = begun.pop()
+        else:
+            folder, journal = begin(out, metadata)
+        journal.about = metadata
+        known = KnownRecords(list_known(out, valid, begun))
+        packing = Packing(source, folder, options, metadata["shard_images"], journal, known)
+        try:
             packing.run(workers, progress)
-        packing.finish()
-    return open_pack(out)
+        except SourceChanged:
+            may_resume = False
+            continue
+        packing.finish(out)
+        return packing
+
+
+def _explain_update(source: Source, out: Path, valid: dict[str, Any]) -> str:
+    """Say why a pack is updated."""
+    if can_read_more(valid):
+        return f"HEIF photographs of {source.path} can be read now: {out} is updated."
+    return f"{source.path} has changed since {out} was packed: the pack is updated."
+
+
+def _describe_update(known: KnownRecords) -> str:
+    """Describe how much of a pack was of use for its new version."""
+    images, files = format_count(known.n_used, "image"), format_count(known.n_unknown, "file")
+    return f"Updated: {images} kept as before, {files} decoded."
 
 
 def _choose_upright(source: Source, out: Path) -> bool:
@@ -93,8 +170,8 @@ def _choose_upright(source: Source, out: Path) -> bool:
 
     Raises ValueError if that pack or its journal is damaged.
     """
-    if (out / "pack.json").exists():
-        return bool(open_pack(out).metadata.get("upright", False))
+    if (valid := read_valid(out)) is not None:
+        return bool(valid.get("upright", False))
     if (journal := read_journal(out)) is not None:
         return bool(journal.about.get("upright", False))
     return not source.kind.startswith(IGNORES_EXIF)
@@ -106,18 +183,52 @@ def pack_images(
     *,
     val_fraction: float | None = None,
     seed: int = 0,
+    group_by: str = "",
+    val_list: str | Path | None = None,
+    test_list: str | Path | None = None,
     **options: Any,
 ) -> Pack:
     """Pack the labeled images of a folder, a list or an archive (see `sources.open.open_source`).
 
-    The options and errors are those of `pack`. If the source has no validation split,
-    `val_fraction` of each class is held out for it, chosen by `seed`.
+    If the source has no validation split, `val_fraction` of each class is held out for it, chosen
+    by `seed`; with `group_by` (a pattern, or a column of a list), whole groups of images. Or
+    `val_list` and `test_list` are text files with the names of images. If there is a pack of these
+    images at `out`, it is updated: only images that changed are decoded. Other options:
+
+    size: side of the packed images in pixels; by default that of the images if they all share one,
+        else 256.
+    fit: "crop" takes the middle square of an image, "pad" adds gray, "squash" distorts it.
+    pixels: "rgb", or "yuv420", which takes half the space.
+    upright: turn images as their EXIF orientation says; by default, except for ILSVRC archives.
+    processes: how many decode; by default one for each core.
+    max_pixels, timeout: larger images, and those that take more seconds to decode, are not used.
+    progress: called with a PackingProgress about ten times per second.
+
+    Raises FileNotFoundError if there are no images; ValueError for invalid options, and for a
+    folder `out` with other contents or with a pack of other images or settings; BlockingIOError if
+    another process is packing there; OSError if the disk is full.
+
+    >>> alexnet.pack("photos", "small.pack", size=32, val_fraction=0.2)
+    Pack('small.pack': 48 train, 12 val images of 32×32 pixels; 2 classes: 'cats', 'dogs')
     """
-    return pack(open_source(images, val_fraction=val_fraction, seed=seed), out, **options)
+    source = open_source(
+        images,
+        val_fraction=val_fraction,
+        seed=seed,
+        group_by=group_by,
+        val_list=val_list,
+        test_list=test_list,
+    )
+    return pack(source, out, **options)
 
 
 def _check_arguments(
-    source: Source, out: Path, options: RecordOptions, processes: int, shard_images: int
+    source: Source,
+    out: Path,
+    options: RecordOptions,
+    processes: int,
+    shard_images: int,
+    timeout: float,
 ) -> None:
     """Raise ValueError for invalid arguments before any work starts."""
     if options.fit not in FITS:
@@ -130,9 +241,28 @@ def _check_arguments(
     ):
         if number < 1:
             raise ValueError(f"{name} is {number}, but must be at least 1")
+    if options.size > MAX_SIZE:
+        raise ValueError(f"size is {options.size}, but must be at most {MAX_SIZE} pixels")
+    if not 0 < timeout < math.inf:
+        raise ValueError(f"timeout is {timeout}, but must be a number of seconds above 0")
     record_shape(options.size, options.pixels)  # raises ValueError for an odd size in yuv420
     if source.path.is_dir() and out.resolve().is_relative_to(source.path.resolve()):
         raise ValueError(f"{out} is inside {source.path}, its source: choose another folder")
+
+
+def _check_place(out: Path) -> None:
+    """Raise FileExistsError or PermissionError if a pack cannot be made at this path."""
+    if out.exists() and not out.is_dir():
+        raise FileExistsError(f"{out} is a file: name another path for the pack, which is a folder")
+    place = out.absolute()
+    while not place.exists() and place != place.parent:
+        place = place.parent
+    if not place.is_dir():
+        raise NotADirectoryError(f"{place} is a file, so that {out} cannot be in it")
+    if place != out.absolute() and not os.access(place, os.W_OK | os.X_OK):
+        raise PermissionError(
+            f"{out} cannot be made: you may not create files in {place}. Name another path"
+        )
 
 
 def _make_metadata(source: Source, options: RecordOptions, shard_images: int) -> dict[str, Any]:
@@ -151,8 +281,15 @@ def _make_metadata(source: Source, options: RecordOptions, shard_images: int) ->
             "splits": list(source.splits),
         },
         "division": source.division,
+        "evaluation": source.evaluation_split,
+        "archive": describe_archive(source),
         "remarks": list(source.remarks),
     }
+
+
+def describe_archive(source: Source) -> str | None:
+    """Return the size and time of modification of an archive; None for a folder or a list."""
+    return compute_fingerprint(source.path) if source.path.is_file() else None
 
 
 def _record_path(path: Path) -> str:

@@ -1,4 +1,4 @@
-"""Writes the files of one split: shards of records, labels, names and hashes.
+"""Writes the files of one split: shards of records, labels, names, origins and hashes.
 
 All of them are only appended to. After a kill, the next `SplitWriter` truncates them to the lengths
 in the journal and deletes the shard that was not complete. Files are written with `write`, not
@@ -18,9 +18,13 @@ from typing import IO
 import numpy as np
 from numpy.typing import NDArray
 
+from alexnet.images.preparation import PreparationResult
 from alexnet.packing.direct import DirectWriter
 from alexnet.packing.journal import SplitState
-from alexnet.packs.pack import HEADER_BYTES, escape
+from alexnet.packing.origins import COLUMNS, make_origin
+from alexnet.packs.checked_files import HEADER_BYTES, escape
+from alexnet.packs.schema import ORIGINS
+from alexnet.sources.entry import Entry
 
 HASHES = "hashes.bin"
 """File of the 64-bit hashes of the records of a split. Removed when the pack is finished."""
@@ -45,7 +49,17 @@ class SplitWriter:
             labels.write_bytes(make_header(np.int64, (0,)))
         self._labels = open_at(labels, HEADER_BYTES + 8 * state.images)
         self._names = open_at(folder / "names.txt", state.names_bytes)
+        self._origins: IO[bytes] | None = None
+        if state.origins_crc is not None:
+            self._origins = self._open_origins(state.images)
         self._hashes = open_at(folder / HASHES, 8 * state.images)
+
+    def _open_origins(self, n_images: int) -> IO[bytes]:
+        """Open origins.npy after the rows of so many images."""
+        path = self.folder / ORIGINS
+        if not path.exists():
+            path.write_bytes(make_header(np.uint64, (0, COLUMNS)))
+        return open_at(path, HEADER_BYTES + 8 * COLUMNS * n_images)
 
     def _remove_incomplete(self) -> None:
         """Delete shards that the journal does not list."""
@@ -59,8 +73,8 @@ class SplitWriter:
         """Whether the current shard has all its images, so that it is time to commit."""
         return self._count == self.shard_images
 
-    def append(self, record: NDArray[np.uint8], label: int, name: str, digest: bytes) -> None:
-        """Append one image: its record, its label, its name and the hash of its record."""
+    def append(self, record: NDArray[np.uint8], entry: Entry, outcome: PreparationResult) -> None:
+        """Append one image: its record, its label, its name, its origin and its hash."""
         if self._shard is None:
             self._shard = DirectWriter(self._shard_path)
             self._shard.write(memoryview(make_header(np.uint8, (self.shard_images, *self.shape))))
@@ -69,10 +83,14 @@ class SplitWriter:
         self._count += 1
         state = self.state
         state.images += 1
-        label_bytes, line = np.int64(label).tobytes(), (escape(name) + "\n").encode()
+        label_bytes, line = np.int64(entry.label).tobytes(), (escape(entry.name) + "\n").encode()
         self._labels.write(label_bytes)
         self._names.write(line)
-        self._hashes.write(digest)
+        self._hashes.write(outcome.digest)
+        if self._origins is not None and state.origins_crc is not None:
+            origin = make_origin(entry, outcome).tobytes()
+            self._origins.write(origin)
+            state.origins_crc = zlib.crc32(origin, state.origins_crc)
         state.labels_crc = zlib.crc32(label_bytes, state.labels_crc)
         state.names_crc = zlib.crc32(line, state.names_crc)
         state.names_bytes += len(line)
@@ -95,18 +113,23 @@ class SplitWriter:
                 {"file": file, "images": self._count, "crc32": f"{self._crc:08x}"}
             )
             self._count = self._crc = 0
-        for opened in (self._labels, self._names, self._hashes):
-            sync(opened)
+        for opened in (self._labels, self._names, self._hashes, self._origins):
+            if opened is not None:
+                sync(opened)
 
     def finish(self) -> None:
-        """Write the final header of the labels, then commit."""
+        """Write the final headers of the labels and the origins, then commit."""
         self._labels.seek(0)
         self._labels.write(make_header(np.int64, (self.state.images,)))
+        if self._origins is not None:
+            self._origins.seek(0)
+            self._origins.write(make_header(np.uint64, (self.state.images, COLUMNS)))
         self.commit()
 
     def close(self) -> None:
         """Close the files, whether complete or not."""
-        for opened in (self._shard, self._labels, self._names, self._hashes):
+        files = self._labels, self._names, self._hashes, self._origins
+        for opened in (self._shard, *files):
             with contextlib.suppress(OSError):  # a full disk rejects buffered bytes again
                 if opened is not None:
                     opened.close()

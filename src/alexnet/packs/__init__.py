@@ -15,6 +15,9 @@ at most `shard_images` records, so that its size is about 512 MiB.
         images-00001.npy  …
         labels.npy        int64    (N,)             index into `classes`; −1: no label
         names.txt         N lines of UTF-8          path in the source, escaped by `escape`
+        origins.npy       uint64   (N, 14)          the file of each image: `packing.origins`
+      version-2/          of a pack that was updated: all of the above but pack.json, which names
+                          this folder; that of the version before is gone
 
 Every .npy file has a header of exactly 128 bytes, so that its shape can be corrected in place and
 its records can be memory-mapped. pack.json holds a CRC-32 of every file but the two .jsonl lists, a
@@ -23,9 +26,12 @@ its records can be memory-mapped. pack.json holds a CRC-32 of every file but the
 digest before it. Equal chains mean that the source is unchanged.
 
     pack               opens a pack: `open_pack`, `Pack`, `Split`
+    checked_files      its arrays and names, checked before they are used
     schema             the fields of pack.json and their valid values; checksums of metadata
     statistics         the mean image and the color components, from exact integer sums
     summary            a pack described in words, and a contact sheet
+    balance            uneven classes, counted
+    unused             files that were not used, by kind, with advice
     verification       every byte of a pack compared with its metadata
     background_check   the same checksums, compared in a thread during training and evaluation
     samples            a few images of a pack, kept in the folder of a run

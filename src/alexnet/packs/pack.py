@@ -9,12 +9,12 @@ damaged, truncated or edited: an error names the file and says to pack again. Ne
 from __future__ import annotations
 
 import functools
-import io
+import html
 import itertools
-import math
-import re
-import zlib
-from collections.abc import Callable, Iterator, Sequence
+import os
+import weakref
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,17 +22,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from alexnet.files import hold_folder, release_folder
 from alexnet.images.records import Format, record_shape
+from alexnet.packs.checked_files import check_array, check_exists, map_array, read_names
 from alexnet.packs.schema import LARGEST, check_metadata
+from alexnet.sources.names import quote_names
+from alexnet.terminal import escape_unprintable
 from alexnet.validate import read_json
 
-HEADER_BYTES = 128
-"""Length of the header of every .npy file of a pack; the data follow it."""
-LONGEST_LINE = 1 << 20
-"""Maximum length of a line of names.txt in bytes, more than any path has."""
+SHOWN_CLASSES = 20
+"""Classes that a notebook shows of a pack, at most."""
 Records = NDArray[np.uint8]
-MakeError = Callable[[str], ValueError]
-"""Makes the error for a problem of a file, such as "x.npy is missing"."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,7 +124,14 @@ class Split:
 
 @dataclass(frozen=True, eq=False)
 class Pack:
-    """A pack that `open_pack` has opened: labeled images of one size, in splits."""
+    """A pack that `open_pack` has opened: labeled images of one size, in splits.
+
+    >>> pack = alexnet.open_pack("photos.pack")
+    >>> pack
+    Pack('photos.pack': 48 train, 12 val images of 32×32 pixels; 2 classes: 'cats', 'dogs')
+    >>> pack.classes[pack.splits["val"].labels[0]], pack.splits["val"].names[0][:5]
+    ('cats', 'cats/')
+    """
 
     path: Path
     size: int
@@ -146,6 +153,37 @@ class Pack:
     metadata: dict[str, Any]
     """The content of pack.json, checked against `schema.PackMetadata`."""
 
+    def __repr__(self) -> str:
+        """Return the path, the number of images in each split, and the classes on one line."""
+        counts = ", ".join(f"{len(split):,} {name}" for name, split in self.splits.items())
+        return (
+            f"Pack({str(self.path)!r}: {counts} images of {self.size}×{self.size} pixels; "
+            f"{len(self.classes):,} classes: {quote_names(self.classes)})"
+        )
+
+    def _repr_html_(self) -> str:
+        """Return a table of images per class and split for a notebook. Names are escaped."""
+        counts = [
+            np.bincount(split.labels[split.labels >= 0], minlength=len(self.classes))
+            for split in self.splits.values()
+        ]
+        rows = [
+            "".join(f"<td>{html.escape(escape_unprintable(str(x)))}</td>" for x in row)
+            for row in zip(self.classes[:SHOWN_CLASSES], *counts, strict=False)
+        ]
+        heads = "".join(f"<th>{html.escape(name)}</th>" for name in ("class", *self.splits))
+        body = "".join(f"<tr>{row}</tr>" for row in (heads, *rows))
+        return f"<p>{html.escape(repr(self))}</p><table>{body}</table>"
+
+    def __fspath__(self) -> str:
+        """Return the pack's folder: a Pack can be given wherever a pack is named by its path."""
+        return str(self.path)
+
+    @property
+    def folder(self) -> Path:
+        """The folder of the files: `path` or, of a pack that was updated, a folder inside it."""
+        return self.path / self.metadata.get("folder", "")
+
     @property
     def facts(self) -> dict[str, Any]:
         """The metadata, by the name that earlier versions gave it."""
@@ -157,7 +195,7 @@ class Pack:
 
         Raises ValueError if a value is infinite or not a number.
         """
-        path = self.path / "mean.npy"
+        path = self.folder / "mean.npy"
         mean = np.array(map_array(path, (self.size, self.size, 3), np.float32))
         if not np.isfinite(mean).all():
             raise ValueError(
@@ -170,14 +208,44 @@ class Pack:
         return open_pack, (self.path,)
 
 
-def open_pack(path: str | Path) -> Pack:
+def open_pack(path: str | os.PathLike[str]) -> Pack:
     """Open a finished pack.
 
-    Raises FileNotFoundError if `path` holds no finished pack, and ValueError if the pack is
+    While the Pack exists, its files stay as they are, even if the pack is updated meanwhile. Raises
+    FileNotFoundError if `path` holds no finished pack, and ValueError if the pack is
     damaged or its format is newer than this program.
+
+    >>> pack = alexnet.open_pack("photos.pack")
+    >>> pack.classes, len(pack.splits["train"])
+    (('cats', 'dogs'), 48)
+    >>> pack.splits["train"].gather([0, 1]).shape
+    (2, 32, 32, 3)
     """
     path = Path(path)
-    metadata = _read_metadata(path)
+    metadata, held = _read_and_hold(path)
+    try:
+        pack = _make_pack(path, metadata)
+    except BaseException:
+        release_folder(held)
+        raise
+    weakref.finalize(pack, release_folder, held)
+    return pack
+
+
+def _read_and_hold(path: Path) -> tuple[dict[str, Any], int | None]:
+    """Read pack.json and hold the folder that it names, which an update may replace meanwhile."""
+    while True:
+        metadata = read_metadata(path)
+        held = hold_folder(path / metadata.get("folder", ""))
+        with suppress(OSError, ValueError):
+            if read_metadata(path).get("folder", "") == metadata.get("folder", ""):
+                return metadata, held
+        release_folder(held)
+
+
+def _make_pack(path: Path, metadata: dict[str, Any]) -> Pack:
+    """Make the Pack that pack.json describes, and check that its files are there."""
+    folder = path / metadata.get("folder", "")
     wordnet_ids, classes = metadata["wordnet_ids"], tuple(metadata["classes"])
     shape = record_shape(metadata["size"], metadata["pixels"])
     pack = Pack(
@@ -191,7 +259,7 @@ def open_pack(path: str | Path) -> Pack:
         checksum=metadata["checksum"],
         source=metadata["source"],
         splits={
-            name: _make_split(path / name, shape, split, len(classes))
+            name: _make_split(folder / name, shape, split, len(classes))
             for name, split in metadata["splits"].items()
         },
         metadata=metadata,
@@ -200,12 +268,12 @@ def open_pack(path: str | Path) -> Pack:
     return pack
 
 
-def _read_metadata(path: Path) -> dict[str, Any]:
+def read_metadata(path: Path) -> dict[str, Any]:
     """Read and check pack.json. If it is missing, say whether a packing was interrupted."""
     try:
         raw = read_json(path / "pack.json", LARGEST)
     except (FileNotFoundError, NotADirectoryError):
-        begun = (path / "packing.json").exists()
+        begun = [*path.glob("packing.json"), *path.glob("version-*/packing.json")]
         state = (
             "its packing has not finished. Resume it" if begun else "it has no pack.json. Make one"
         )
@@ -234,134 +302,4 @@ def _check_files(pack: Pack) -> None:
             check_array(split.folder / file, (count, *split.shape), np.uint8)
         check_array(split.folder / "labels.npy", (len(split),), np.int64)
         check_exists(split.folder / "names.txt")
-    check_array(pack.path / "mean.npy", (pack.size, pack.size, 3), np.float32)
-
-
-def report_damaged_pack(problem: str) -> ValueError:
-    """Make the error for a problem of a pack's file, which tells the user to pack again."""
-    return ValueError(f"the pack is damaged: {problem}. Pack again")
-
-
-def check_exists(path: Path, make_error: MakeError = report_damaged_pack) -> None:
-    """Raise what `make_error` makes unless there is a file at this path."""
-    if not path.is_file():
-        raise make_error(f"{path} is missing")
-
-
-def check_array(
-    path: Path,
-    shape: tuple[int, ...],
-    kind: type[np.generic],
-    make_error: MakeError = report_damaged_pack,
-) -> None:
-    """Raise ValueError unless a .npy file has this shape and type and the right length.
-
-    Only the header is read, so the cost does not depend on the size of the array. Folders other
-    than packs that hold such files hand in a `make_error` of their own.
-    """
-    check_exists(path, make_error)
-    with open(path, "rb") as file:
-        header = _HEADER.fullmatch(file.read(HEADER_BYTES))
-    size = path.stat().st_size
-    expected_size = HEADER_BYTES + math.prod((np.dtype(kind).itemsize, *shape))
-    if header is None:
-        problem = f"begins with no .npy header of {HEADER_BYTES} bytes, as a pack's files have"
-    elif (actual := _describe_header(header)) != (expected := f"{np.dtype(kind)} {shape}"):
-        problem = f"holds {actual}, not {expected}"
-    elif size != expected_size:
-        problem = f"has {size} bytes, not {expected_size}"
-    else:
-        return
-    raise make_error(f"{path} {problem}")
-
-
-_HEADER = re.compile(
-    rb"\x93NUMPY\x01\x00v\x00\{'descr': '([^']{1,8})', 'fortran_order': (False|True), "
-    rb"'shape': \(([\d, ]*)\), *\} *\n"
-)
-_KINDS = {np.dtype(kind).str: kind for kind in ("uint8", "uint64", "int64", "float16", "float32")}
-
-
-def _describe_header(header: re.Match[bytes]) -> str:
-    """Return the type and shape in a header as text, such as `uint8 (10, 8, 8, 3)`."""
-    kind, in_columns, shape = (group.decode("latin-1") for group in header.groups())
-    numbers = [number for number in re.split("[, ]+", shape) if number]
-    comma = "," if len(numbers) == 1 else ""
-    order = " in columns" if in_columns == "True" else ""
-    return f"{_KINDS.get(kind, repr(kind))} ({', '.join(numbers)}{comma}){order}"
-
-
-def map_array(
-    path: Path,
-    shape: tuple[int, ...],
-    kind: type[np.generic],
-    make_error: MakeError = report_damaged_pack,
-) -> NDArray[Any]:
-    """Memory-map the array in a .npy file, read-only. Raises ValueError as `check_array` does."""
-    check_array(path, shape, kind, make_error)
-    if not math.prod(shape):
-        return np.empty(shape, kind)  # an empty file cannot be mapped
-    return np.memmap(path, kind, "r", HEADER_BYTES, shape)
-
-
-def crc32(path: Path) -> str:
-    """Return the CRC-32 of a file, without the header of a .npy file, as 8 hexadecimal digits."""
-    crc = 0
-    for block in read_blocks(path, 1 << 20):
-        crc = zlib.crc32(block, crc)
-    return f"{crc:08x}"
-
-
-def read_blocks(path: Path, size: int) -> Iterator[memoryview]:
-    """Yield a file in blocks of `size` bytes; the header of a .npy file is left out.
-
-    All blocks share one buffer: a block is valid only until the next one is requested.
-    """
-    buffer = memoryview(bytearray(size))
-    with open(path, "rb", buffering=0) as file:
-        file.seek(HEADER_BYTES if path.suffix == ".npy" else 0)
-        while filled := _read_into(file, buffer):
-            yield buffer[:filled]
-
-
-def _read_into(file: io.FileIO, buffer: memoryview) -> int:
-    """Fill the buffer, or read to the end of the file; return the number of bytes read."""
-    filled = 0
-    while filled < len(buffer) and (count := file.readinto(buffer[filled:])):
-        filled += count
-    return filled
-
-
-def escape(name: str) -> str:
-    r"""Encode a name as one line of valid UTF-8.
-
-    Control characters, line separators, backslashes and lone surrogates (the bytes of a file name
-    that are not UTF-8) become \uXXXX.
-    """
-    return re.sub(
-        r"[\\\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]", lambda c: f"\\u{ord(c[0]):04x}", name
-    )
-
-
-def unescape(line: str) -> str:
-    """Undo `escape`."""
-    return re.sub(r"\\u([0-9a-f]{4})", lambda digits: chr(int(digits[1], 16)), line)
-
-
-def read_names(path: Path, make_error: MakeError = report_damaged_pack) -> Iterator[str]:
-    """Yield the names in a names.txt.
-
-    Raises ValueError for a line that is truncated, too long or not UTF-8.
-    """
-    with open(path, "rb") as lines:
-        for number in itertools.count(1):
-            line = lines.readline(LONGEST_LINE)
-            if not line:
-                return
-            if not line.endswith(b"\n"):
-                problem = "is truncated" if len(line) < LONGEST_LINE else "has no end"
-                raise make_error(f"line {number} of {path} {problem}")
-            try:
-                yield unescape(line[:-1].decode())
-            except UnicodeDecodeError as error:
-                raise make_error(f"line {number} of {path} is not UTF-8 ({error})") from error
+    check_array(pack.folder / "mean.npy", (pack.size, pack.size, 3), np.float32)

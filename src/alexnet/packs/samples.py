@@ -24,7 +24,8 @@ from safetensors.numpy import save
 
 from alexnet.files import replace_bytes
 from alexnet.images.records import Format, record_shape
-from alexnet.packs.pack import Pack, escape
+from alexnet.packs.checked_files import escape
+from alexnet.packs.pack import Pack
 from alexnet.validate import Range, check, parse_json
 
 NAME = "samples.safetensors"

@@ -10,7 +10,7 @@ known when a packing begins, `PackingMetadata`, are the first part of those of t
      │   └─ source: SourceMetadata                      kind, path, splits
      ├─ splits: {name: SplitMetadata}                   images, CRCs, skipped, chain
      │   └─ shards: [ShardMetadata]                     file, images, crc32
-     └─ components, deviations, mean_crc32, checksum, metadata_sha256
+     └─ folder, components, deviations, mean_crc32, checksum, metadata_sha256
 """
 
 from __future__ import annotations
@@ -26,16 +26,20 @@ from alexnet.images.records import Format, record_shape
 from alexnet.images.resizing import Fit
 from alexnet.validate import Range, check
 
-FORMAT, VERSION = "alexnet pack", 1
+FORMAT, VERSION = "alexnet pack", 2
+"""Version 2 has a `folder`; a pack without one is of version 1, which earlier programs read."""
 DIGEST = "metadata_sha256"
 """The field of pack.json that holds the digest of all other fields. Packs of earlier versions do
 not have it."""
+ORIGINS = "origins.npy"
+"""The file of a split that says which file each record was made of; see `packing.origins`."""
 LARGEST = 1 << 26
 """Maximum size of pack.json in bytes; with a million classes it is smaller than this."""
 Count = Annotated[int, Range(0, 1 << 53)]
 Crc = Annotated[int, Range(0, (1 << 32) - 1)]
 _CRC = re.compile("[0-9a-f]{8}")
 _SPLIT = re.compile(r"\w[\w-]*")
+_FOLDER = re.compile(r"(version-[1-9]\d{0,8})?")
 
 
 @dataclass(frozen=True)
@@ -67,11 +71,15 @@ class SplitMetadata:
     chain: str
     """Digest of the items of the source in order: each is hashed with the digest before it. It
     shows whether the source has changed since it was packed."""
+    origins_crc32: str = ""
+    """Packs of earlier versions have no origins.npy."""
 
     def __post_init__(self) -> None:
         """Raise ValueError for malformed checksums or inconsistent counts."""
         _check_crc(self.labels_crc32)
         _check_crc(self.names_crc32)
+        if self.origins_crc32:
+            _check_crc(self.origins_crc32)
         if (total := sum(shard.images for shard in self.shards)) != self.images:
             raise ValueError(f"its shards have {total} images and the split has {self.images}")
 
@@ -107,6 +115,10 @@ class PackingMetadata:
     source: SourceMetadata
     division: dict[str, int | float | str | None] | None = None
     """How validation images were held out; None if the source has its own split."""
+    evaluation: str = ""
+    """If the images are only to be measured: the split that all of them belong to."""
+    archive: str | None = None
+    """Size and modification time of the archive that the images are in."""
     remarks: tuple[str, ...]
     """Remarks on the source for the user."""
 
@@ -128,7 +140,9 @@ class PackMetadata(PackingMetadata):
     """All fields of pack.json."""
 
     format: Literal["alexnet pack"]
-    version: Literal[1]
+    version: Literal[1, 2]
+    folder: str = ""
+    """The folder, inside that of the pack, with the files of the valid version; "": its own."""
     splits: dict[str, SplitMetadata]
     duplicates: Count
     """Number of images that also occur in an earlier split."""
@@ -141,6 +155,8 @@ class PackMetadata(PackingMetadata):
     def __post_init__(self) -> None:
         """Raise ValueError for inconsistent fields."""
         super().__post_init__()
+        if not _FOLDER.fullmatch(self.folder):
+            raise ValueError(f"its folder is {self.folder[:80]!r}, not version-2 or another number")
         _check_crc(self.mean_crc32)
         if len(self.components) != 3:
             raise ValueError(f"there are {len(self.components)} rows of components, not 3")

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from alexnet.images.records import Format, records_to_rgb
-from alexnet.packs.pack import map_array
+from alexnet.packs.checked_files import map_array
 
 FOLD = 257
 """Number of bytes whose sum always fits in 16 bits: 257 · 255 = 65,535."""

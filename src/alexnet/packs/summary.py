@@ -16,7 +16,9 @@ from alexnet.fonts import escape_missing
 from alexnet.images.png import write_png
 from alexnet.images.records import records_to_rgb
 from alexnet.images.resizing import fit
+from alexnet.packs.balance import count_images, describe_balance
 from alexnet.packs.pack import Pack, Split
+from alexnet.packs.unused import describe_unused
 from alexnet.terminal import escape_unprintable
 
 THUMBNAIL, CAPTION, GAP = 96, 18, 4
@@ -34,13 +36,15 @@ def summarize_pack(pack: Pack) -> str:
         f"{pack.size}×{pack.size} {pack.pixels}, {gigabytes:.2f} GB"
     ]
     if skipped := _count_by_name(pack, "skipped"):
-        lines.append(f"  not used: {skipped} (each is named in {pack.path / 'skipped.jsonl'})")
+        lines.append(f"  not used: {skipped} (each is named in {pack.folder / 'skipped.jsonl'})")
+        lines += [f"  {line}" for line in describe_unused(pack)]
     if notes := _count_by_name(pack, "notes"):
         lines.append(f"  used, but unusual: {notes}")
     if duplicates := pack.metadata.get("duplicates"):
         lines.append(
-            f"  in two splits: {duplicates:,} images (named in {pack.path / 'duplicates.jsonl'})"
+            f"  in two splits: {duplicates:,} images (named in {pack.folder / 'duplicates.jsonl'})"
         )
+    lines += [f"  {line}" for line in describe_balance(pack)]
     return "\n".join(lines)
 
 
@@ -70,7 +74,7 @@ def describe_pack(pack: Pack) -> str:
 
 def _format_classes(pack: Pack) -> list[str]:
     """Return one line per class: its index, its number of images in each split and its name."""
-    counts = {name: _count_images(pack, split) for name, split in pack.splits.items()}
+    counts = {name: count_images(pack, split) for name, split in pack.splits.items()}
     lines = ["".join(f"{name:>9}" for name in ("class", *counts)) + "  name"]
     for index, name in enumerate(pack.classes):
         known = pack.wordnet_ids[index] if pack.wordnet_ids else name
@@ -80,11 +84,6 @@ def _format_classes(pack: Pack) -> list[str]:
             "".join(f"{number:>9,}" for number in numbers) + f"  {escape_unprintable(title)}"
         )
     return lines
-
-
-def _count_images(pack: Pack, split: Split) -> NDArray[np.int64]:
-    """Count the images of each class in a split; unlabeled ones are left out."""
-    return np.bincount(split.labels[split.labels >= 0], minlength=len(pack.classes))
 
 
 def draw_contact_sheet(pack: Pack, path: str | Path) -> None:

@@ -14,8 +14,9 @@ from typing import Any
 
 import numpy as np
 
-from alexnet.packs.pack import LONGEST_LINE, Pack, crc32, read_blocks
-from alexnet.packs.schema import DIGEST, LARGEST, compute_checksum, compute_digest
+from alexnet.packs.checked_files import LONGEST_LINE, crc32, read_blocks
+from alexnet.packs.pack import Pack
+from alexnet.packs.schema import DIGEST, LARGEST, ORIGINS, compute_checksum, compute_digest
 from alexnet.packs.statistics import Sums
 from alexnet.validate import check, parse_json, read_json
 
@@ -43,7 +44,7 @@ def verify(pack: Pack) -> tuple[str, ...]:
     unchecked: tuple[str, ...] = ()
     if not raw.get(DIGEST):
         unchecked = (UNCHECKED,) if pack.pixels == "rgb" else (UNCHECKED, NO_COLORS)
-    missing = (name for name in LISTS if not (pack.path / name).exists())
+    missing = (name for name in LISTS if not (pack.folder / name).exists())
     return (*unchecked, *(f"{name}, which is missing" for name in missing))
 
 
@@ -63,20 +64,22 @@ def _check_files(pack: Pack) -> Iterator[str]:
         is_summed = path.parent.name == statistics_split and path.name.startswith("images-")
         actual = _add_shard(path, sums, pack) if is_summed else crc32(path)
         if actual != expected:
-            yield str(path.relative_to(pack.path))
+            yield str(path.relative_to(pack.folder))
     if sums.images:
         yield from _check_statistics(pack, sums)
 
 
 def list_checksums(pack: Pack, splits: tuple[str, ...]) -> Iterator[tuple[Path, str]]:
     """Yield mean.npy and every file of these splits, each with its CRC-32 in the metadata."""
-    yield pack.path / "mean.npy", pack.metadata["mean_crc32"]
+    yield pack.folder / "mean.npy", pack.metadata["mean_crc32"]
     for name in splits:
         split = pack.metadata["splits"][name]
-        yield pack.path / name / "labels.npy", split["labels_crc32"]
-        yield pack.path / name / "names.txt", split["names_crc32"]
+        yield pack.folder / name / "labels.npy", split["labels_crc32"]
+        yield pack.folder / name / "names.txt", split["names_crc32"]
+        if split.get("origins_crc32"):
+            yield pack.folder / name / ORIGINS, split["origins_crc32"]
         for shard in split["shards"]:
-            yield pack.path / shard["file"], shard["crc32"]
+            yield pack.folder / shard["file"], shard["crc32"]
 
 
 def _add_shard(path: Path, sums: Sums, pack: Pack) -> str:
@@ -120,8 +123,8 @@ def _check_contents(pack: Pack) -> Iterator[str]:
         yield from _yield_error(lambda split=split: split.names)  # type: ignore[misc]
     skipped = sum(sum(split["skipped"].values()) for split in pack.metadata["splits"].values())
     for name, expected in zip(LISTS, (skipped, pack.metadata["duplicates"]), strict=True):
-        if (pack.path / name).exists():
-            yield from _yield_error(lambda name=name, n=expected: _check_list(pack.path / name, n))  # type: ignore[misc]
+        if (path := pack.folder / name).exists():
+            yield from _yield_error(lambda path=path, n=expected: _check_list(path, n))  # type: ignore[misc]
 
 
 def _yield_error(read: Callable[[], object]) -> Iterator[str]:

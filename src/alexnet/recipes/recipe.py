@@ -53,6 +53,12 @@ class Recipe:
     `rates` and `bias_steps` may also be given as texts: `Recipe(schedule="steps",
     steps=("0.1@25",))` holds `RateFactor(0.1, epoch=25)`. Raises ValueError for a value that no
     training can use.
+
+    >>> alexnet.Recipe(epochs=3, batch_size=32)
+    Recipe(epochs=3, batch_size=32)
+    >>> small = alexnet.RECIPES["small"]
+    >>> dataclasses.replace(small, epochs=3).learning_rate
+    0.01
     """
 
     network: str = "alexnet"
@@ -169,6 +175,22 @@ class Recipe:
                 "the schedule `steps` needs factors of the learning rate and epochs: say --steps "
                 "0.1@25 0.01@51"
             )
+
+    def __repr__(self) -> str:
+        """Return the fields that are not the paper's. Python can evaluate it to an equal recipe."""
+        return f"Recipe({', '.join(f'{k}={v!r}' for k, v in self._list_departures().items())})"
+
+    def __str__(self) -> str:
+        """Return every field on a line, those that are not the paper's first."""
+        departures, fields = self._list_departures(), self.to_dict()
+        paper = Recipe().to_dict()
+        lines = [f"  {k:<16} {v}   (paper: {paper[k]})" for k, v in departures.items()]
+        rest = [f"  {k:<16} {v}" for k, v in fields.items() if k not in departures]
+        return "\n".join(("departs from the paper in:", *lines, "and has as the paper:", *rest))
+
+    def _list_departures(self) -> dict[str, Any]:
+        """Return the fields that are not the paper's, with their values as in `to_dict`."""
+        return {name: value for name, (value, _) in self.differences(Recipe()).items()}
 
     def to_dict(self) -> dict[str, Any]:
         """Return every field by name, as `recipe.json` has it: the fields of TEXTS as texts."""

@@ -47,7 +47,11 @@ Report = Callable[[int, int, str], None]
 
 @dataclass(frozen=True)
 class EncoderOptions:
-    """What determines an encoder, together with the features."""
+    """What determines an encoder, together with the features.
+
+    >>> alexnet.EncoderOptions(bits=128).bits
+    128
+    """
 
     bits: Annotated[int, Range(WORD_BITS, MOST_BITS)] = 256
     """Length of a code, a multiple of 64."""

@@ -7,6 +7,7 @@ computes and writes.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -31,8 +32,8 @@ from alexnet.search.schema import (
 from alexnet.search.writing import (
     JOURNAL,
     FeatureProgress,
+    IndexJournal,
     IndexWriter,
-    Journal,
     read_journal,
 )
 from alexnet.sources.names import quote_names
@@ -42,9 +43,9 @@ SPLIT = "train"
 
 
 def build_index(
-    run: str | Path,
-    images: str | Path | Pack,
-    index: str | Path,
+    run: str | os.PathLike[str],
+    images: str | os.PathLike[str] | Pack,
+    index: str | os.PathLike[str],
     *,
     layer: str | None = None,
     split: str | None = None,
@@ -56,7 +57,8 @@ def build_index(
     """Write the features of images into the folder `index`, go on with that, or open it if done.
 
     Args:
-        run: a run's folder (its `best` checkpoint, else its `last`) or a checkpoint file.
+        run: a run's folder (its `best` checkpoint, else its `last`), what `alexnet.train` returned,
+            or a checkpoint file.
         images: a pack, or images, which are packed first, next to the run, as the network needs
             them. Their classes need not be those of the network.
         index: the folder to make. Its parents are made, too.
@@ -72,6 +74,10 @@ def build_index(
     Raises FileNotFoundError if the run or the images are missing; FileExistsError if `index` holds
     something else; ValueError for an unknown layer or split, a pack of another size, and features
     that `dtype` cannot hold; BlockingIOError if another process is making the same index.
+
+    >>> index = alexnet.build_index("run", "photos.pack", "val.index", layer="conv3", split="val")
+    >>> len(index), index.dimensions
+    (12, 3136)
     """
     path, trained = load_run(run)
     pack = (
@@ -133,7 +139,7 @@ def refer_to_checkpoint(path: Path) -> CheckpointReference:
     return CheckpointReference(str(path.absolute()), WeightedCheckpoint.of(path).sha256)
 
 
-def _begin_or_resume(folder: Path, origin: IndexOrigin) -> Journal | None:
+def _begin_or_resume(folder: Path, origin: IndexOrigin) -> IndexJournal | None:
     """Return the journal to go on from, a new one, or None if the index is finished.
 
     Raises FileExistsError if the folder holds something else than this index or a part of it.
@@ -150,7 +156,7 @@ def _begin_or_resume(folder: Path, origin: IndexOrigin) -> Journal | None:
             f"{folder} is not empty and holds no index (there is {quote_names(sorted(others), 3)})"
             ": name a new folder for the index"
         )
-    journal = Journal(origin, [])
+    journal = IndexJournal(origin, [])
     journal.save(folder)
     return journal
 

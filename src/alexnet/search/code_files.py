@@ -28,7 +28,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 
 from alexnet.kernels.hamming.operator import WORD_BITS
-from alexnet.packs.pack import check_exists, crc32, map_array
+from alexnet.packs.checked_files import check_exists, crc32, map_array
 from alexnet.packs.schema import DIGEST, compute_digest
 from alexnet.search.autoencoder import MOST_BITS, Encoder, EncoderOptions
 from alexnet.search.codes import BinaryCodes
@@ -89,6 +89,9 @@ def open_codes(index: FeatureIndex | str | Path, metric: Metric = "euclidean") -
 
     Raises FileNotFoundError if there is no finished index or it has no codes, and ValueError if the
     codes are damaged, belong to another state of the index, or were made by a later version.
+
+    >>> alexnet.open_codes("photos.index").bits
+    64
     """
     index = index if isinstance(index, FeatureIndex) else open_index(index)
     metadata = read_metadata(index)

@@ -22,7 +22,7 @@ import torch
 from numpy.typing import NDArray
 
 from alexnet.files import lock_folder, replace_bytes, replace_file, replace_json
-from alexnet.packs.pack import HEADER_BYTES, crc32
+from alexnet.packs.checked_files import HEADER_BYTES, crc32
 from alexnet.packs.schema import DIGEST, compute_digest
 from alexnet.search.autoencoder import Encoder, EncoderOptions, train_encoder
 from alexnet.search.code_files import (
@@ -71,6 +71,10 @@ def train_codes(
     Raises ValueError for an index of fewer than LEAST_IMAGES images or of features that are not
     finite, and for a target outside 0 … 1; BlockingIOError if another process works in the folder;
     OSError if a file cannot be written.
+
+    >>> options = alexnet.EncoderOptions(bits=64, steps=5)
+    >>> alexnet.train_codes("photos.index", options).bits
+    64
     """
     index = index if isinstance(index, FeatureIndex) else open_index(index)
     options = options or EncoderOptions()

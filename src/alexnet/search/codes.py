@@ -28,7 +28,15 @@ from alexnet.search.index import FeatureIndex
 
 @dataclass(frozen=True, eq=False)
 class BinaryCodes:
-    """The binary codes of the N images of an index."""
+    """The binary codes of the N images of an index.
+
+    >>> codes = alexnet.open_codes("photos.index")
+    >>> len(codes), codes.bits, codes.codes.shape
+    (60, 64, (60, 8))
+    >>> queries = codes.index.features[0][:2]  # (2, D)
+    >>> codes.search(queries, k=3).indices.shape
+    (2, 3)
+    """
 
     index: FeatureIndex
     encoder: Encoder
@@ -42,6 +50,13 @@ class BinaryCodes:
 
     def __len__(self) -> int:
         return len(self.codes)
+
+    def __repr__(self) -> str:
+        """Return the length and number of the codes, and the index, on one line."""
+        return (
+            f"BinaryCodes({len(self):,} codes of {self.bits} bits, a shortlist of "
+            f"{self.shortlist:,}, {self.metric}; {self.index!r})"
+        )
 
     @property
     def bits(self) -> int:

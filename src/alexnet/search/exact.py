@@ -53,6 +53,11 @@ class ExactSearch:
 
     The norms of the rows are computed when they are first read, and kept. Several threads may
     search at once.
+
+    >>> index = alexnet.open_index("photos.index")
+    >>> nearest = alexnet.ExactSearch(index.features).search(index.features[0][:2], k=3)
+    >>> nearest.indices[:, 0].tolist(), nearest.distances.shape  # each query is itself the nearest
+    ([0, 1], (2, 3))
     """
 
     def __init__(self, features: Sequence[NDArray[Any]], metric: Metric = "euclidean") -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,15 +19,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from alexnet.packs.pack import (
-    Pack,
-    check_array,
-    check_exists,
-    crc32,
-    map_array,
-    open_pack,
-    read_names,
-)
+from alexnet.packs.checked_files import check_array, check_exists, crc32, map_array, read_names
+from alexnet.packs.pack import Pack, open_pack
 from alexnet.search.schema import LARGEST, IndexMetadata, check_metadata
 from alexnet.validate import read_json
 
@@ -36,7 +30,14 @@ KINDS: dict[str, type[np.generic]] = {"float16": np.float16, "float32": np.float
 
 @dataclass(frozen=True, eq=False)
 class FeatureIndex:
-    """An index that `open_index` has opened: the features, names and labels of N images."""
+    """An index that `open_index` has opened: the features, names and labels of N images.
+
+    >>> index = alexnet.open_index("photos.index")
+    >>> index
+    FeatureIndex('photos.index': 60 images, 576 features of pool3, float16)
+    >>> index.features[0].shape, index.classes[index.labels[0]]  # a shard for each split
+    ((48, 576), 'cats')
+    """
 
     path: Path
     metadata: IndexMetadata
@@ -44,6 +45,17 @@ class FeatureIndex:
 
     def __len__(self) -> int:
         return self.metadata.images
+
+    def __repr__(self) -> str:
+        """Return what is in the index on one line."""
+        return (
+            f"FeatureIndex({str(self.path)!r}: {len(self):,} images, {self.dimensions:,} features "
+            f"of {self.layer}, {self.metadata.origin.dtype})"
+        )
+
+    def __fspath__(self) -> str:
+        """Return the folder: an index can be given wherever one is named by its path."""
+        return str(self.path)
 
     @property
     def layer(self) -> str:
@@ -195,11 +207,14 @@ def gather_rows(
     return out
 
 
-def open_index(path: str | Path) -> FeatureIndex:
+def open_index(path: str | os.PathLike[str]) -> FeatureIndex:
     """Open a finished index.
 
     Raises FileNotFoundError if `path` holds no finished index, and ValueError if the index is
     damaged or its format is newer than this program.
+
+    >>> len(alexnet.open_index("photos.index"))
+    60
     """
     path = Path(path)
     index = FeatureIndex(path, _read_metadata(path))

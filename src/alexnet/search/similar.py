@@ -10,6 +10,7 @@ features of two networks have nothing to do with each other.
 from __future__ import annotations
 
 import itertools
+import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -167,7 +168,7 @@ class SimilarImageSearch:
 
 
 def open_search(
-    run: str | Path,
+    run: str | os.PathLike[str],
     index: str | Path | FeatureIndex,
     *,
     metric: Metric = "euclidean",
@@ -188,6 +189,11 @@ def open_search(
 
     Raises FileNotFoundError if the run, the index or its codes are missing, ValueError if the index
     is damaged or was made by another network.
+
+    >>> with alexnet.open_search("run", "photos.index") as search:
+    ...     found = list(search.stream(["cat.jpg", "dog.jpg"], k=1))
+    >>> [len(result.similar) for result in found]
+    [1, 1]
     """
     index = index if isinstance(index, FeatureIndex) else open_index(index)
     trained = checkpoints.load(find_checkpoint_of(run, index))
@@ -197,7 +203,7 @@ def open_search(
     return SimilarImageSearch(classifier, index, metric, codes)
 
 
-def find_checkpoint_of(run: str | Path, index: FeatureIndex) -> Path:
+def find_checkpoint_of(run: str | os.PathLike[str], index: FeatureIndex) -> Path:
     """Return the checkpoint file of a run whose network made an index.
 
     Raises FileNotFoundError if the run has no checkpoint, ValueError if none made the index.
@@ -215,7 +221,7 @@ def find_checkpoint_of(run: str | Path, index: FeatureIndex) -> Path:
 
 
 def find_similar(
-    run: str | Path,
+    run: str | os.PathLike[str],
     index: str | Path | FeatureIndex,
     images: list[Image],
     k: int = 6,
@@ -230,6 +236,10 @@ def find_similar(
     `images` are paths, bytes, PIL images or arrays. See `open_search` and
     `SimilarImageSearch.stream` for the other arguments and the errors. For more than one call,
     `open_search` once: it keeps the network, the decoders and the norms of the features.
+
+    >>> found = alexnet.find_similar("run", "photos.index", ["cat.jpg"], k=3)[0]
+    >>> found.name, len(found.similar)
+    ('cat.jpg', 3)
     """
     with open_search(run, index, metric=metric, codes=codes, device=device) as search:
         return list(search.stream(images, k, split))

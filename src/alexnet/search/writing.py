@@ -29,7 +29,8 @@ from alexnet.batches.transfer import prefetch
 from alexnet.evaluation.counts import VIEWS_PER_BATCH
 from alexnet.files import replace_bytes, replace_file, replace_json
 from alexnet.packing.shards import write_array
-from alexnet.packs.pack import Pack, Split, crc32, escape
+from alexnet.packs.checked_files import crc32, escape
+from alexnet.packs.pack import Pack, Split
 from alexnet.packs.schema import DIGEST, ShardMetadata, compute_digest
 from alexnet.predict import Classifier
 from alexnet.search.schema import (
@@ -63,7 +64,7 @@ class FeatureProgress:
 
 
 @dataclass
-class Journal:
+class IndexJournal:
     """The content of features.json: what is being made, and the shards that are complete."""
 
     origin: IndexOrigin
@@ -80,12 +81,12 @@ class Journal:
         replace_json(folder / JOURNAL, {**content, DIGEST: compute_digest(content)}, indent=1)
 
 
-def read_journal(folder: Path) -> Journal | None:
+def read_journal(folder: Path) -> IndexJournal | None:
     """Read features.json; None if the folder has none. Raises ValueError if it is damaged."""
     path = folder / JOURNAL
     try:
         raw = read_json(path, LARGEST)
-        journal: Journal = check(raw, Journal, str(path))
+        journal: IndexJournal = check(raw, IndexJournal, str(path))
         if journal.metadata_sha256 != compute_digest(raw):
             raise ValueError(f"{path} was changed: it does not agree with its {DIGEST}")
         return journal
@@ -103,7 +104,7 @@ class IndexWriter:
     def __init__(
         self,
         folder: Path,
-        journal: Journal,
+        journal: IndexJournal,
         classifier: Classifier,
         pack: Pack,
         progress: Callable[[FeatureProgress], None] | None,

@@ -11,6 +11,7 @@ only if a figure asks for it. A figure whose data is missing is skipped, and the
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,8 +53,8 @@ def check_names(names: Sequence[str]) -> tuple[str, ...]:
 
 
 def iterate_figures(
-    run: str | Path,
-    pack: str | Path | None = None,
+    run: str | os.PathLike[str],
+    pack: str | os.PathLike[str] | None = None,
     *,
     only: Sequence[str] = (),
     split: str | None = None,
@@ -95,7 +96,7 @@ def _draw(material: Material, name: str) -> DrawnFigure:
 
 
 def draw_figures(
-    run: str | Path,
+    run: str | os.PathLike[str],
     folder: str | Path | None = None,
     *,
     format: Format = "png",
@@ -113,6 +114,9 @@ def draw_figures(
 
     Returns all of them, those that were skipped with the reason. Raises what `iterate_figures`
     raises, and OSError if a file cannot be written.
+
+    >>> [figure.path.name for figure in alexnet.draw_figures("run", only=["kernels"])]
+    ['kernels.png']
     """
     if format not in ("png", "svg"):
         raise ValueError(f"figures are written as png or svg, not as {format!r}")

@@ -8,6 +8,7 @@ Everything heavy is imported when it is computed.
 from __future__ import annotations
 
 import functools
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -40,8 +41,8 @@ class Material:
 
     def __init__(
         self,
-        run: str | Path,
-        pack: str | Path | None = None,
+        run: str | os.PathLike[str],
+        pack: str | os.PathLike[str] | None = None,
         *,
         split: str | None = None,
         device: str = "auto",

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import resources
@@ -58,8 +59,8 @@ class Number:
 
 
 def write_report(
-    run: str | Path,
-    path: str | Path | None = None,
+    run: str | os.PathLike[str],
+    path: str | os.PathLike[str] | None = None,
     *,
     figures: FigureChoice = "all",
     device: str = "auto",
@@ -77,8 +78,11 @@ def write_report(
     What is missing beside the checkpoint, or damaged, is named in the report. Raises
     FileNotFoundError if there is no checkpoint, ValueError if it is damaged, and OSError if the
     file cannot be written.
+
+    >>> alexnet.write_report("run", figures="none").name
+    'report.html'
     """
-    facts = read_run_facts(run)
+    facts = read_run_facts(os.fspath(run))
     path = facts.run / NAME if path is None else Path(path)
     pack = facts.pack.pack.path if facts.pack else None
     drawn = draw_report_figures(facts.checkpoint, pack, figures, device=device, progress=progress)

@@ -146,8 +146,8 @@ def _read_pack(checkpoint: Path, trained: Checkpoint) -> tuple[PackFacts | None,
     except (OSError, ValueError) as error:
         return None, [f"The images are not described here, because their pack is missing: {error}"]
     problems: list[str] = []
-    skipped = _read_lines(pack.path / "skipped.jsonl", SkippedFile, problems)
-    duplicates = _read_lines(pack.path / "duplicates.jsonl", Duplicate, problems)
+    skipped = _read_lines(pack.folder / "skipped.jsonl", SkippedFile, problems)
+    duplicates = _read_lines(pack.folder / "duplicates.jsonl", Duplicate, problems)
     reasons: Counter[str] = Counter()
     for split in pack.metadata["splits"].values():
         reasons.update(split["skipped"])

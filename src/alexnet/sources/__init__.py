@@ -7,7 +7,7 @@ The modules and the formats that they read:
 
     a path that is                                          is read by       with the help of
     ─────────────────────────────────────────────────────  ───────────────  ───────────────────────
-    train/CLASS/…, val/CLASS/… or CLASS/…, folder or tar    class_folders    holdout (validation)
+    train/CLASS/…, val/CLASS/… or CLASS/…: folder, tar, zip  class_folders    holdout (validation)
     a .csv, .tsv, .jsonl or .ndjson file                    image_list       list_lines, repeats
     ILSVRC-2010 or -2012: archives or folders, and a kit    ilsvrc           devkit, matlab
     CIFAR-10 or CIFAR-100, binary version                   cifar            fixed_size_records
@@ -15,8 +15,9 @@ The modules and the formats that they read:
     small NORB: binary matrix files                         norb             fixed_size_records
     the word "digits": scikit-learn's                       digits           holdout
 
-`recognition` tries them in turn. They access a folder on disk (`directory`) and a tar archive
-(`tarball`, which reads members with `tar_format`) through one interface, `tree.Tree`. Files are
+`recognition` tries them in turn. They access a folder on disk (`directory`), a tar archive
+(`tarball`, which reads members with `tar_format`) and a zip archive (`zip_tree`, with
+`zip_members`) through one interface, `tree.Tree`. Files are
 read through a `reader`, which decompresses; only regular files are opened (`regular_files`). Every
 size that a file claims is checked against `limits`, and `names` has the rules on names.
 

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from alexnet.sources.entry import UNLABELED, Entry, Skipped, Source
-from alexnet.sources.holdout import Division, HoldOut
+from alexnet.sources.holdout import Divided, HoldOut
 from alexnet.sources.names import WORDNET_ID, class_remarks, quote_names
 from alexnet.sources.tree import FoundFile, Tree, below, join
 
@@ -76,6 +76,7 @@ def _split_folders(tree: Tree, top: str, folders: list[str]) -> dict[str, str]:
 
 
 def _build_with_splits(tree: Tree, top: str, splits: dict[str, str], hold_out: HoldOut) -> Source:
+    hold_out.check_usable(tree.path, splits)
     splits, remarks = _choose_validation(tree, splits, hold_out)
     tree = tree.with_splits(splits.values())
     inside = {split: tree.list_folders(folder) for split, folder in splits.items()}
@@ -109,6 +110,7 @@ def _choose_validation(
         "val" in splits
         or not is_test_labeled
         or hold_out.fraction
+        or hold_out.is_chosen
         or hold_out.evaluation_split == "test"
     ):
         return splits, []
@@ -161,18 +163,18 @@ class _ClassFolders:
     tree: Tree
     classes: tuple[str, ...]
     folders: dict[str, str]
-    division: Division | None = None
+    division: Divided | None = None
 
     def with_held_out(self, hold_out: HoldOut) -> "_ClassFolders":
         """These folders, with validation images held out. Takes one pass over all names."""
         folder, known = self.folders["train"], set(self.classes)
 
-        def images() -> Iterator[tuple[str, str]]:
+        def images() -> Iterator[tuple[str, str, str]]:
             for item in self.tree.walk(folder, "train"):
                 if isinstance(item, FoundFile):
                     name, rest = _split_name(folder, item)
                     if rest and name in known:
-                        yield name, rest
+                        yield name, rest, f"{name}/{rest}"
 
         return replace(self, division=hold_out.divide(images()))
 
@@ -222,7 +224,7 @@ class _ClassFolders:
                     yield item
                 continue
             name, rest = _split_name(folder, item)
-            own = division.find_split(name, rest) if division and rest else ""
+            own = division.find_split(name, rest, f"{name}/{rest}") if division and rest else ""
             if division and split != (own or division.leftover_split):
                 continue
             if not rest:

@@ -23,6 +23,7 @@ HELD_OUT = 0.2  # a tenth would be so few that one wrong image is half a percent
 
 def open_digits(hold_out: HoldOut) -> Source:
     """The digits as a Source; a fifth is held out unless `hold_out` names another fraction."""
+    hold_out.check_usable(Path(NAME))
     if hold_out.fraction is None:
         hold_out = replace(hold_out, fraction=HELD_OUT)
     from sklearn.datasets import load_digits  # imported here because it takes seconds

@@ -79,6 +79,8 @@ class Source:
     """Yields everything in a split; call `entries`, which checks the name of the split."""
     division: dict[str, Any] | None = None
     """The rule by which images are held out for validation (`holdout`); None if none are."""
+    evaluation_split: str = ""
+    """If the source has no validation images and is only to be measured: the split to measure."""
 
     def entries(self, split: str) -> Iterator[Entry | Skipped]:
         """Yield everything in one split, used or not, in an order that is the same at every call.

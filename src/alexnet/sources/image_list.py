@@ -13,13 +13,13 @@ memory. `recognition` calls `open_list`.
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from alexnet.sources.class_folders import SPLIT_NAMES
 from alexnet.sources.entry import UNLABELED, Entry, Skipped, Source
-from alexnet.sources.holdout import Division, HoldOut
-from alexnet.sources.list_lines import BadLine, ListedImage, read_lines
+from alexnet.sources.holdout import Divided, HoldOut
+from alexnet.sources.list_lines import BadLine, ListedImage, has_column, read_lines
 from alexnet.sources.names import WORDNET_ID, class_remarks, quote_names
 from alexnet.sources.repeats import NameBudget, NameCounter, RepeatedNames
 
@@ -28,7 +28,10 @@ _SPLITS = {"": "train"} | {name: split for split, names in SPLIT_NAMES.items() f
 
 def open_list(path: Path, hold_out: HoldOut) -> Source:
     """A CSV or JSONL file as a Source. Raises ValueError for a list without a class."""
+    if hold_out.group_by and has_column(path, hold_out.group_by):
+        hold_out = replace(hold_out, is_column=True)
     survey = _Survey.of(path)
+    hold_out.check_usable(path, survey.labels)
     classes = survey.find_classes()
     splitting, remarks = survey.choose_splitting(hold_out, classes)
     remarks += survey.difference_remarks(classes) + class_remarks(classes)
@@ -51,13 +54,15 @@ class _Splitting:
     """Decides the split of a line: the one it names, which may be renamed, or a held-out one."""
 
     rename: dict[str, str] = field(default_factory=dict)
-    division: Division | None = None
+    division: Divided | None = None
+    column: str = ""
+    """The column of the groups; "" if there is none."""
 
     def find_split(self, row: ListedImage) -> str:
         """The split of a line."""
         named_split = _named_split(row)
         if self.division and named_split == "train":
-            return self.division.find_split(row.label, row.path)
+            return self.division.find_split(row.label, row.path, _key(row, self.column))
         return self.rename.get(named_split, named_split)
 
     def splits(self, named_splits: Iterable[str]) -> set[str]:
@@ -119,23 +124,24 @@ class _Survey:
             return _Splitting(), [held_out] if hold_out.fraction else []
         has_labels = bool(self.labels.get("test", set()) - {""})
         has_labeled_test = has_labels and hold_out.evaluation_split != "test"
-        if has_labeled_test and not hold_out.fraction:
+        if has_labeled_test and not (hold_out.fraction or hold_out.is_chosen):
             renamed = "Its test split is used for validation, under the name 'val'."
             return _Splitting({"test": "val"}), [renamed]
         if hold_out.evaluation_split and self.has_splits:
             return _Splitting(), []
-        division = hold_out.divide(self._training_images(set(classes)))
-        return _Splitting(division=division), division.remarks
+        column = hold_out.group_by if hold_out.is_column else ""
+        division = hold_out.divide(self._training_images(set(classes), column))
+        return _Splitting(division=division, column=column), division.remarks
 
-    def _training_images(self, classes: set[str]) -> Iterator[tuple[str, str]]:
+    def _training_images(self, classes: set[str], column: str) -> Iterator[tuple[str, str, str]]:
         """Class and path of each training image that exists; a repeated one only once."""
         repeated = self.repeated.restart()
-        for row in read_lines(self.path):
+        for row in read_lines(self.path, column):
             if isinstance(row, BadLine) or repeated.count(row.path)[0] > 1:
                 continue
             is_wanted = _named_split(row) == "train" and row.label in classes
             if is_wanted and _refusal(self.path.parent / row.path) is None:
-                yield row.label, row.path
+                yield row.label, row.path, _key(row, column)
 
     def difference_remarks(self, classes: tuple[str, ...]) -> list[str]:
         """Sentences about classes that differ between splits, and about repeated files."""
@@ -165,7 +171,7 @@ class _List:
         """Everything in a split, in the order of the list."""
         labels = {name: label for label, name in enumerate(self.classes)}
         repeated = self.repeated.restart()
-        for row in read_lines(self.path):
+        for row in read_lines(self.path, self.splitting.column):
             if isinstance(row, BadLine):
                 if split == self.splitting.leftover_split:  # report it once, not in each split
                     yield Skipped(split, f"line {row.line}", "bad_line", row.problem)
@@ -214,6 +220,11 @@ def _refusal(file: Path) -> tuple[str, str] | None:
         return "missing", "is listed but does not exist"
     except (OSError, ValueError) as error:
         return "unreadable", str(error)
+
+
+def _key(row: ListedImage, column: str) -> str:
+    """What the group of an image is found in: the column of the groups, else its path."""
+    return row.group if column else _name(row)
 
 
 def _name(row: ListedImage) -> str:

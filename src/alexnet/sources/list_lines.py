@@ -27,7 +27,7 @@ SPLITS = ("split", "subset", "set", "fold", "partition")
 
 @dataclass(frozen=True, slots=True)
 class ListedImage:
-    """One line of a list: an image, its class and its split; the last two may be empty.
+    """One line of a list: an image, its class, split and group; all but the path may be empty.
 
     `line` is its number, counted from 1.
     """
@@ -36,6 +36,7 @@ class ListedImage:
     path: str
     label: str
     split: str
+    group: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,13 +47,34 @@ class BadLine:
     problem: str
 
 
-def read_lines(path: Path) -> Iterator[ListedImage | BadLine]:
-    """Yield every line of a list except the column names.
+def has_column(path: Path, name: str) -> bool:
+    """Whether a list has a column of this name; of JSON objects, whether the first has the key."""
+    with _open(path) as file:
+        first = file.readline(LONGEST_LINE)
+    if _is_json(path):
+        try:
+            values = json.loads(first)
+        except (ValueError, RecursionError):
+            return False
+        return isinstance(values, dict) and name in values
+    cells = _split_leniently(first, _find_delimiter(path, first))
+    return not isinstance(cells, str) and _normalize(name) in map(_normalize, cells)
+
+
+def _is_json(path: Path) -> bool:
+    return path.suffix.lower() in (".jsonl", ".ndjson")
+
+
+def _normalize(name: str) -> str:
+    return name.strip().lower()
+
+
+def read_lines(path: Path, group: str = "") -> Iterator[ListedImage | BadLine]:
+    """Yield every line of a list except the column names. `group` names the column of the groups.
 
     Raises ValueError if there are column names, but none for the path or none for the label.
     """
-    is_json = path.suffix.lower() in (".jsonl", ".ndjson")
-    yield from _read_json(path) if is_json else _read_csv(path)
+    yield from _read_json(path, group) if _is_json(path) else _read_csv(path, group)
 
 
 def _open(path: Path) -> TextIO:
@@ -93,7 +115,7 @@ class _Lines:
 _TOO_LONG = f"has more than {LONGEST_LINE:,} characters"
 
 
-def _read_csv(path: Path) -> Iterator[ListedImage | BadLine]:
+def _read_csv(path: Path, group: str) -> Iterator[ListedImage | BadLine]:
     with _open(path) as file:
         delimiter = _find_delimiter(path, file.readline(LONGEST_LINE))
         file.seek(0)
@@ -104,7 +126,7 @@ def _read_csv(path: Path) -> Iterator[ListedImage | BadLine]:
             cells = _TOO_LONG if line is None else _split_cells(line, lines, delimiter)
             if isinstance(cells, str):
                 yield BadLine(number, cells)
-            elif columns is None and (columns := _find_columns(path, cells)):
+            elif columns is None and (columns := _find_columns(path, cells, group)):
                 continue
             elif any(cells):
                 columns = columns or {"path": 0, "label": 1, "split": 2}
@@ -152,8 +174,8 @@ def _find_delimiter(path: Path, first: str) -> str:
     return "\t" if path.suffix.lower() == ".tsv" else max(",;\t", key=first.count)
 
 
-def _find_columns(path: Path, cells: list[str]) -> dict[str, int]:
-    """Map path, label and split to column numbers; empty if this line is already an image."""
+def _find_columns(path: Path, cells: list[str], group: str) -> dict[str, int]:
+    """Map path, label, split and group to column numbers; empty if this line is an image."""
     names = [cell.strip().lower() for cell in cells]
     if not set(names) & {*PATHS, *LABELS} or os.path.isfile(path.parent / cells[0]):
         return {}
@@ -161,6 +183,8 @@ def _find_columns(path: Path, cells: list[str]) -> dict[str, int]:
         "path": _first(names, PATHS), "label": _first(names, LABELS), "split": _first(names, SPLITS)
     }  # fmt: skip
     columns = {role: names.index(name) for role, name in name_of.items() if name}
+    if group:
+        columns["group"] = names.index(_normalize(group))
     if not {"path", "label"} <= columns.keys():
         raise ValueError(
             f"{path} has the columns {', '.join(cells)}: name that of the image files 'path' and "
@@ -178,20 +202,21 @@ def _to_listed_image(
     for what, value in values.items():
         if len(value) > LONGEST_NAME:
             return BadLine(line, f"has a {what} of {len(value):,} characters")
-    return ListedImage(line, values["path"], values.get("label", ""), values.get("split", ""))
+    roles = ("label", "split", "group")
+    return ListedImage(line, values["path"], *(values.get(role, "") for role in roles))
 
 
-def _read_json(path: Path) -> Iterator[ListedImage | BadLine]:
+def _read_json(path: Path, group: str) -> Iterator[ListedImage | BadLine]:
     with _open(path) as file:
         lines = _Lines(file)
         while (line := lines.next()) != "":
             if line is None:
                 yield BadLine(lines.number, _TOO_LONG)
             elif line.strip():
-                yield _parse_json(lines.number, line)
+                yield _parse_json(lines.number, line, group)
 
 
-def _parse_json(number: int, line: str) -> ListedImage | BadLine:
+def _parse_json(number: int, line: str, group: str) -> ListedImage | BadLine:
     """An object with named values, or a list of path, label and split."""
     try:
         values = json.loads(line)
@@ -204,8 +229,8 @@ def _parse_json(number: int, line: str) -> ListedImage | BadLine:
     if not isinstance(values, dict):
         return BadLine(number, "is neither an object nor a list")
     keys = [_first(values, names) for names in (PATHS, LABELS, SPLITS)]
-    cells = [_to_text(values[key]) if key else "" for key in keys]
-    return _to_listed_image(number, {"path": 0, "label": 1, "split": 2}, cells)
+    cells = [_to_text(values.get(key)) if key else "" for key in (*keys, group)]
+    return _to_listed_image(number, {"path": 0, "label": 1, "split": 2, "group": 3}, cells)
 
 
 def _first(names: Sequence[str] | dict, accepted: Sequence[str]) -> str | None:

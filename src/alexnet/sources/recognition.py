@@ -28,9 +28,12 @@ from alexnet.sources.reader import open_reader
 from alexnet.sources.tar_format import is_tar
 from alexnet.sources.tarball import Tarball
 from alexnet.sources.tree import Tree, join
+from alexnet.sources.zip_members import is_zip_name
+from alexnet.sources.zip_tree import ZipTree, is_zip
 
 LOOKED_FOR = """\
   * folders train/CLASS/ and val/CLASS/ (or valid, validation, test), or only CLASS/; also in a tar
+    or zip archive
   * a .csv, .tsv or .jsonl file with a path and a label in each line
   * ILSVRC2012_img_train.tar, ILSVRC2012_img_val.tar, ILSVRC2012_devkit_t12.tar.gz; or of 2010
   * the binary files of CIFAR-10 or CIFAR-100
@@ -51,6 +54,9 @@ def open_source(
     val_fraction: float | None = None,
     seed: int = 0,
     evaluation_split: str = "",
+    group_by: str = "",
+    val_list: str | Path | None = None,
+    test_list: str | Path | None = None,
 ) -> Source:
     """Open the labeled images at `path`, in any supported format.
 
@@ -67,10 +73,22 @@ def open_source(
     evaluation_split
         If given, the images are only to be evaluated: nothing is held out, and if the source has
         no splits, all images are in the split of this name.
+    group_by
+        Hold out whole groups of images, such as all photographs of one person: a regular expression
+        that finds the group in `class/name`, or the name of a column of a list.
+    val_list, test_list
+        Text files with the names of the validation and of the test images, one a line.
 
     Raises FileNotFoundError, or ValueError with a list of the supported formats.
     """
-    hold_out = HoldOut(val_fraction, seed, evaluation_split)
+    val_names, test_names = (None if x is None else Path(x) for x in (val_list, test_list))
+    hold_out = HoldOut(val_fraction, seed, evaluation_split, group_by, val_names, test_names)
+    source = _open(path, hold_out)
+    has_both = {"train", "val"} <= set(source.splits)  # then it is the same as for a training
+    return source if has_both else replace(source, evaluation_split=evaluation_split)
+
+
+def _open(path: str | Path, hold_out: HoldOut) -> Source:
     if str(path) == digits.NAME:
         return digits.open_digits(hold_out)
     path = Path(path)
@@ -92,6 +110,8 @@ def _find_tree(path: Path) -> Tree:
         raise ValueError(f"{path} is neither a folder nor a file: pipes and devices are not read")
     if not ilsvrc.OFFICIAL.fullmatch(path.name) and (_is_tar(path) or ARCHIVE.search(path.name)):
         return Tarball(path)
+    if is_zip(path):
+        return ZipTree(path)
     folder = Directory(path.parent)
     if any(data_set.recognize(folder, "") for data_set in _DATA_SETS):
         return folder
@@ -112,11 +132,12 @@ def _open_tree(tree: Tree, hold_out: HoldOut) -> Source:
     for top in roots:
         for data_set in _DATA_SETS:
             if source := data_set.recognize(tree, top):
+                hold_out.check_usable(tree.path)
                 return _with_own_splits(source, hold_out)
         if source := class_folders.recognize(tree, top, hold_out):
             return source
     if archive := _archive_inside(tree, roots[-1]):
-        return _open_tree(Tarball(archive), hold_out)
+        return _open_tree(_find_tree(archive), hold_out)
     for top in roots:
         if source := class_folders.recognize_single_class(tree, top, hold_out):
             return source
@@ -142,7 +163,8 @@ def _archive_inside(tree: Tree, top: str) -> Path | None:
     """
     if not isinstance(tree, Directory):
         return None
-    archives = [name for name in tree.list_files(top) if ARCHIVE.search(name)]
+    files = tree.list_files(top)
+    archives = [name for name in files if ARCHIVE.search(name) or is_zip_name(name)]
     known = [name for name in archives if ARCHIVE.sub("", name) in _ARCHIVES]
     candidates = known or archives
     return tree.path / top / candidates[0] if len(candidates) == 1 else None

@@ -1,32 +1,30 @@
 """A tar archive, read as the folder that it was made of. Nothing is extracted.
 
 `Tarball` implements `tree.Tree`. The first call that needs the contents makes one pass over the
-archive, which builds a tree of names in bounded memory (`_Level`); every `walk` is another pass
+archive, which collects the names in bounded memory (`archive_names`); every `walk` is another pass
 (`ArchiveWalk`), which yields files in the order of the archive. Names are not trusted: a name that
 leads out of the archive is reported and never used as a path.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
+from alexnet.sources.archive_names import ArchiveNames
 from alexnet.sources.entry import Skipped
 from alexnet.sources.limits import LARGEST_MEMBER, LONGEST_NAME
 from alexnet.sources.names import (
     ARCHIVE,
-    has_image_extension,
     hidden_prefix,
-    is_hidden,
     is_sidecar,
     safe_name,
 )
 from alexnet.sources.reader import DamagedError, ForwardReader, PlainReader, gunzip, open_reader
-from alexnet.sources.repeats import NameBudget, NameCounter, RepeatedNames
+from alexnet.sources.repeats import NameCounter, RepeatedNames
 from alexnet.sources.tar_format import TarMember, is_tar, read_members
 from alexnet.sources.tree import FoundFile, below
 
-_FILES_KEPT, _IMAGES_KEPT = 1000, 10  # names per folder: enough to recognize what it is
 _REMEMBERED = 1 << 16  # names that one pass remembers, to report them only once
 
 
@@ -53,15 +51,15 @@ class Tarball:
 
     def list_folders(self, folder: str) -> list[str]:
         """Names of the folders directly in `folder`, sorted."""
-        return self._find_names(folder, lambda name, level: level is not None)
+        return self._contents[0].list_folders(folder)
 
     def list_files(self, folder: str) -> list[str]:
         """Names of files directly in `folder`, sorted: at most ten images and a thousand others."""
-        return self._find_names(folder, lambda name, level: level is None and not is_hidden(name))
+        return self._contents[0].list_files(folder)
 
     def list_hidden(self, folder: str) -> list[str]:
         """Hidden names directly in `folder`, sorted."""
-        return self._find_names(folder, lambda name, level: is_hidden(name))
+        return self._contents[0].list_hidden(folder)
 
     def list_refused_links(self, folder: str) -> list[str]:
         """Always empty: `walk` reports links in archives as Skipped."""
@@ -96,25 +94,21 @@ class Tarball:
         with open_reader(self.path) as reader:
             yield from walk.walk(reader)
 
-    def _find_names(self, folder: str, select: Callable[[str, "_Level | None"], bool]) -> list[str]:
-        """The names directly in `folder` that `select(name, its level or None)` accepts, sorted."""
-        level: _Level | None = self._contents[0]
-        for name in folder.split("/") if folder else ():
-            level = level.inside.get(name) if level else None
-        return sorted(n for n, inside in level.inside.items() if select(n, inside)) if level else []
-
     @cached_property
-    def _contents(self) -> tuple["_Level", RepeatedNames]:
-        """The root folder, with all folders inside, and the names of files that are repeated."""
-        top, budget, names = _Level(), NameBudget(self.path), NameCounter(self.path)
+    def _contents(self) -> tuple[ArchiveNames, RepeatedNames]:
+        """The names in the archive, and those of files that are repeated."""
+        inside, names = ArchiveNames(self.path), NameCounter(self.path)
         try:
             with open_reader(self.path) as reader:
                 for member in read_members(reader):
-                    if _enter_member(top, member, budget):
-                        names.add(safe_name(member.name) or "")
+                    name = safe_name(member.name)
+                    if member.kind == "folder" and name is not None:
+                        inside.enter_folder(name)
+                    elif member.kind == "file" and name is not None and inside.enter_file(name):
+                        names.add(name)
         except DamagedError:
             pass  # use what comes before the damage; `walk` will report it
-        return top, names.find_repeated()
+        return inside, names.find_repeated()
 
 
 @dataclass
@@ -201,52 +195,6 @@ class ArchiveWalk:
             yield from inner_walk.walk(member.open_content())
         else:
             yield FoundFile(self.prefix + name, member.read_or_locate())
-
-
-class _Level:
-    """The contents of one folder of an archive. A million such objects may exist."""
-
-    __slots__ = "files", "inside"
-
-    def __init__(self) -> None:
-        self.inside: dict[str, _Level | None] = {}
-        """By name: the folders, and None for files and hidden names."""
-        self.files = 0
-        """Number of the names that are kept in `inside` and are not folders."""
-
-    def enter(self, name: str, budget: NameBudget) -> "_Level":
-        """Return the folder of this name; create it if it is new."""
-        if (known := self.inside.get(name)) is None:
-            budget.spend(name)
-            known = self.inside[name] = _Level()
-        return known
-
-    def keep_name(self, name: str, budget: NameBudget) -> None:
-        """Keep the name of a file, or a hidden name, as long as there are few."""
-        most = _IMAGES_KEPT if has_image_extension(name) else _FILES_KEPT
-        if name not in self.inside and self.files < (1 if budget.half_spent else most):
-            budget.spend(name)
-            self.files += 1
-            self.inside[name] = None
-
-
-def _enter_member(top: _Level, member: TarMember, budget: NameBudget) -> bool:
-    """Enter a member and the folders of its path; return whether it is a file and not hidden."""
-    name = safe_name(member.name)
-    if name is None or member.kind not in ("file", "folder"):
-        return False
-    *folders, last = name.split("/")
-    level = top
-    for part in folders:
-        if is_hidden(part):
-            level.keep_name(part, budget)
-            return False
-        level = level.enter(part, budget)
-    if member.kind == "folder" and not is_hidden(last):
-        level.enter(last, budget)
-    else:
-        level.keep_name(last, budget)
-    return member.kind == "file" and not is_hidden(last)
 
 
 def _why_unsafe(name: str) -> str:

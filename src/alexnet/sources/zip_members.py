@@ -13,13 +13,17 @@ A zip archive lists its members at its end: name, sizes, CRC-32, position. None 
                        thousands of large members (D. Fifield, "A better zip bomb", 2019)
     content            the CRC-32 is compared; archives inside archives are not opened
 
-`commands.predict` reads images to predict with it. Imports only from this folder.
+`commands.predict` reads images to predict with it, and `zip_tree` finds labeled images. Their bytes
+are read later, from a `ZipSpan`, by the decoding processes. Imports only from this folder.
 """
 
 from __future__ import annotations
 
+import bz2
+import contextlib
 import io
 import stat
+import struct
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -27,7 +31,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
-from alexnet.sources.entry import Skipped
+from alexnet.sources.entry import Skipped, Span
 from alexnet.sources.limits import LARGEST_MEMBER, LONGEST_NAME, MOST_CHARACTERS
 from alexnet.sources.names import ARCHIVE, hidden_prefix, is_sidecar, safe_name
 from alexnet.sources.regular_files import open_regular
@@ -36,7 +40,8 @@ LARGEST_DIRECTORY = MOST_CHARACTERS
 """Bytes of the list of members; a million members with usual names have fewer."""
 METHODS = zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2
 """Compression methods that are read. LZMA is not: a member could ask for gigabytes of memory."""
-_ENCRYPTED, _STRONGLY_ENCRYPTED = 1 << 0, 1 << 6
+_ENCRYPTED, _STRONGLY_ENCRYPTED, _UTF8 = 1 << 0, 1 << 6, 1 << 11
+_HEADER_BYTES, _HEADER_MAGIC = 30, b"PK\3\4"
 _STEP = 1 << 20
 _DAMAGES = (
     zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError, NotImplementedError,
@@ -64,6 +69,32 @@ class ZipMember:
     """Bytes, as the list of members claims; at most LARGEST_MEMBER."""
 
 
+@dataclass(frozen=True, slots=True)
+class ZipSpan(Span):
+    """A member of an archive, to be read later: `size` bytes when decompressed.
+
+    It begins with a header at byte `offset`; `stored` bytes are read.
+    """
+
+    stored: int
+    method: int
+    crc: int
+
+    def read(self) -> bytes:
+        """Read and decompress the member. Raises OSError if it is damaged."""
+        with open_regular(self.path) as file:
+            file.seek(self.offset)
+            header = file.read(_HEADER_BYTES)
+            if len(header) < _HEADER_BYTES or not header.startswith(_HEADER_MAGIC):
+                raise OSError("damaged: there is no header of a member where the archive says")
+            name_bytes, extra_bytes = struct.unpack_from("<HH", header, 26)
+            file.seek(self.offset + _HEADER_BYTES + name_bytes + extra_bytes)
+            content = _decompress(file.read(self.stored), self.method, self.size)
+        if len(content) != self.size or zlib.crc32(content) != self.crc:
+            raise OSError("damaged: its content does not agree with its size and checksum")
+        return content
+
+
 class ZipArchive:
     """An open zip archive. Raises OSError for a file that cannot be opened or is no zip archive."""
 
@@ -83,12 +114,12 @@ class ZipArchive:
         Folders are left out. Hidden names are reported once, by the first hidden part of them.
         """
         hidden: set[str] = set()
-        last = {safe_name(_plain(x.filename)): i for i, x in enumerate(self._members)}
+        last = {safe_name(_plain(x)): i for i, x in enumerate(self._members)}
         overlapping = _find_overlaps(self._members)
         for number, info in enumerate(self._members):
-            if info.is_dir() or info.filename.endswith("\\"):
+            if info.filename.endswith(("/", "\\")):  # is_dir() fails for an empty name
                 continue
-            name = safe_name(_plain(info.filename))
+            name = safe_name(_plain(info))
             if name is None:
                 yield Skipped("", info.filename[:LONGEST_NAME], "unsafe_name", _WHY_UNSAFE)
             elif head := hidden_prefix(name):
@@ -117,6 +148,14 @@ class ZipArchive:
             claim = f"{content.tell():,} bytes, not {member.size:,} as the archive says"
             raise UnusableMember("truncated", claim)
         return content.getvalue()
+
+    def locate(self, member: ZipMember) -> ZipSpan:
+        """Return where a member is, to read it later."""
+        info = self._members[member.number]
+        return ZipSpan(
+            self.path, info.header_offset, member.size, info.compress_size, info.compress_type,
+            info.CRC,
+        )  # fmt: skip
 
     def close(self) -> None:
         """Close the file."""
@@ -164,9 +203,30 @@ class _LimitedFile:
         return self._file.read(LARGEST_DIRECTORY if size < 0 else size)
 
 
-def _plain(name: str) -> str:
-    """A name with "/" between its parts; some programs for Windows write "\\" instead."""
-    return name.replace("\\", "/")
+def _plain(info: zipfile.ZipInfo) -> str:
+    """The name of a member with "/" between its parts; some programs for Windows write "\\".
+
+    Names are UTF-8 if the archive says so, and also if they can be read so: macOS does not say it.
+    All others count as code page 437, as the format demands, whatever they are meant to be.
+    """
+    name = info.filename.replace("\\", "/")
+    if info.flag_bits & _UTF8 or name.isascii():
+        return name
+    with contextlib.suppress(UnicodeError):
+        return name.encode("cp437").decode("utf-8")
+    return name
+
+
+def _decompress(content: bytes, method: int, size: int) -> bytes:
+    """Decompress to at most one byte more than `size`. Raises OSError if the bytes are damaged."""
+    if method == zipfile.ZIP_STORED:
+        return content
+    try:
+        if method == zipfile.ZIP_BZIP2:
+            return bz2.BZ2Decompressor().decompress(content, size + 1)
+        return zlib.decompressobj(-zlib.MAX_WBITS).decompress(content, size + 1)
+    except (zlib.error, OSError, EOFError, ValueError) as error:
+        raise OSError(f"damaged: {error}") from error
 
 
 def _find_overlaps(members: list[zipfile.ZipInfo]) -> set[int]:
@@ -198,8 +258,8 @@ def _refuse(name: str, info: zipfile.ZipInfo) -> tuple[str, str] | None:
         return "not_an_image", "a list or a description"
     if is_zip_name(name) or ARCHIVE.search(name):
         return "archive_inside", "an archive in an archive is not opened: extract it first"
-    if info.file_size > LARGEST_MEMBER:
-        return "too_large", f"claims {info.file_size:,} bytes"
+    if (claimed := max(info.file_size, info.compress_size)) > LARGEST_MEMBER:
+        return "too_large", f"claims {claimed:,} bytes"
     if info.compress_type not in METHODS:
         return "unsupported", f"compression method {info.compress_type}: extract the archive first"
     return None

@@ -13,7 +13,7 @@ import sys
 import threading
 from contextlib import suppress
 from types import FrameType, TracebackType
-from typing import Any
+from typing import Any, Self
 
 SIGNALS = signal.SIGINT, signal.SIGTERM, signal.SIGHUP
 SHOW_CURSOR = b"\x1b[?25h\n"
@@ -55,7 +55,7 @@ class Interrupt:
         """The number of the signal that came, or None."""
         self._before: dict[int, Any] = {}
 
-    def __enter__(self) -> Interrupt:
+    def __enter__(self) -> Self:
         if threading.current_thread() is threading.main_thread():
             for number in SIGNALS:
                 if signal.getsignal(number) is not signal.SIG_IGN:

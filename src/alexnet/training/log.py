@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 import json
+import math
 import os
 import socket
 import time
@@ -20,6 +21,9 @@ from typing import Any
 
 from alexnet.files import append, replace_bytes
 from alexnet.validate import parse_json
+
+TAGS = {"val_top1": "val/top1_error", "val_top5": "val/top5_error"}
+"""The curves whose name in TensorBoard says more than the name in the log."""
 
 
 @dataclass(frozen=True)
@@ -42,24 +46,51 @@ class TrainingProgress:
     seconds_left: float
 
 
+@dataclass(frozen=True)
+class EpochReport:
+    """What was measured after an epoch."""
+
+    epoch: int
+    """The finished epoch, from 1."""
+    epochs: int
+    n_classes: int
+    measured: dict[str, float]
+    """Its entry of the history in a checkpoint: train_loss, val_loss, val_top1 (an error), …"""
+    is_best: bool
+    """Whether its validation error is the lowest so far."""
+    text: str
+    """The same as a line for a person."""
+
+
 class Screen:
     """Receives the progress and the messages of a training.
 
     This base class ignores them; `screen.TrainingScreen` shows them on a terminal.
     """
 
+    seconds_between = math.inf
+    """Seconds after which `progress` is called between two reports, too, where that is free."""
+
     def progress(self, progress: TrainingProgress) -> None:
-        """Called at every report, once in `log_seconds`."""
+        """Called at every report: after two seconds, then once in `log_seconds`."""
 
     def say(self, text: str) -> None:
         """Called with a message for a person."""
+
+    def warn(self, text: str) -> None:
+        """Called with a message about something that went wrong or will."""
+        self.say(text)
+
+    def end_epoch(self, report: EpochReport) -> None:
+        """Called after every epoch, when it is measured and saved."""
+        self.say(report.text)
 
 
 class SafeScreen(Screen):
     """Wraps a screen so that its failures (a closed pipe, a full disk) do not end a training."""
 
     def __init__(self, screen: Screen) -> None:
-        self.screen = screen
+        self.screen, self.seconds_between = screen, screen.seconds_between
 
     def progress(self, progress: TrainingProgress) -> None:
         """Pass the progress on."""
@@ -68,6 +99,14 @@ class SafeScreen(Screen):
     def say(self, text: str) -> None:
         """Pass the message on."""
         self._show(self.screen.say, text)
+
+    def warn(self, text: str) -> None:
+        """Pass the warning on."""
+        self._show(self.screen.warn, text)
+
+    def end_epoch(self, report: EpochReport) -> None:
+        """Pass the report on."""
+        self._show(self.screen.end_epoch, report)
 
     def _show(self, show: Callable[[Any], None], what: object) -> None:
         with suppress(OSError, ValueError, SystemExit):  # rich exits the program at a closed pipe
@@ -101,11 +140,12 @@ class RunLog:
     def write_scalars(self, at: int, **values: float) -> None:
         """Add a point to the curves of TensorBoard, at step `at` of the whole training.
 
-        Only values named train_… and val_… are shown: `train_loss` as train/loss.
+        Only values named train_… and val_… are shown: `train_loss` as train/loss. `val_top1` is
+        an error, and shown as val/top1_error; the first versions wrote it as val/top1.
         """
         curves = self._curves
         shown = {
-            name.replace("_", "/", 1): value
+            TAGS.get(name, name.replace("_", "/", 1)): value
             for name, value in values.items()
             if name.startswith(("train_", "val_"))
         }
@@ -117,7 +157,7 @@ class RunLog:
             act()
         except OSError as error:
             if path not in self._failed:
-                self.screen.say(
+                self.screen.warn(
                     f"{path}: {error.strerror}. Training continues; lines that cannot be written "
                     "are left out"
                 )

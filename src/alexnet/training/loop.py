@@ -23,18 +23,19 @@ from alexnet.batches.epochs import Batches
 from alexnet.batches.preprocessing import Preprocessing
 from alexnet.checkpoint import Checkpoint, Position
 from alexnet.device import Machine
-from alexnet.evaluation.counts import Counts, evaluate
+from alexnet.evaluation.counts import Counts, evaluate, has_top5
 from alexnet.nets.layers import set_key
 from alexnet.nets.variations import network_of
 from alexnet.packs.background_check import BackgroundCheck
 from alexnet.packs.pack import Pack
 from alexnet.recipes.recipe import Recipe
+from alexnet.terminal import format_count
 from alexnet.training.interrupt import Interrupt
-from alexnet.training.log import RunLog, Screen
+from alexnet.training.log import EpochReport, RunLog, Screen
 from alexnet.training.memory import count_step_memory
 from alexnet.training.messages import format_epoch
 from alexnet.training.meter import Meter, MeterSettings, StepLoss
-from alexnet.training.saving import RunWriter
+from alexnet.training.saving import RunWriter, is_best
 from alexnet.training.schedule import Rates, compute_rates
 from alexnet.training.sgd import SGD
 from alexnet.training.step import make_step
@@ -76,6 +77,25 @@ class TrainingOutcome:
     """The number of the signal that stopped it early; None if none did."""
     saved: bool
     """Whether `last.safetensors` holds this position: False if the disk was full."""
+
+    def __fspath__(self) -> str:
+        """Return the run's folder: the outcome can be given wherever a run is named by its path."""
+        return str(self.run)
+
+    def __repr__(self) -> str:
+        """Return the run, the epochs done, the last errors, and how it ended if early."""
+        parts = [f"{str(self.run)!r}: {format_count(self.position.epoch, 'epoch')} done"]
+        if self.position.step:
+            parts.append(f"{self.position.step} steps of the next")
+        for measured in self.position.history[-1:]:
+            parts.append(f"training loss {measured['train_loss']:.4f}")
+            if "val_top1" in measured:
+                parts.append(f"validation error {measured['val_top1']:.2%}")
+        if self.signal is not None:
+            parts.append(f"stopped by signal {self.signal}")
+        if not self.saved:
+            parts.append("NOT saved")
+        return f"TrainingOutcome({', '.join(parts)})"
 
 
 class Training:
@@ -147,9 +167,9 @@ class Training:
             if self._freeze(epoch):
                 del self.step  # and with it the memory of its CUDA graph
                 self.step = make_step(self.network, self.machine, self.shape)
-            self._train_epoch(epoch)
+            self.train_epoch(epoch)
             stopped = self.interrupt.signal is not None
-            measured = None if stopped else self._finish_epoch(epoch, self._validate())
+            measured = None if stopped else self.finish_epoch(epoch, self._validate())
             saved = self.save() and self._keep_best()
             if measured is not None:
                 self._show_epoch(epoch, measured)
@@ -159,7 +179,7 @@ class Training:
                 self._handle_background_check()
         return TrainingOutcome(self.run, self.position, self.interrupt.signal, saved)
 
-    def _train_epoch(self, epoch: int) -> None:
+    def train_epoch(self, epoch: int) -> None:
         """Do the steps of an epoch, from the current position to its end or a request to stop.
 
         All choices have been made before: the kernels by the network's layers
@@ -182,6 +202,8 @@ class Training:
         """Read, report, check and save where that is due; return whether to stop."""
         if self.meter.should_read:
             self._read_losses()
+            if self.meter.is_show_due:
+                self.meter.show(self.position.step, self.position.rate, self.batches.waited)
         if self.meter.is_report_due:
             self._report()
         if self.interrupt.signal is not None:
@@ -265,7 +287,7 @@ class Training:
             batch_size=self.recipe.batch_size,
         )
 
-    def _finish_epoch(self, epoch: int, counts: Counts | None) -> dict[str, float]:
+    def finish_epoch(self, epoch: int, counts: Counts | None) -> dict[str, float]:
         """Move the position to the next epoch; return the history entry of this one."""
         measured: dict[str, float] = {
             "train_loss": self.position.loss_sum / len(self.batches.split),
@@ -283,8 +305,16 @@ class Training:
 
     def _show_epoch(self, epoch: int, measured: dict[str, float]) -> None:
         """Show a finished epoch. It has been saved, so a failure in here loses nothing."""
-        self.log.write_scalars((epoch + 1) * len(self.batches), **measured)
-        self.screen.say(format_epoch(epoch + 1, self.recipe.epochs, measured))
+        n_classes = len(self.pack.classes)
+        curves = dict(measured)
+        if not has_top5(n_classes):
+            curves.pop("val_top5", None)
+        self.log.write_scalars((epoch + 1) * len(self.batches), **curves)
+        text = format_epoch(epoch + 1, self.recipe.epochs, measured, n_classes)
+        best = is_best(self.position.history)
+        self.screen.end_epoch(
+            EpochReport(epoch + 1, self.recipe.epochs, n_classes, measured, best, text)
+        )
 
     def save(self) -> bool:
         """Write `last.safetensors`; return False, keeping the earlier one, if that fails."""

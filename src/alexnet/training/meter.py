@@ -28,6 +28,10 @@ when at least 2·FLAT_STEPS steps have been done.
 """
 
 
+FIRST_REPORT_SECONDS = 2.0
+"""Seconds until the first report of a process, which tells a person how long it will take."""
+
+
 class StepLoss(NamedTuple):
     """The loss of one step as a number."""
 
@@ -68,24 +72,49 @@ class Meter:
         self._unread: list[tuple[int, Tensor, int]] = []
         self._recent: deque[float] = deque(maxlen=FLAT_STEPS)
         self._since_report: list[float] = []
-        self._images, self._began, self._waited = 0, 0.0, 0.0
+        self._images, self._timed_steps = 0, 0
+        self._began, self._shown, self._waited = 0.0, 0.0, 0.0
+        self._has_reported = False
         self._check_flat = settings.check_flat
 
     def begin(self, epoch: int, waited: float) -> None:
         """Start the clock of an epoch. `waited`: the seconds waited for batches until now."""
-        self._epoch, self._images = epoch, 0
-        self._began, self._waited = time.monotonic(), waited
+        self._epoch = epoch
+        self._restart_clock(time.monotonic(), waited)
 
     def add(self, step: int, loss: Tensor, n_images: int) -> None:
-        """Keep the loss of a step, a scalar on any device, without reading it."""
+        """Keep the loss of a step, a scalar on any device, without reading it.
+
+        The speed is measured from the end of the first step of the process, in which kernels are
+        compiled.
+        """
         self.steps += 1
         self._unread.append((step, loss, n_images))
-        self._images += n_images
+        if self.steps == 1:
+            self._first_step_began, self._first_images = self._began, n_images
+            self._began = time.monotonic()
+        else:
+            self._images += n_images
+            self._timed_steps += 1
 
     @property
     def is_report_due(self) -> bool:
-        """Whether `log_seconds` have passed since the last report."""
-        return time.monotonic() - self._began > self.settings.log_seconds
+        """Whether `log_seconds` have passed since the last report; two at the most if none was."""
+        seconds = self.settings.log_seconds
+        if not self._has_reported:
+            seconds = min(seconds, FIRST_REPORT_SECONDS)
+        return time.monotonic() - self._began > seconds
+
+    @property
+    def is_show_due(self) -> bool:
+        """Whether the screen wants to show losses that have been read since the last report."""
+        is_due = time.monotonic() - self._shown > self.screen.seconds_between
+        return is_due and bool(self._since_report)
+
+    def show(self, step: int, rate: float, waited: float) -> None:
+        """Show what the next report would say now; the arguments are those of `report`."""
+        self._shown = time.monotonic()
+        self.screen.progress(self._measure(step, rate, waited, self._shown))
 
     @property
     def should_read(self) -> bool:
@@ -129,12 +158,19 @@ class Meter:
         self.screen.progress(progress)
         self._warn_of_flat_loss(done, rate)
         self._since_report.clear()
-        self._began, self._waited, self._images = now, waited, 0
+        self._has_reported, self._shown = True, now
+        self._restart_clock(now, waited)
+
+    def _restart_clock(self, now: float, waited: float) -> None:
+        self._began, self._waited, self._images, self._timed_steps = now, waited, 0, 0
 
     def _measure(self, step: int, rate: float, waited: float, now: float) -> TrainingProgress:
         """Where the training is, and how fast it was since the last report."""
         settings = self.settings
-        seconds = max(now - self._began, 1e-9)  # a coarse clock can stand still
+        began, images, steps = self._began, self._images, self._timed_steps
+        if not steps:  # the first step is the only one
+            began, images, steps = self._first_step_began, self._first_images, 1
+        seconds = max(now - began, 1e-9)  # a coarse clock can stand still
         steps_left = (settings.epochs - self._epoch) * settings.steps - step
         return TrainingProgress(
             epoch=self._epoch + 1,
@@ -143,9 +179,9 @@ class Meter:
             steps=settings.steps,
             loss=math.fsum(self._since_report) / len(self._since_report),
             learning_rate=rate,
-            images_per_second=self._images / seconds,
+            images_per_second=images / seconds,
             waiting=(waited - self._waited) / seconds,
-            seconds_left=steps_left * seconds / len(self._since_report),
+            seconds_left=steps_left * seconds / steps,
         )
 
     def _warn_of_flat_loss(self, done: int, rate: float) -> None:
@@ -155,5 +191,5 @@ class Meter:
             return
         mean, chance = math.fsum(self._recent) / FLAT_STEPS, math.log(self.settings.n_classes)
         if abs(mean - chance) < 0.01 * chance:
-            self.screen.say(format_flat_loss(mean, self.settings.n_classes, FLAT_STEPS, rate))
+            self.screen.warn(format_flat_loss(mean, self.settings.n_classes, FLAT_STEPS, rate))
         self._check_flat = False

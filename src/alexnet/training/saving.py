@@ -80,12 +80,12 @@ class RunWriter:
         try:
             if not self.run.is_dir():
                 self.run.mkdir(parents=True)
-                self.screen.say(f"{self.run} had disappeared: it is made again.")
+                self.screen.warn(f"{self.run} had disappeared: it is made again.")
                 self._describe()
             write()
         except OSError as error:
             cure = "Make room on that disk" if error.errno in FULL else "Check that folder"
-            self.screen.say(
+            self.screen.warn(
                 f"No {what} could be written to {self.run}: {error.strerror}. Training continues; "
                 f"the files saved before are unchanged, and the next save will be tried. {cure}."
             )
@@ -121,7 +121,7 @@ def mend_best(run: Path, path: Path, position: Position, screen: Screen) -> bool
     except BlockingIOError:
         raise
     except OSError as error:
-        screen.say(f"{best} is not the best epoch's and cannot be written: {error.strerror}")
+        screen.warn(f"{best} is not the best epoch's and cannot be written: {error.strerror}")
         return False
     screen.say(f"{best} was not the best epoch's; now it is.")
     return True

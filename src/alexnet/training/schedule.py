@@ -124,14 +124,16 @@ def count_plateaus(recipe: Recipe, errors: Sequence[float]) -> int:
 
     It has stopped improving when none of `recipe.patience` epochs in a row was below the lowest
     error of the whole training. After a drop the count restarts, and the lowest error is kept.
-    Warm-up epochs are counted as well. With a patience of 2:
+    Epochs that begin within the warm-up are not counted, because the rate has not been reached
+    yet that would be divided; their errors can be the lowest. With a patience of 2:
 
         error   0.9  0.8  0.7  0.7  0.71  0.6  0.6  0.6
         drops    0    0    0    0    1     1    1    2
     """
     best, epochs_without, drops = math.inf, 0, 0
-    for error in errors:
-        epochs_without = 0 if error < best else epochs_without + 1
+    for epoch, error in enumerate(errors):
+        is_counted = error >= best and epoch >= recipe.warmup_epochs
+        epochs_without = epochs_without + 1 if is_counted else 0
         best = min(best, error)
         if epochs_without == recipe.patience and drops < recipe.drops:
             drops, epochs_without = drops + 1, 0

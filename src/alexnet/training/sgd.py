@@ -119,6 +119,14 @@ class SGD:
         self.rates = dict(rates) or {_name_group(g): rate for g in self.optimizer.param_groups}
 
 
+def check_layers(network: nn.Module, recipe: Recipe) -> None:
+    """Raise ValueError where a recipe names a layer that the network does not have, as SGD does.
+
+    The network may be on the meta device.
+    """
+    _make_groups({p: name for name, p in network.named_parameters()}, recipe)
+
+
 def _make_groups(names: dict[nn.Parameter, str], recipe: Recipe) -> list[dict[str, object]]:
     """Return parameter groups for the optimizer: by layer ("" for the whole network) and kind.
 

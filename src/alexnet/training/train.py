@@ -125,7 +125,7 @@ def train(
     if path is not None and start is not None:
         check_resumable(start, pack, recipe)
         if hint := devices.explain_changes(runs.read_environment(path.parent), machine):
-            screen.say(hint)
+            screen.warn(hint)
         if start.position.epoch >= recipe.epochs:
             return _finish(run, path, start, screen)
     elif resume is not None:
@@ -162,5 +162,5 @@ def _run(job: TrainingJob, screen: Screen) -> TrainingOutcome:
 def _finish(run: Path, path: Path, start: Checkpoint, screen: Screen) -> TrainingOutcome:
     """The outcome of a training that has all its epochs: `best` is mended, nothing is trained."""
     saved = mend_best(run, path, start.position, screen)
-    screen.say(format_finished(start.position))
+    screen.say(format_finished(start.position, len(start.classes)))
     return TrainingOutcome(run, start.position, None, saved)

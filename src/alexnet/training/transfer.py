@@ -40,9 +40,15 @@ Layers = dict[str, dict[str, Tensor]]
 
 @dataclass(frozen=True)
 class Transfer:
-    """The trained network that a new training begins with, and which of its layers it takes."""
+    """The trained network that a new training begins with, and which of its layers it takes.
 
-    init: Path
+    >>> init = alexnet.Transfer("run", reset=("fc4",))
+    >>> new = alexnet.train("photos.pack", "runs/new", init=init, epochs=1, progress=False)
+    >>> new.position.epoch
+    1
+    """
+
+    init: str | os.PathLike[str]
     """A run's folder or a checkpoint file."""
     take: tuple[str, ...] = ()
     """Names of the layers to take. Empty: all that both networks have."""

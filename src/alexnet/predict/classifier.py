@@ -1,4 +1,4 @@
-"""A trained network as a classifier: `load` a run, then `Classifier.predict` images.
+"""`Classifier`: a trained network with its classes and its preprocessing, which predicts images.
 
 Images become records exactly as in packing (`images.prepare`), in separate processes, so that an
 image that crashes or hangs its decoder affects no other image. Records become probabilities exactly
@@ -7,111 +7,37 @@ are bit for bit equal to those of `alexnet evaluate` on the pack. The prediction
 can differ by rounding from the prediction in a batch, because matrix products with different
 numbers of rows are summed in different orders.
 
-`alexnet.load`, `alexnet.Classifier` and `alexnet.Prediction` are public. `alexnet predict` and the
-claims call this module.
+`predict.loading` makes classifiers; so do the search and the server.
 """
 
 from __future__ import annotations
 
-import os
 from collections import deque
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from alexnet import checkpoint as checkpoints
 from alexnet import device as devices
 from alexnet.batches.preprocessing import Preprocessing
 from alexnet.batches.transfer import prefetch
 from alexnet.batches.views import crop_views
-from alexnet.checkpoint import Checkpoint
 from alexnet.device import Machine
 from alexnet.evaluation.counts import VIEWS_PER_BATCH, predict_probabilities
-from alexnet.exporting.hub import is_hub_folder, read_hub_folder
-from alexnet.exporting.libraries import FORMATS, PROGRAM_REFUSAL
-from alexnet.images.decoded import UnusableImage
 from alexnet.images.decoder_group import count_cores
 from alexnet.images.decoder_pool import DecoderPool
 from alexnet.images.decoder_process import Item
 from alexnet.images.memory import MAX_PIXELS
-from alexnet.images.pillow import read_pillow_image
 from alexnet.images.preparation import PreparationResult, RecordOptions
 from alexnet.nets.layers import Hook, pass_through
-from alexnet.sources.entry import UNLABELED, Entry, Skipped
-
-Image = Any
-"""An image: a path (str or Path), the bytes of an image file, a PIL image, or a NumPy array, uint8
-(height, width, 3), RGB, or (height, width), gray. An `Entry` of a source is one too, with a name of
-its own."""
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """The most probable labels of one image, or the reason why it could not be read."""
-
-    name: str
-    """The image's path, or the name of its type if it has no path."""
-    labels: tuple[str, ...] = ()
-    """Class names, the most probable first."""
-    probabilities: tuple[float, ...] = ()
-    """The probability of each label, from 0 to 1. Over all classes, shown or not, they sum to 1."""
-    error: str | None = None
-    """Why the image could not be read ("reason: detail"); None if it could."""
-    unsure: float | None = None
-    """The highest probability of an image that has no labels because this is below a threshold."""
-
-    def apply_threshold(self, threshold: float) -> Prediction:
-        """Return the prediction, without labels if the most probable is below `threshold`."""
-        if not self.probabilities or self.probabilities[0] >= threshold:
-            return self
-        return Prediction(self.name, unsure=self.probabilities[0])
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the prediction as `alexnet predict --format json` prints it, one object per line.
-
-        An image that could be read, with the most probable label first::
-
-            {"image": "cat.jpg", "labels": [{"label": "tabby", "probability": 0.71}, …]}
-
-        An image that could not be read::
-
-            {"image": "bad.jpg", "error": "truncated: Premature end of JPEG file"}
-
-        An image whose highest probability is below the threshold::
-
-            {"image": "dim.jpg", "labels": [], "unsure": true, "probability": 0.41}
-        """
-        if self.error is not None:
-            return {"image": self.name, "error": self.error}
-        if self.unsure is not None:
-            facts = {"labels": [], "unsure": True, "probability": self.unsure}
-            return {"image": self.name, **facts}
-        pairs = zip(self.labels, self.probabilities, strict=True)
-        return {
-            "image": self.name,
-            "labels": [{"label": label, "probability": p} for label, p in pairs],
-        }
-
-
-@dataclass(frozen=True, eq=False)
-class ImageFeatures:
-    """The output of a layer for one image, or the reason why the image could not be read."""
-
-    name: str
-    """The image's path, or the name of its type if it has no path."""
-    features: Tensor | None = None
-    """float32, in the shape of the layer's output for one image."""
-    record: NDArray[np.uint8] | None = None
-    """The image as it is packed, of which the network was given the center view."""
-    error: str | None = None
-    """Why the image could not be read ("reason: detail"); None if it could."""
+from alexnet.predict.images import Image, make_error, make_item, name_image
+from alexnet.predict.prediction import ImageFeatures, Prediction
+from alexnet.sources.entry import Entry, Skipped
+from alexnet.sources.names import quote_names
 
 
 class DecodedImages:
@@ -144,6 +70,20 @@ class Classifier:
     Paths and encoded bytes are decoded in separate processes. These start with the first such image
     and end with `close`, with this object, or with the program. Several threads may use a
     classifier at once. All results are on the CPU.
+
+    An image is a path, the bytes of an image file, a file that is open for reading bytes, a PIL
+    image, or uint8 values from 0 to 255: a NumPy array (height, width, 3), RGB, or (height, width),
+    gray, or a torch tensor (3, height, width).
+
+    >>> classifier = alexnet.load("run")
+    >>> classifier
+    Classifier(2 classes: 'cats', 'dogs'; 28×28 pixels of images of 32×32; on cpu)
+    >>> [prediction.name for prediction in classifier.predict(["cat.jpg", "dog.jpg"])]
+    ['cat.jpg', 'dog.jpg']
+    >>> classifier.probabilities(["cat.jpg", "dog.jpg"]).shape
+    torch.Size([2, 2])
+    >>> classifier.features("cat.jpg", "conv3").shape
+    torch.Size([1, 64, 7, 7])
     """
 
     def __init__(
@@ -173,6 +113,14 @@ class Classifier:
         )
         self._decoders = DecoderPool(self.options, count_cores(), timeout)
 
+    def __repr__(self) -> str:
+        """Return the classes and the sizes on one line."""
+        size, side = self.preprocessing.crop, self.preprocessing.side
+        return (
+            f"Classifier({len(self.classes):,} classes: {quote_names(self.classes)}; "
+            f"{size}×{size} pixels of images of {side}×{side}; on {self.device})"
+        )
+
     def __enter__(self) -> Classifier:
         """Return the classifier; the end of the `with` block closes it."""
         return self
@@ -185,6 +133,14 @@ class Classifier:
     def close(self) -> None:
         """End the decoding processes. Predicting again would start new ones."""
         self._decoders.close()
+
+    @overload
+    def predict(  # type: ignore[overload-overlap]
+        self, images: list[Any] | tuple[Any, ...], *, top: int = 5, views: int = 1
+    ) -> list[Prediction]: ...
+
+    @overload
+    def predict(self, images: object, *, top: int = 5, views: int = 1) -> Prediction: ...
 
     def predict(
         self, images: Image | list[Image], *, top: int = 5, views: int = 1
@@ -325,7 +281,7 @@ class Classifier:
         for decoded in batches:
             for image, outcome in zip(decoded.images, decoded.outcomes, strict=True):
                 if outcome.reason:
-                    raise _make_error(image, outcome)
+                    raise make_error(image, outcome)
             yield decoded.records
 
     def _decode(self, images: Iterable[Image], views: int) -> Iterator[DecodedImages]:
@@ -340,7 +296,7 @@ class Classifier:
             for image in images:
                 # the bytes of an entry, which may be large, are not kept until its batch is full
                 waiting.append(image.name if isinstance(image, Entry) else image)
-                yield _make_item(image, self.options.upright)
+                yield make_item(image, self.options.upright)
 
         decoded = DecodedImages(shape)
         for item, outcome, record in self._decoders.prepare(items()):
@@ -355,89 +311,5 @@ class Classifier:
             yield decoded
 
 
-def load(run: str | Path, device: str = "auto", *, max_pixels: int = MAX_PIXELS) -> Classifier:
-    """Load the classifier of a run's folder (its `best` checkpoint, else its `last`) or of a file.
-
-    Args:
-        run: a run's folder, a checkpoint file, or what `alexnet export` made: a folder for the
-            hub, or a file .onnx, or .xml with its .bin next to it. Exported files run on the CPU
-            only. A .pt2 is not opened, because that can run any code in it.
-        device: auto, cpu, cuda, or cuda:1 for the second GPU.
-        max_pixels: images with more pixels are not read.
-
-    Raises FileNotFoundError if there is no such run or file, ValueError if the file is neither a
-    checkpoint nor an exported network, and RuntimeError if the library that an exported file needs
-    is not installed.
-    """
-    if Path(run).suffix in FORMATS:
-        return _load_exported(Path(run), device, max_pixels)
-    checkpoint = _read_checkpoint(Path(run))
-    parts = checkpoint.build_network(), checkpoint.classes, checkpoint.preprocessing
-    return Classifier(*parts, devices.set_up_machine(device), max_pixels=max_pixels)
-
-
-def _read_checkpoint(run: Path) -> Checkpoint:
-    """Read the checkpoint of a run, a checkpoint file or a folder for the hub."""
-    if run.suffix == ".pt2":
-        raise ValueError(f"{run}: {PROGRAM_REFUSAL}")
-    if is_hub_folder(run):
-        return read_hub_folder(run)
-    return checkpoints.load(checkpoints.find(run))
-
-
-def _load_exported(path: Path, device: str, max_pixels: int) -> Classifier:
-    from alexnet.exporting.runtimes import open_exported
-
-    if device not in ("auto", "cpu"):
-        raise ValueError(f"{path} runs on the CPU, not on {device!r}: load the run for that")
-    network = open_exported(path)
-    metadata, machine = network.metadata, Machine(torch.device("cpu"))
-    parts = network, metadata.classes, metadata.preprocessing
-    return Classifier(*parts, machine, max_pixels=max_pixels)
-
-
-def name_image(image: Image) -> str:
-    """Return the name of an image in predictions: its path, or the name of its type."""
-    if isinstance(image, Entry):
-        return image.name
-    return str(image) if isinstance(image, str | Path) else type(image).__name__
-
-
-def _make_item(image: Image, upright: bool) -> Item:
-    """Make what the decoders take. Raises TypeError for an object that is no image."""
-    name = name_image(image)
-    if isinstance(image, Entry):
-        return image
-    if isinstance(image, str | Path):
-        return Entry("", name, UNLABELED, Path(image))
-    if isinstance(image, bytes | bytearray | memoryview):
-        return Entry("", "", UNLABELED, bytes(image))
-    if isinstance(image, np.ndarray):
-        return Entry("", "", UNLABELED, _check_array(image))
-    try:
-        return Entry("", "", UNLABELED, read_pillow_image(image, upright=upright))
-    except UnusableImage as error:
-        return Skipped("", name, error.reason, str(error))
-
-
-def _check_array(array: NDArray[Any]) -> NDArray[np.uint8]:
-    """Return the array if it can be an image. Raises TypeError otherwise."""
-    has_image_shape = array.ndim == 2 or (array.ndim == 3 and array.shape[2] == 3)
-    if array.dtype != np.uint8 or not has_image_shape or not array.size:
-        raise TypeError(
-            f"an array of {array.dtype} {array.shape} was given, but images are uint8, (height, "
-            "width, 3) or (height, width), with values from 0 to 255"
-        )
-    return array
-
-
 def _describe_failure(image: Image, outcome: PreparationResult) -> Prediction:
     return Prediction(name_image(image), error=f"{outcome.reason}: {outcome.detail}")
-
-
-def _make_error(image: Image, outcome: PreparationResult) -> Exception:
-    """Make the exception for an unreadable image whose result cannot carry an error."""
-    if outcome.reason != "unreadable":
-        return UnusableImage(outcome.reason, outcome.detail)
-    kind = OSError if os.path.lexists(image) else FileNotFoundError
-    return kind(f"{image}: {outcome.detail}")

@@ -1,0 +1,193 @@
+"""`alexnet train --dry-run` and `--print-config`: what a training would be, without doing it.
+
+    images      counted by their names, not decoded
+    recipe      chosen as by the training itself
+    memory      counted on a network without weights (`training.memory`)
+    disk space  records of the images; checkpoints
+    time        a few steps on random pixels, with the real network, device and batch size
+
+Nothing is written. `commands.train` calls `show_plan` after it has refused what it can. torch is
+imported only within the functions.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import statistics
+import textwrap
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from alexnet.recipes.named import RECIPES
+from alexnet.recipes.recipe import Recipe
+
+if TYPE_CHECKING:
+    from alexnet.commands.training_pack import TrainingPack
+    from alexnet.device import Machine
+    from alexnet.training.memory import TrainingMemory
+
+STEPS = 3
+"""Steps that are timed, after one that is not."""
+LONGEST = 10.0
+"""Seconds after which no further step is timed."""
+FORWARD_SHARE = 1 / 3
+"""Time of a forward pass, as a share of a training step: the backward pass takes two of three."""
+
+
+@dataclass(frozen=True)
+class Outline:
+    """What is known of the images of a training without decoding them."""
+
+    images: str
+    kind: str
+    counts: dict[str, int]
+    """Number of images of each split."""
+    n_classes: int
+    size: int
+    """Width and height of the packed images."""
+    description: str
+    """How they are, or would be, packed."""
+    pack_bytes: int
+    """Bytes of a pack that is still to be made."""
+
+
+def show_plan(images: TrainingPack, folder: Path, machine: Machine, *, only_recipe: bool) -> int:
+    """Print what a training would be; with `only_recipe` its recipe as TOML, and nothing else."""
+    from alexnet.commands.config_file import format_recipe
+
+    outline = images.outline(folder)
+    name, reason, recipe = choose_recipe(images, outline)
+    if only_recipe:
+        print(f"# Recipe `{name}` ({reason})." if reason else "# The recipe of the resumed run.")
+        print(format_recipe(name if reason else "paper", recipe.to_dict()))
+        return 0
+    for line in (
+        *_describe_images(outline),
+        *_describe_recipe(name, reason, recipe),
+        *_describe_machine(outline, recipe, machine, folder),
+    ):
+        print(line, flush=True)
+    print("\nNothing was written. The same command without --dry-run trains.")
+    return 0
+
+
+def choose_recipe(images: TrainingPack, outline: Outline) -> tuple[str, str, Recipe]:
+    """Return the name of the recipe, the reason, and the recipe, as the training chooses them.
+
+    The reason is empty for the recipe of a resumed run.
+    """
+    from alexnet.commands.resumption import read_recipe
+
+    choice = images.choice
+    if images.resumed is not None and (recipe := read_recipe(images.resumed)) is not None:
+        return str(images.resumed), "", dataclasses.replace(recipe, **choice.changes)
+    train, validation = outline.counts.get("train", 0), bool(outline.counts.get("val"))
+    name, reason = choice.choose_name(outline.kind, outline.size, train, validation)
+    return name, reason, choice.make_recipe(name, outline.size)
+
+
+def _describe_images(outline: Outline) -> Iterator[str]:
+    counts = ", ".join(f"{count:,} {split}" for split, count in outline.counts.items())
+    yield f"Images:      {outline.images} ({outline.kind})"
+    yield f"             {counts}; {outline.n_classes:,} classes"
+    yield f"             {outline.description}"
+
+
+def _describe_recipe(name: str, reason: str, recipe: Recipe) -> Iterator[str]:
+    text = f"`{name}` ({reason})" if reason else f"that of {name}"
+    yield textwrap.fill(f"Recipe:      {text}", 80, subsequent_indent=" " * 13)
+    differences = recipe.differences(RECIPES["paper"])
+    yield " " * 13 + ("It departs from the paper in:" if differences else "It is the paper's.")
+    for field, (value, paper) in differences.items():
+        yield f"               {field:<16} {value}   (paper: {paper})"
+
+
+def _describe_machine(
+    outline: Outline, recipe: Recipe, machine: Machine, folder: Path
+) -> Iterator[str]:
+    """Yield the lines on the network, memory, disk space and time; the last one takes a while."""
+    from alexnet.commands.refusals import count_checkpoint_bytes, count_parameters
+    from alexnet.training.memory import count_training_memory
+
+    parameters = count_parameters(recipe, outline.n_classes)
+    crop = f"crops of {recipe.crop}×{recipe.crop}"
+    yield f"Network:     {recipe.network}, {parameters:,} parameters, {crop}"
+    memory = count_training_memory(recipe, outline.n_classes, machine.precision)
+    yield f"Device:      {machine.device}, {machine.precision}"
+    yield f"Memory:      about {_gigabytes(_count_memory(memory, machine))}"
+    checkpoint = count_checkpoint_bytes(recipe, outline.n_classes)
+    pack = f"{_gigabytes(outline.pack_bytes)} for the pack, " if outline.pack_bytes else ""
+    yield f"Disk space:  {pack}{_gigabytes(2 * checkpoint)} for the checkpoints"
+    yield f"Run:         {folder}"
+    yield from _describe_time(outline, recipe, machine)
+
+
+def _count_memory(memory: TrainingMemory, machine: Machine) -> int:
+    """Return the bytes of a training: on a GPU as they are reserved, on a CPU those of one step."""
+    if machine.device.type == "cuda":
+        return memory.whole
+    step = memory.gradients + memory.activations + memory.largest
+    return memory.weights + memory.momenta + step + memory.images
+
+
+def _describe_time(outline: Outline, recipe: Recipe, machine: Machine) -> Iterator[str]:
+    from alexnet.screen import format_duration
+
+    train, validation = outline.counts.get("train", 0), outline.counts.get("val", 0)
+    if not train:
+        yield "Time:        not known: there are no training images"
+        return
+    seconds = measure_step(recipe, outline.n_classes, machine)
+    rate = recipe.batch_size / seconds
+    epoch = (train + FORWARD_SHARE * validation) / rate
+    total = recipe.epochs * epoch
+    yield (
+        f"Time:        about {format_duration(epoch)} an epoch, {format_duration(total)} for "
+        f"{recipe.epochs} epochs"
+    )
+    yield f"             ({rate:,.0f} images/s, from {STEPS} steps on random pixels;"
+    yield "             reading and packing the images are not counted)"
+
+
+def measure_step(recipe: Recipe, classes: int, machine: Machine) -> float:
+    """Return the median time of a training step on random pixels, in seconds.
+
+    At most STEPS steps are timed, and none is begun after LONGEST seconds.
+    """
+    import torch
+
+    from alexnet import device as devices
+    from alexnet.training.loop import new_network
+    from alexnet.training.sgd import SGD
+    from alexnet.training.step import make_step
+
+    network = devices.move_to_device(new_network(recipe, classes).train(), machine)
+    sgd = SGD(network, recipe)
+    shape = recipe.batch_size, 3, recipe.crop, recipe.crop
+    step = make_step(network, machine, shape)
+    pixels = torch.randn(shape, device=machine.device, dtype=machine.dtype)
+    pixels = pixels.contiguous(memory_format=torch.channels_last)
+    labels = torch.randint(classes, shape[:1], device=machine.device)
+    times: list[float] = []
+    began = time.perf_counter()
+    while len(times) <= STEPS and (len(times) < 2 or time.perf_counter() - began < LONGEST):
+        start = time.perf_counter()
+        sgd.step(step(pixels, labels), 1e-6)
+        _wait(machine)
+        times.append(time.perf_counter() - start)
+    return statistics.median(times[1:])
+
+
+def _wait(machine: Machine) -> None:
+    """Wait for the work of a GPU."""
+    if machine.device.type == "cuda":
+        import torch
+
+        torch.cuda.synchronize()
+
+
+def _gigabytes(n_bytes: int) -> str:
+    return f"{n_bytes / 1e9:.1f} GB" if n_bytes >= 1e8 else f"{max(1, n_bytes // 10**6)} MB"

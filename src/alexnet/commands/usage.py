@@ -1,0 +1,299 @@
+"""Checks of a command line before it is parsed: unknown commands, options and values.
+
+`cli.main` calls `check_words`. A word that is wrong ends in one sentence that says what was found
+and what was probably meant: a name from other programs (`ALIASES`), or the most similar name. All
+suggestions are options of the command that was typed. What is left, tyro reports.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from alexnet.commands.options import Option, list_options
+from alexnet.recipes.named import RECIPES
+from alexnet.validate import suggest
+
+
+class UsageError(ValueError):
+    """A command line that cannot be understood."""
+
+    exit_code = 2
+
+
+DEVICE = re.compile(r"auto|cpu|cuda(:\d+)?")
+"""The names of devices, as in `device.choose_device`."""
+
+MEANINGS: dict[str, tuple[str, ...]] = {
+    "learning-rate": ("lr", "lr0", "base-lr", "eta", "rate"),
+    "batch-size": ("batch", "bs", "b", "batchsize", "train-batch-size"),
+    "crop": ("imgsz", "img", "img-size", "image-size", "input-size", "resolution", "size"),
+    "size": ("imgsz", "img", "img-size", "image-size", "input-size", "resolution"),
+    "processes": ("workers", "num-workers", "n-workers", "jobs", "j", "threads"),
+    "weight-decay": ("wd", "decay", "l2"),
+    "network": ("model", "arch", "architecture", "net", "backbone", "m"),
+    "init": ("pretrained", "weights", "checkpoint", "ckpt", "finetune", "fine-tune", "from"),
+    "epochs": ("epoch", "e", "num-epochs", "n-epochs", "max-epochs", "num-train-epochs"),
+    "schedule": ("scheduler", "sched", "lr-scheduler", "lr-schedule", "lr-policy"),
+    "warmup-epochs": ("warmup", "lr-warmup-epochs"),
+    "dropout": ("drop", "dropout-rate"),
+    "rates": ("freeze", "layer-decay"),
+    "resume": ("continue", "restore", "load"),
+    "out": ("output", "o", "save", "output-file"),
+    "top": ("topk", "top-k", "k", "n"),
+    "threshold": ("conf", "confidence", "thres", "min-confidence"),
+    "val-fraction": ("val-split", "validation-split", "valid-pct", "test-size", "val-size"),
+    "log-seconds": ("log-interval", "print-freq", "log-every"),
+    "format": ("fmt", "output-format"),
+    "figure": ("plot", "show", "save-plot"),
+    "config": ("cfg", "yaml", "hyp", "c", "config-file"),
+    "quiet": ("q", "silent"),
+    "time": ("max-time", "minutes", "time-limit"),
+    "dry-run": ("dryrun", "n", "what-if"),
+    "seed": ("random-seed", "random-state"),
+    "compile": ("torchcompile", "torch-compile", "jit"),
+}
+"""Option → the names that other programs have for it."""
+MEANINGS_WITH_VALUE: dict[str, tuple[str, str]] = {
+    "cpu": ("device", "cpu"),
+    "no-cuda": ("device", "cpu"),
+    "gpu": ("device", "cuda"),
+    "cuda": ("device", "cuda"),
+    "gpus": ("device", "cuda"),
+    "amp": ("precision", "bf16"),
+    "half": ("precision", "bf16"),
+    "fp16": ("precision", "bf16"),
+    "bf16": ("precision", "bf16"),
+    "mixed-precision": ("precision", "bf16"),
+    "fp32": ("precision", "float32"),
+    "tta": ("views", "10"),
+    "hflip": ("flip", "True"),
+    "fliplr": ("flip", "True"),
+    "mirror": ("flip", "True"),
+    "csv": ("format", "csv"),
+    "json": ("format", "json"),
+}
+"""A name in other programs → the option for it and its value."""
+POSITIONS: dict[str, tuple[str, ...]] = {
+    "images": ("data", "data-dir", "data-path", "dataset", "source", "input", "i", "folder"),
+    "run_folder": (
+        *("output", "o", "out", "output-dir", "out-dir", "save-dir", "outdir", "project", "name"),
+        *("model", "m", "weights", "checkpoint", "ckpt", "run", "pretrained", "load"),
+    ),
+    "runs": ("model", "m", "weights", "checkpoint", "ckpt", "run", "data", "data-dir", "dataset"),
+    "run": ("model", "m", "weights", "checkpoint", "ckpt"),
+    "pack": ("output", "o", "out", "output-dir"),
+}
+"""Positional argument → the options that other programs have for it."""
+NOTES: dict[tuple[str, str], str] = {
+    ("train", "processes"): "Images are decoded once, when they are packed, by all cores: no such "
+    "option is needed",
+}
+"""What to say where a command has no such option, because it needs none."""
+DEVICES = {"gpu": "cuda", "0": "cuda:0", "1": "cuda:1", "cuda0": "cuda:0", "gpu:0": "cuda:0"}
+"""Names in other programs for devices."""
+
+
+def check_words(words: list[str], commands: Mapping[str, type]) -> None:
+    """Raise UsageError for the first word that no command line could have at its place."""
+    name = words[0]
+    if name not in commands:
+        raise UsageError(_explain_command(words, commands))
+    options = {option.name: option for option in list_options(commands[name])}
+    if len(words) == 1:
+        _require_arguments(name, list(options.values()))
+    for word, values in split_options(words[1:]):
+        given = word.lstrip("-").replace("_", "-")
+        option = options.get(given) or _find_negated(given, options)
+        is_short = option is None or not word.startswith("--")
+        if is_short:
+            option = next((x for x in options.values() if word in x.short), None)
+        if option is None or option.is_positional:
+            raise UsageError(_explain_option(name, word, options))
+        _check_values(name, word, option, values)
+
+
+def _require_arguments(name: str, options: list[Option]) -> None:
+    """Raise UsageError for a command alone, if it has arguments that must be given."""
+    positional = [option for option in options if option.is_positional]
+    wanted = [option for option in positional if not option.metavar.startswith("[")]
+    if wanted:
+        order = " ".join(option.metavar for option in positional)
+        raise UsageError(
+            f"`alexnet {name}` needs {' and '.join(x.metavar for x in wanted)}: alexnet {name} "
+            f"{order}. {wanted[0].about} (`alexnet {name} --help`)"
+        )
+
+
+def split_options(words: list[str]) -> Iterator[tuple[str, list[str]]]:
+    """Yield each option in the words, as typed but without "=VALUE", with the words that follow it.
+
+    Positional arguments after an option's value are among its words.
+    """
+    found: list[tuple[str, list[str]]] = []
+    for word in words:
+        if word == "--":
+            break
+        if re.match(r"--?[A-Za-z]", word):
+            option, equals, value = word.partition("=")
+            found.append((option, [value] if equals else []))
+        elif found:
+            found[-1][1].append(word)
+    yield from found
+
+
+def _find_negated(name: str, options: Mapping[str, Option]) -> Option | None:
+    """Return the flag that `--no-NAME` turns off."""
+    option = options.get(name.removeprefix("no-"))
+    return option if option and option.is_flag and name.startswith("no-") else None
+
+
+def _explain_command(words: list[str], commands: Mapping[str, type]) -> str:
+    """Return the message for a first word that is no command."""
+    word = words[0]
+    if word.startswith("-"):
+        return f"{word}: name a command first, as in `alexnet train IMAGES`. {_list(commands)}"
+    later = next((x for x in words[1:] if x in commands), None)
+    if later and (Path(word).exists() or "/" in word):
+        rest = [x for x in words if x != later]
+        return f"the command comes first: {shlex.join(['alexnet', later, *rest])}"
+    if Path(word).exists():
+        return (
+            f"{word} is no command. To train on it: {shlex.join(['alexnet', 'train', word])}. "
+            f"{_list(commands)}"
+        )
+    like = _COMMANDS.get(word.lower())
+    hint = f" Did you mean {like}?" if like else suggest(word, commands)
+    return f"there is no command {word!r}.{hint} {_list(commands)}"
+
+
+_COMMANDS = {
+    "fit": "train",
+    "learn": "train",
+    "val": "evaluate",
+    "eval": "evaluate",
+    "test": "evaluate",
+    "validate": "evaluate",
+    "classify": "predict",
+    "infer": "predict",
+    "inference": "predict",
+    "models": "networks",
+    "nets": "networks",
+    "search": "similar",
+    "plot": "figures",
+    "prepare": "pack",
+    "convert": "export",
+}
+"""Commands of other programs → ours."""
+
+
+def _list(commands: Mapping[str, type]) -> str:
+    return f"The commands are {', '.join(commands)}; `alexnet --help` explains them"
+
+
+def _explain_option(command: str, word: str, options: Mapping[str, Option]) -> str:
+    """Return the message for an option that the command does not have."""
+    given = word.lstrip("-").replace("_", "-")
+    start = f"`alexnet {command}` has no option {word}."
+    end = f"`alexnet {command} --help` lists its options"
+    if meant := _find_meant(given, options):
+        return f"{start} Did you mean {meant}? {end}"
+    for option, meanings in MEANINGS.items():
+        if given in meanings and (note := NOTES.get((command, option))):
+            return f"{start} {note}. {end}"
+    if position := _find_position(command, given, options):
+        return f"{start} {position}. {end}"
+    names = [x.flag for x in options.values() if not x.is_positional]
+    like = suggest(f"--{given}", names) if len(given) > 1 else ""
+    return f"{start}{like} {end}"
+
+
+def _find_meant(given: str, options: Mapping[str, Option]) -> str | None:
+    """Return the option, with its value, that has this name in other programs."""
+    if given in options and not options[given].is_positional:
+        return f"{options[given].flag}, with two hyphens"
+    for name, names in MEANINGS.items():
+        if given in names and name in options and not options[name].is_positional:
+            option = options[name]
+            return option.flag if option.is_flag else f"{option.flag} {option.metavar}"
+    name, value = MEANINGS_WITH_VALUE.get(given, ("", ""))
+    if name in options:
+        return f"--{name} {value}"
+    negated = options.get(given.removeprefix("no-"))
+    if given.startswith("no-") and negated and negated.choices == ("True", "False"):
+        return f"--{negated.name} False"
+    return None
+
+
+def _find_position(command: str, given: str, options: Mapping[str, Option]) -> str | None:
+    """Return a sentence for something that is a positional argument here."""
+    positional = [option for option in options.values() if option.is_positional]
+    order = " ".join(option.metavar for option in positional)
+    for option in positional:
+        if given in POSITIONS.get(option.field, ()) or given == option.name:
+            return f"It is an argument without a name: alexnet {command} {order}"
+    return None
+
+
+def _check_values(command: str, word: str, option: Option, values: list[str]) -> None:
+    """Raise UsageError if an option has no value, or a first one that it cannot have."""
+    if option.is_flag or option.field == "resume":
+        return
+    if not values:
+        if not option.is_many:
+            raise UsageError(
+                f"{word} needs a value: {word} {option.metavar}. {option.about} "
+                f"(`alexnet {command} --help`)"
+            )
+        return
+    value = values[0]
+    known = tuple(RECIPES) if option.field == "recipe" else option.choices
+    if known and value not in known:
+        named = "is no recipe" if option.field == "recipe" else "is none of its values"
+        raise UsageError(
+            f"{word} {value}: that {named}.{_suggest_value(value, known)} There are "
+            f"{', '.join(known)}"
+        )
+    if option.field == "device" and not DEVICE.fullmatch(value):
+        meant = DEVICES.get(value.lower())
+        hint = f" Did you mean {meant}?" if meant else suggest(value, ("auto", "cpu", "cuda"))
+        raise UsageError(
+            f"{word} {value}: no device has that name.{hint} Use auto, cpu, cuda, or cuda:1 for "
+            "the second GPU"
+        )
+    if option.kind in (int, float) and not option.is_many:
+        _check_number(word, option, value)
+
+
+def _suggest_value(value: str, known: tuple[str, ...]) -> str:
+    """Return the suggestion for a value: a name from other programs, or the most similar one."""
+    like = _VALUES.get(value.lower())
+    return f" Did you mean {like}?" if like in known else suggest(value, known)
+
+
+_VALUES = {
+    **dict.fromkeys(("fp32", "32", "full"), "float32"),
+    **dict.fromkeys(("fp16", "half", "16", "bfloat16", "float16", "mixed", "amp"), "bf16"),
+    **dict.fromkeys(("imagenet", "alexnet"), "paper"),
+    **dict.fromkeys(("photos", "default"), "small"),
+    **dict.fromkeys(("mnist",), "digits"),
+    **dict.fromkeys(("cifar10", "cifar-10"), "cifar"),
+    **dict.fromkeys(("jsonl",), "json"),
+    **dict.fromkeys(("true", "yes", "1", "on"), "True"),
+    **dict.fromkeys(("false", "no", "0", "off"), "False"),
+    **dict.fromkeys(("step", "steplr"), "steps"),
+    **dict.fromkeys(("cos", "cosineannealing", "cosine-annealing"), "cosine"),
+    **dict.fromkeys(("he", "kaiming"), "variance"),
+}
+"""Values in other programs → ours."""
+
+
+def _check_number(word: str, option: Option, value: str) -> None:
+    """Raise UsageError for a value that is no number of the option's type."""
+    try:
+        option.kind(value)
+    except ValueError:
+        wanted = "a whole number" if option.kind is int else "a number"
+        raise UsageError(f"{word} {value}: the value must be {wanted}") from None
