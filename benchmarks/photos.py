@@ -112,8 +112,15 @@ def read_core_seconds() -> float:
 
 
 def run_command(command: list[str], folder: str) -> str:
-    """Run a command in a folder; return what it printed."""
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    """Run a command in a folder; return what it printed.
+
+    An environment of its own must not find modules where this one's PYTHONPATH points.
+    """
+    own = command[0] == sys.executable
+    variables = {k: v for k, v in os.environ.items() if own or k != "PYTHONPATH"}
+    done = subprocess.run(
+        command, cwd=folder, env=variables, capture_output=True, text=True, check=False
+    )
     if done.returncode:
         raise SystemExit(f"{command[:3]} failed:\n{done.stdout[-2000:]}{done.stderr[-4000:]}")
     return done.stdout
