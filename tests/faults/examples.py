@@ -26,6 +26,8 @@ from tests.images import test_jpeg
 from tests.sources.source_files import tar
 from tests.sources.test_ilsvrc import kit_files, train_tar
 
+from alexnet.images.heif import can_read_heif
+
 Files = dict[str, bytes]
 SIDE = 24
 HERE = b"(here)"
@@ -92,6 +94,15 @@ def tiled_tiff(kind: int = 1, bits: int = 8) -> bytes:
     return head + ends + np.linspace(0, 1, 4 * size, dtype="<f4").tobytes()[: 4 * size]
 
 
+def heif_file(mode: str) -> bytes:
+    """A HEIF photograph."""
+    from pillow_heif import from_pillow
+
+    memory = io.BytesIO()
+    from_pillow(Image.fromarray(picture(1, 0, SIDE)).convert(mode)).save(memory, quality=50)
+    return memory.getvalue()
+
+
 LOSSLESS = [vars(test_jpeg)[x] for x in ("lossless_jpeg",) if x in vars(test_jpeg)]
 
 
@@ -155,6 +166,8 @@ IMAGES: dict[str, Callable[[], list[tuple[str, bytes]]]] = {
     ],
 }
 """Pictures of each format, in its kinds."""
+if can_read_heif():
+    IMAGES["heic"] = lambda: [("x.heic", heif_file("RGB")), ("x.heic", heif_file("RGBA"))]
 
 
 def _turned(orientation: int) -> Any:

@@ -73,6 +73,28 @@ def test_a_photograph_is_decoded_and_turned_as_the_file_says():
 
 
 @pillow_heif
+def test_more_bits_transparency_gray_and_several_images_are_read():
+    from pillow_heif import from_bytes, from_pillow
+
+    def check(image, wanted, **options):
+        memory = io.BytesIO()
+        image.save(memory, quality=-1, chroma=444, matrix_coefficients=0, **options)
+        assert np.array_equal(decode(memory.getvalue(), upright=True).pixels, wanted)
+
+    array, other = pixels(1, 40, 60), pixels(2, 30, 30)
+    wide = (array.astype(np.uint16) * 257).tobytes()
+    check(from_bytes("RGB;16", (60, 40), wide), array)
+    opaque = np.dstack([array, np.full((40, 60), 255, np.uint8)])
+    check(from_pillow(Image.fromarray(opaque)), array)
+    two = from_pillow(Image.fromarray(array))
+    two.add_from_pillow(Image.fromarray(other))
+    check(two, array)
+    check(two, other, primary_index=1)
+    gray = np.repeat(array[..., :1], 3, axis=2)
+    check(from_pillow(Image.fromarray(gray)), gray)
+
+
+@pillow_heif
 def test_limits_and_damage_are_reasons():
     content = encode(pixels(1, 40, 60))
     with pytest.raises(UnusableImage) as error:

@@ -74,7 +74,9 @@ class TrainingPack:
             return
         use = "the new training uses its images as they are now"
         if text := describe_change(run, pack.path, pack.checksum, use):
-            print(f"Warning: {text} The first errors may look better than they are.", file=sys.stderr)
+            print(
+                f"Warning: {text} The first errors may look better than they are.", file=sys.stderr
+            )
 
     def outline(self, run: Path) -> Outline:
         """Return what is known of the images without decoding any; refuse what can be refused.

@@ -89,12 +89,9 @@ def pack(
     process is packing there; OSError if the disk is full.
     """
     out = Path(out)
-    check_options(
-        {
-            **{"size": size, "fit": fit, "pixels": pixels, "processes": processes},
-            **{"max_pixels": max_pixels, "timeout": timeout, "shard_images": shard_images},
-        }
-    )
+    given = {"size": size, "fit": fit, "pixels": pixels, "processes": processes}
+    limits = {"max_pixels": max_pixels, "timeout": timeout, "shard_images": shard_images}
+    check_options(given | limits)
     check_place(out)
     size = size or source.native_size or DEFAULT_SIZE
     upright = _choose_upright(source, out) if upright is None else upright
