@@ -14,7 +14,8 @@ given is left out. With --time, this program is also trained for a stated time i
 of epochs, for example as long as the slowest of the others took.
 
 Minutes are those of the whole command, from its start to the measured error: of the clock, and of
-all cores together, which depend less on what else runs on the machine. One run each, in the order of the table.
+all cores together, which depend less on what else runs on the machine. One run each, in the order
+of the table.
 """
 
 from __future__ import annotations
