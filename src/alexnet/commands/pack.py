@@ -28,9 +28,9 @@ class PackCommand:
     """Decode and resize labeled images once, into a pack."""
 
     images: Positional[str | None] = None
-    """A folder of train/<class>/* and val/<class>/*, or of classes; a CSV or JSONL of path and
-    label; the ILSVRC, CIFAR, MNIST, small NORB or Caltech archives as distributed; or `digits`,
-    which scikit-learn contains."""
+    """A folder of train/<class>/* and val/<class>/*, or of classes; a zip or tar archive of these;
+    a CSV or JSONL of path and label; the ILSVRC, CIFAR, MNIST, small NORB or Caltech archives as
+    distributed; or `digits`, which scikit-learn contains."""
     pack: Positional[Path | None] = None
     """Where to put the pack. By default packs/<name of the images>.pack, or where there is one of
     these images already. If it exists, it is updated: only images that changed are decoded."""
