@@ -162,23 +162,22 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("photos", type=Path)
     parser.add_argument("--epochs", type=int, default=10)
-    parser.add_argument("--time", help="train with this program for such a time, too: 10m")
+    parser.add_argument("--time", help="train this program for such a time: 10m")
     parser.add_argument("--json", type=Path)
     for name in PROGRAMS:
         parser.add_argument(f"--{name}", type=Path, metavar="VENV")
     options = parser.parse_args()
     photos = options.photos.resolve()
     counts = {s: sum(1 for x in (photos / s).rglob("*.*")) for s in ("train", "val")}
-    rows = {"alexnet": measure(partial(train_ours, photos, ["--epochs", str(options.epochs)]))}
+    name, length = "alexnet", ["--epochs", str(options.epochs)]
+    if options.time:
+        name, length = f"alexnet --time {options.time}", ["--time", options.time]
+    rows = {name: measure(partial(train_ours, photos, length))}
     for name in PROGRAMS:
         if environment := getattr(options, name):
             rows[name] = measure(partial(train_other, name, environment, photos, options.epochs))
-    if options.time:
-        name = f"alexnet, --time {options.time}"
-        rows[name] = measure(partial(train_ours, photos, ["--time", options.time]))
-    printed = [
-        f"{counts} images, {options.epochs} epochs, {read_processor_name()}, {os.cpu_count()} cores"
-    ]
+    epochs = "" if options.time else f"{options.epochs} epochs, "
+    printed = [f"{counts} images, {epochs}{read_processor_name()}, {os.cpu_count()} cores"]
     for name, run in rows.items():
         times = f"{run.wall / 60:5.1f} min of the clock  {run.cores / 60:5.1f} min of cores"
         printed.append(f"{name:19} {times}  top-1 error {run.error:5.1f} %")
