@@ -114,6 +114,10 @@ class Predict:
             )
         if self.link and self.sort_into is None:
             raise ValueError("--link needs a folder for the links: --sort-into FOLDER")
+        if self.figure is not None:
+            from alexnet.show.style import check_figure_path
+
+            check_figure_path(self.figure)
         if self.sort_into is not None:
             from alexnet.commands.sorted_folder import check_place
 

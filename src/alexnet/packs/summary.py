@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from alexnet.fonts import escape_missing
 from alexnet.images.png import write_png
-from alexnet.images.records import records_to_rgb
+from alexnet.images.records import records_to_pictures
 from alexnet.images.resizing import fit
 from alexnet.packs.balance import count_images, describe_balance
 from alexnet.packs.pack import Pack, Split
@@ -112,5 +112,5 @@ def _make_thumbnails(
     pack: Pack, split: Split, indices: NDArray[np.int64], side: int
 ) -> list[NDArray[np.uint8]]:
     """Return the images at `indices` in RGB, `side` pixels wide and high."""
-    images = records_to_rgb(split.gather(indices), pack.size, pack.pixels)
-    return [fit(np.clip(np.rint(image), 0, 255).astype(np.uint8), side) for image in images]
+    images = records_to_pictures(split.gather(indices), pack.size, pack.pixels)
+    return [fit(image, side) for image in images]

@@ -155,12 +155,29 @@ class FeatureIndex:
         counts = (shard.images for shard in self.metadata.shards)
         return np.cumsum((0, *counts), dtype=np.int64)
 
-    def open_pack(self) -> Pack:
-        """Open the pack that the images come from: at its old path, or relative to the index.
+    def round_features(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Round features (M, D) as those of the index are stored: float32 (M, D).
 
-        Raises FileNotFoundError if no pack with the same content is there.
+        The features of an image that is in the index are then nearly or exactly those stored for
+        it: those of other batches or processors can differ in their last bits before the rounding.
+        """
+        return features.astype(KINDS[self.metadata.origin.dtype]).astype(np.float32)
+
+    def open_pack(self, path: str | os.PathLike[str] | None = None) -> Pack:
+        """Open the pack that the images come from, at its old path, or relative to the index.
+
+        `path` names it where it is now. Raises FileNotFoundError if no pack with the same content
+        is there, ValueError if that at `path` is damaged or has other images.
         """
         described = self.metadata.origin.pack
+        if path is not None:
+            pack = open_pack(path)
+            if pack.checksum != described.checksum:
+                raise ValueError(
+                    f"{self.path} was not made of {path}, which has other images. Name the pack "
+                    f"that it was made of; it was at {described.path}"
+                )
+            return pack
         candidates = Path(described.path), self.path.resolve() / described.relative
         for path in candidates:
             try:

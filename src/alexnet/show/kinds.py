@@ -71,8 +71,8 @@ def _draw_mistakes(material: Material, title: str) -> Figure:
 
 def _draw_neighbors(material: Material, title: str) -> Figure:
     from alexnet.explaining.outputs import compute_outputs
-    from alexnet.explaining.projection import find_nearest
     from alexnet.packs.samples import space_evenly
+    from alexnet.search.exact import ExactSearch
 
     subject, searched = material.subject, material.searched
     splits = subject.require_pack().splits
@@ -80,17 +80,18 @@ def _draw_neighbors(material: Material, title: str) -> Figure:
         raise MissingDataError("there are no images apart from the training images to start from")
     chosen = space_evenly(QUERIES, len(splits[material.split]))
     queries = compute_outputs(subject, material.split, chosen)
-    nearest, distances = find_nearest(queries.features, searched.features, NEIGHBORS)
+    nearest = ExactSearch([searched.features]).search(queries.features, NEIGHBORS)
+    rows = nearest.indices
     whole = len(splits["train"])
     among = f"all {whole:,}" if len(searched.indices) == whole else f"{len(searched.indices):,}"
     return draw_neighbors(
         subject.to_rgb(splits[material.split].gather(chosen)),
-        [subject.to_rgb(splits["train"].gather(searched.indices[row])) for row in nearest],
+        [subject.to_rgb(splits["train"].gather(searched.indices[row])) for row in rows],
         query_labels=material.name_labels(queries.labels),
         neighbor_labels=[
-            material.name_labels(searched.labels[row]) or [None] * len(row) for row in nearest
+            material.name_labels(searched.labels[row]) or [None] * len(row) for row in rows
         ],
-        distances=distances.tolist(),
+        distances=nearest.distances.tolist(),
         title=f"{title} ({searched.layer}, among {among})",
     )
 
