@@ -2,8 +2,8 @@
 
 Everything that makes or reads `yuv420` records takes its coefficients from here: the records
 (`images.records`), their crops on CPU and GPU (`kernels.cropping`) and exported networks
-(`exporting.preprocessing_graph`, `exporting.torch_program`). Source: JFIF 1.02, which uses the luma of ITU-R BT.601. It
-imports nothing.
+(`exporting.preprocessing_graph`, `exporting.torch_program`). Source: JFIF 1.02, which uses the luma
+of ITU-R BT.601. It imports nothing.
 
 The forward direction is in integers, so that packs are the same bytes on every machine. For one
 pixel, and for the sums of the four pixels of a 2×2 block:

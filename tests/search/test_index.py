@@ -165,7 +165,9 @@ def test_a_named_pack_must_be_that_of_the_index(tiny_index, tiny_pack, tmp_path)
 
     assert tiny_index.open_pack(tiny_pack.path).checksum == tiny_pack.checksum
     other = pack(pictures(2, 0), tmp_path / "other.pack", processes=1).path
-    with pytest.raises(ValueError, match="which has other images. Name the pack that it was made"):
+    with pytest.raises(
+        ValueError, match=r"which has other images\. Name the pack that it was made"
+    ):
         tiny_index.open_pack(other)
 
 

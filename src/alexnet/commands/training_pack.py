@@ -172,8 +172,8 @@ class TrainingPack:
         recipe = self.choice.make_recipe(name, size)
         if size > MAX_SIZE:
             raise ValueError(
-                f"crop is {recipe.crop}, for which images would be packed {description}, and packed "
-                f"images have at most {MAX_SIZE}×{MAX_SIZE} pixels: give a smaller --crop"
+                f"crop is {recipe.crop}: images would be packed {description}, but packed images "
+                f"have at most {MAX_SIZE}×{MAX_SIZE} pixels: give a smaller --crop"
             )
         if recipe.crop > size:
             raise ValueError(

@@ -37,7 +37,6 @@ from alexnet.search.writing import (
     read_journal,
 )
 from alexnet.sources.names import quote_names
-from alexnet.validate import suggest
 
 SPLIT = "train"
 """The split that images without splits are in, if they are packed here."""
@@ -144,9 +143,7 @@ def find_layer(classifier: Classifier, name: str | None) -> tuple[str, tuple[int
     shapes = classifier.list_layers()
     name = name or list(shapes)[-2]
     if name not in shapes:
-        raise ValueError(
-            f"the network has no layer {name!r}.{suggest(name, shapes)} It has {', '.join(shapes)}"
-        )
+        raise ValueError(f"the network has no layer {name!r}; it has {', '.join(shapes)}")
     return name, shapes[name]
 
 
