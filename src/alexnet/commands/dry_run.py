@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING
 
 from alexnet.recipes.named import RECIPES
 from alexnet.recipes.recipe import Recipe
+from alexnet.terminal import format_count
 
 if TYPE_CHECKING:
     from alexnet.commands.training_pack import TrainingPack
@@ -92,7 +93,7 @@ def choose_recipe(images: TrainingPack, outline: Outline) -> tuple[str, str, Rec
 def _describe_images(outline: Outline) -> Iterator[str]:
     counts = ", ".join(f"{count:,} {split}" for split, count in outline.counts.items())
     yield f"Images:      {outline.images} ({outline.kind})"
-    yield f"             {counts}; {outline.n_classes:,} classes"
+    yield f"             {counts}; {format_count(outline.n_classes, 'class')}"
     yield f"             {outline.description}"
 
 
@@ -146,7 +147,7 @@ def _describe_time(outline: Outline, recipe: Recipe, machine: Machine) -> Iterat
     total = recipe.epochs * epoch
     yield (
         f"Time:        about {format_duration(epoch)} an epoch, {format_duration(total)} for "
-        f"{recipe.epochs} epochs"
+        f"{format_count(recipe.epochs, 'epoch')}"
     )
     yield f"             ({rate:,.0f} images/s, from {STEPS} steps on random pixels;"
     yield "             reading and packing the images are not counted)"

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Literal
 
 from tyro.conf import Positional
 
+from alexnet.terminal import format_count
+
 if TYPE_CHECKING:
     from alexnet.search.build import FeatureProgress
     from alexnet.search.index import FeatureIndex
@@ -86,6 +88,7 @@ def summarize_index(index: FeatureIndex) -> str:
     splits = ", ".join(f"{part.images:,} {part.name}" for part in origin.splits)
     megabytes = sum(shard.nbytes for shard in index.features) / 1e6
     return (
-        f"{index.path}: {len(index):,} images ({splits}), {origin.dimensions:,} features each of "
+        f"{index.path}: {format_count(len(index), 'image')} ({splits}), "
+        f"{format_count(origin.dimensions, 'feature')} each of "
         f"{origin.layer}, {origin.dtype}, {megabytes:,.1f} MB"
     )

@@ -19,7 +19,7 @@ from alexnet.images.resizing import fit
 from alexnet.packs.balance import count_images, describe_balance
 from alexnet.packs.pack import Pack, Split
 from alexnet.packs.unused import describe_unused
-from alexnet.terminal import escape_unprintable
+from alexnet.terminal import escape_unprintable, format_count
 
 THUMBNAIL, CAPTION, GAP = 96, 18, 4
 """Pixels of the contact sheet: maximum side of an image, height of a caption, space between."""
@@ -32,7 +32,7 @@ def summarize_pack(pack: Pack) -> str:
     counts = " and ".join(f"{len(split):,} {name}" for name, split in pack.splits.items())
     gigabytes = sum(len(s) * int(np.prod(s.shape)) for s in pack.splits.values()) / 1e9
     lines = [
-        f"{pack.path}: {counts} images of {len(pack.classes):,} classes, "
+        f"{pack.path}: {counts} images of {format_count(len(pack.classes), 'class')}, "
         f"{pack.size}×{pack.size} {pack.pixels}, {gigabytes:.2f} GB"
     ]
     if skipped := _count_by_name(pack, "skipped"):
@@ -42,7 +42,8 @@ def summarize_pack(pack: Pack) -> str:
         lines.append(f"  used, but unusual: {notes}")
     if duplicates := pack.metadata.get("duplicates"):
         lines.append(
-            f"  in two splits: {duplicates:,} images (named in {pack.folder / 'duplicates.jsonl'})"
+            f"  in two splits: {format_count(duplicates, 'image')} (named in "
+            f"{pack.folder / 'duplicates.jsonl'})"
         )
     lines += [f"  {line}" for line in describe_balance(pack)]
     return "\n".join(lines)

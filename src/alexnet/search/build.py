@@ -37,6 +37,7 @@ from alexnet.search.writing import (
     read_journal,
 )
 from alexnet.sources.names import quote_names
+from alexnet.terminal import format_count
 
 SPLIT = "train"
 """The split that images without splits are in, if they are packed here."""
@@ -177,7 +178,9 @@ def _check_same(there: IndexOrigin, wanted: IndexOrigin, folder: Path) -> None:
         "the network": (there.checkpoint.sha256, wanted.checkpoint.sha256),
         "the pack": (there.pack.checksum, wanted.pack.checksum),
         "the splits": tuple(
-            ", ".join(f"{part.name} ({part.images} images)" for part in origin.splits)
+            ", ".join(
+                f"{part.name} ({format_count(part.images, 'image')})" for part in origin.splits
+            )
             for origin in (there, wanted)
         ),
     }

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from alexnet.packs.checked_files import check_array, check_exists, crc32, map_array, read_names
 from alexnet.packs.pack import Pack, open_pack
 from alexnet.search.schema import LARGEST, IndexMetadata, check_metadata
+from alexnet.terminal import format_count
 from alexnet.validate import read_json
 
 KINDS: dict[str, type[np.generic]] = {"float16": np.float16, "float32": np.float32}
@@ -49,7 +50,8 @@ class FeatureIndex:
     def __repr__(self) -> str:
         """Return what is in the index on one line."""
         return (
-            f"FeatureIndex({str(self.path)!r}: {len(self):,} images, {self.dimensions:,} features "
+            f"FeatureIndex({str(self.path)!r}: {format_count(len(self), 'image')}, "
+            f"{format_count(self.dimensions, 'feature')} "
             f"of {self.layer}, {self.metadata.origin.dtype})"
         )
 
@@ -134,7 +136,9 @@ class FeatureIndex:
         for name, indices in self.ranges.items():
             if index in indices:
                 return name, index - indices.start
-        raise IndexError(f"index {index} is out of range for an index of {len(self)} images")
+        raise IndexError(
+            f"index {index} is out of range for an index of {format_count(len(self), 'image')}"
+        )
 
     def gather(self, indices: Any) -> NDArray[np.float32]:
         """Copy the features of the images at `indices`, in that order: float32 (M, D).
@@ -145,7 +149,7 @@ class FeatureIndex:
         if len(indices) and not 0 <= indices.min() <= indices.max() < len(self):
             raise IndexError(
                 f"indices from {indices.min()} to {indices.max()} are out of range for an index "
-                f"of {len(self)} images"
+                f"of {format_count(len(self), 'image')}"
             )
         return gather_rows(self.features, self._starts, indices)
 

@@ -29,6 +29,7 @@ from alexnet.show.style import (
     show_image,
     with_style,
 )
+from alexnet.terminal import format_count
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -92,7 +93,9 @@ def draw_predictions(
         _draw_bars(grid[row + 1][place], prediction, truth, column - 0.12)
         grid[row + 1][place].set_ylim(most - 0.4, -0.6)
     if shown_less:
-        figure.supxlabel(f"the first {len(images)} of {total:,} images", fontsize=SMALL, color=GRAY)
+        figure.supxlabel(
+            f"the first {len(images)} of {format_count(total, 'image')}", fontsize=SMALL, color=GRAY
+        )
     return figure
 
 
