@@ -4,7 +4,8 @@
     recipe      chosen as by the training itself
     memory      counted on a network without weights (`training.memory`)
     disk space  records of the images; checkpoints
-    time        a few steps on random pixels, with the real network, device and batch size
+    time        some steps on random pixels, with the real network, device and batch size, after
+                others that compile the kernels and warm up the memory
 
 Nothing is written. `commands.train` calls `show_plan` after it has refused what it can. torch is
 imported only within the functions.
@@ -16,7 +17,7 @@ import dataclasses
 import statistics
 import textwrap
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -30,10 +31,12 @@ if TYPE_CHECKING:
     from alexnet.device import Machine
     from alexnet.training.memory import TrainingMemory
 
-STEPS = 3
-"""Steps that are timed, after one that is not."""
-LONGEST = 10.0
-"""Seconds after which no further step is timed."""
+WARM_UP = 3
+"""Steps that are not timed: the first ones compile kernels and take new memory from the system."""
+STEPS = 8
+"""Steps that are timed, at most."""
+LONGEST = 6.0
+"""Seconds after which no further step is done, but one that is not timed and one that is."""
 FORWARD_SHARE = 1 / 3
 """Time of a forward pass, as a share of a training step: the backward pass takes two of three."""
 
@@ -149,15 +152,12 @@ def _describe_time(outline: Outline, recipe: Recipe, machine: Machine) -> Iterat
         f"Time:        about {format_duration(epoch)} an epoch, {format_duration(total)} for "
         f"{format_count(recipe.epochs, 'epoch')}"
     )
-    yield f"             ({rate:,.0f} images/s, from {STEPS} steps on random pixels;"
+    yield f"             ({rate:,.0f} images/s, in some steps on random pixels;"
     yield "             reading and packing the images are not counted)"
 
 
 def measure_step(recipe: Recipe, classes: int, machine: Machine) -> float:
-    """Return the median time of a training step on random pixels, in seconds.
-
-    At most STEPS steps are timed, and none is begun after LONGEST seconds.
-    """
+    """Return the median time of a training step on random pixels, in seconds, once warmed up."""
     import torch
 
     from alexnet import device as devices
@@ -172,14 +172,28 @@ def measure_step(recipe: Recipe, classes: int, machine: Machine) -> float:
     pixels = torch.randn(shape, device=machine.device, dtype=machine.dtype)
     pixels = pixels.contiguous(memory_format=torch.channels_last)
     labels = torch.randint(classes, shape[:1], device=machine.device)
-    times: list[float] = []
-    began = time.perf_counter()
-    while len(times) <= STEPS and (len(times) < 2 or time.perf_counter() - began < LONGEST):
-        start = time.perf_counter()
+
+    def do_step() -> None:
         sgd.step(step(pixels, labels), 1e-6)
         _wait(machine)
+
+    return time_warm(do_step)
+
+
+def time_warm(do_step: Callable[[], None]) -> float:
+    """Return the median time of a step in seconds, without the first WARM_UP ones.
+
+    After LONGEST seconds no further step is begun, but two are done at the least, and the first is
+    never counted: it compiles the kernels, which is done once, and takes longer than the others.
+    """
+    began, times = time.perf_counter(), []
+    while len(times) < WARM_UP + STEPS:
+        start = time.perf_counter()
+        if len(times) >= 2 and start - began >= LONGEST:
+            break
+        do_step()
         times.append(time.perf_counter() - start)
-    return statistics.median(times[1:])
+    return statistics.median(times[min(WARM_UP, len(times) - 1) :])
 
 
 def _wait(machine: Machine) -> None:
