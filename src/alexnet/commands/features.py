@@ -27,8 +27,8 @@ class Features:
     run_folder: Positional[Path]
     """A run's folder (its best checkpoint, else its last) or a checkpoint file."""
     images: Positional[str]
-    """A pack, or anything that `alexnet pack` reads, which is packed first, next to the run, as the
-    network needs it. The classes need not be those of the network."""
+    """A pack, or anything that `alexnet pack` reads, which is packed first (packs/NAME.pack), as
+    the network needs it. The classes need not be those of the network."""
     index: Positional[Path]
     """Where to put the index: a folder of features-….npy, names.txt, labels.npy and index.json."""
     layer: str | None = None

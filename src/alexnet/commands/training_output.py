@@ -113,7 +113,7 @@ def format_next_steps(run: Path, recipe: Recipe) -> str:
             f"Measure it:  alexnet evaluate {place} --views {views}",
             f"Use it:      alexnet predict {place} IMAGE…",
             f"Share it:    alexnet serve {place}",
-            "Further:     alexnet report RUN, alexnet export RUN FILE.onnx",
+            "Also:        alexnet report, alexnet export, each with --help",
         ]
     )
 

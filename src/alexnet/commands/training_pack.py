@@ -1,6 +1,6 @@
 """The pack that `alexnet train` reads: the one that is named, or one made of the images first.
 
-A pack is made beside the run, at a size that suits the network: that of --init or of the resumed
+A pack is made in packs/ (`packing.automatic`), at a size that suits the network: that of --init or of the resumed
 run, else that of the recipe or of --network, else 256 as in the paper. What would stop the training
 later, such as a crop larger than the images, is an error before any time is spent on packing.
 Nothing heavy is imported before it is needed.
@@ -38,7 +38,7 @@ class TrainingPack:
     """The earlier training that the new one begins with, and its layers."""
 
     def open_or_make(self, run: Path) -> Pack:
-        """Open the pack, or make it beside the folder of the run and print what is packed.
+        """Open the pack, or make it and print what is packed.
 
         Raises ValueError or OSError if there are no images, or none that could be trained on.
         """

@@ -233,8 +233,8 @@ def evaluate_run(
     Args:
         run: a run's folder (its `best` checkpoint, else its `last`), what `alexnet.train` returned,
             or a checkpoint file.
-        pack: a pack (its path, or a Pack), or images, which are packed first, next to the run, as
-            the network needs them. By default the pack that the run was trained on.
+        pack: a pack (its path, or a Pack), or images, which are packed first (packs/NAME.pack),
+            as the network needs them. By default the pack that the run was trained on.
         split: which images of the pack.
         views: 1 (center crop), 10 (section 4.1), or 5 (the ten without mirror images).
         device: auto, cpu, cuda, or cuda:1 for the second GPU.

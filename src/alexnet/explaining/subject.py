@@ -135,7 +135,7 @@ def open_subject(
 
     Args:
         run: a run's folder, or a checkpoint file.
-        pack: a pack, or images, which are packed first, next to the run. By default the pack that
+        pack: a pack, or images, which are packed first (packs/NAME.pack). By default the pack that
             the run was trained on, if it is still there.
         device: auto, cpu, cuda, or cuda:1 for the second GPU.
 

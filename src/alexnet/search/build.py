@@ -60,8 +60,8 @@ def build_index(
     Args:
         run: a run's folder (its `best` checkpoint, else its `last`), what `alexnet.train` returned,
             or a checkpoint file.
-        images: a pack, or images, which are packed first, next to the run, as the network needs
-            them. Their classes need not be those of the network.
+        images: a pack, or images, which are packed first (packs/NAME.pack), as the network
+            needs them. Their classes need not be those of the network.
         index: the folder to make. Its parents are made, too.
         layer: the layer whose output is stored, flattened. By default the last hidden layer, which
             is fc7 of the paper's network: 4096 activations after the nonlinearity.
