@@ -7,7 +7,7 @@ import pytest
 
 from alexnet.cli import main
 
-TRAINING = [
+TRAINING = "--recipe cifar --crop 28 --batch-size 16 --epochs 1 --device cpu --quiet"
     "--recipe",
     "cifar",
     "--crop",
@@ -46,7 +46,7 @@ def test_everything_that_is_written_has_the_permissions_of_the_umask(
     image = tmp_path / "photos" / "a" / "0.png"
     write_photos(tmp_path / "photos")
     call(monkeypatch, "pack", "photos", "x.pack", "--size", 32)
-    call(monkeypatch, "train", "x.pack", "runs/x", *TRAINING)
+    call(monkeypatch, "train", "x.pack", "runs/x", *TRAINING.split())
     call(monkeypatch, "evaluate", "runs/x", "--device", "cpu", "--dump", "dump.npz")
     call(monkeypatch, "predict", "runs/x", image, "--sort-into", "sorted", "--figure", "p.png")
     call(monkeypatch, "features", "runs/x", "x.pack", "x.index")

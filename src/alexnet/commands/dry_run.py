@@ -38,10 +38,11 @@ STEPS = 8
 LONGEST = 6.0
 """Seconds after which no further step is done, but one that is not timed and one that is."""
 PROCESS = 450_000_000
-"""Bytes of Python, PyTorch and compiled kernels. With COPIES, the sum is within a tenth of the peaks
-(ru_maxrss) that were measured: 0.53, 2.05 and 2.36 GB for `cifar`, `small` and `paper`."""
+"""Bytes of Python, PyTorch and compiled kernels. PROCESS and COPIES were fitted to peaks (ru_maxrss)
+of steps on a CPU, 0.53, 2.02 and 2.36 GB for `cifar`, `small` and `paper`; the sums are within 5 %
+of them, and of the 2.05 GB of a training of one epoch by `small`."""
 COPIES = 2
-"""Copies of the weights that a step on a CPU makes."""
+"""Bytes beyond those that are counted, in multiples of the weights."""
 FORWARD_SHARE = 1 / 3
 """Time of a forward pass, as a share of a training step: the backward pass takes two of three."""
 
@@ -137,8 +138,7 @@ def _describe_machine(
 def _count_memory(memory: TrainingMemory, machine: Machine) -> int:
     """Return the bytes of a training: on a GPU as they are reserved, on a CPU those of the process.
 
-    The latter are the highest resident memory of one step and PROCESS, and COPIES of the weights
-    in the order that the library of the CPU wants.
+    The latter is its highest resident memory: what one step takes, and PROCESS and COPIES.
     """
     if machine.device.type == "cuda":
         return memory.whole

@@ -73,7 +73,7 @@ def _list_places(images: str) -> list[Path]:
 
 
 def _list_descriptions(images: str) -> Iterator[Path]:
-    """Yield `environment.json` of this folder, if it is a run, and of the runs in `_list_places`."""
+    """Yield `environment.json` of this folder, if it is a run, and of those in `_list_places`."""
     if Path("environment.json").is_file():
         yield Path(os.path.abspath("environment.json"))
     for place in _list_places(images):
