@@ -8,18 +8,6 @@ import pytest
 from alexnet.cli import main
 
 TRAINING = "--recipe cifar --crop 28 --batch-size 16 --epochs 1 --device cpu --quiet"
-    "--recipe",
-    "cifar",
-    "--crop",
-    "28",
-    "--batch-size",
-    "16",
-    "--epochs",
-    "1",
-    "--device",
-    "cpu",
-    "--quiet",
-]
 
 
 def call(monkeypatch, *words):

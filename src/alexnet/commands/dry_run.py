@@ -38,9 +38,9 @@ STEPS = 8
 LONGEST = 6.0
 """Seconds after which no further step is done, but one that is not timed and one that is."""
 PROCESS = 450_000_000
-"""Bytes of Python, PyTorch and compiled kernels. PROCESS and COPIES were fitted to peaks (ru_maxrss)
-of steps on a CPU, 0.53, 2.02 and 2.36 GB for `cifar`, `small` and `paper`; the sums are within 5 %
-of them, and of the 2.05 GB of a training of one epoch by `small`."""
+"""Bytes of Python, PyTorch and compiled kernels. PROCESS and COPIES were fitted to the peaks
+(ru_maxrss) of steps on a CPU, 0.53, 2.02 and 2.36 GB for `cifar`, `small` and `paper`; the sums
+are within 5 % of them, and of the 2.05 GB of a training of one epoch by `small`."""
 COPIES = 2
 """Bytes beyond those that are counted, in multiples of the weights."""
 FORWARD_SHARE = 1 / 3
@@ -196,7 +196,8 @@ def time_warm(do_step: Callable[[], None]) -> float:
     After LONGEST seconds no further step is begun, but two are done at the least, and the first is
     never counted: it compiles the kernels, which is done once, and takes longer than the others.
     """
-    began, times = time.perf_counter(), []
+    began = time.perf_counter()
+    times: list[float] = []
     while len(times) < WARM_UP + STEPS:
         start = time.perf_counter()
         if len(times) >= 2 and start - began >= LONGEST:

@@ -66,7 +66,7 @@ def _list_places(images: str) -> list[Path]:
     places = [Path("runs"), Path(), around / "runs", around]
     if around.name == "packs":
         places.append(around.parent / "runs")
-    known = {}
+    known: dict[str, Path] = {}
     for place in places:
         known.setdefault(os.path.realpath(place), place)
     return list(known.values())

@@ -1,9 +1,9 @@
 """The pack that `alexnet train` reads: the one that is named, or one made of the images first.
 
 A pack is made in packs/ (`packing.automatic`), at a size that suits the network: that of --init or
-of the resumed run, else that of the recipe or of --network, else 256 as in the paper. What would stop the training
-later, such as a crop larger than the images, is an error before any time is spent on packing.
-Nothing heavy is imported before it is needed.
+of the resumed run, else that of the recipe or of --network, else 256 as in the paper. What would
+stop the training later, such as a crop larger than the images, is an error before any time is
+spent on packing. Nothing heavy is imported before it is needed.
 """
 
 from __future__ import annotations

@@ -295,14 +295,13 @@ def match_classes(
     labels = pack.splits[split].labels
     if (n_unlabeled := int((labels < 0).sum())) and not unlabeled:
         raise ValueError(
-            f"{format_count(n_unlabeled, f'{split} image')} of {pack.path} without a label to "
-            "compare with. Write "
-            "the network's predictions instead: --submission FILE, or --dump FILE.npz"
+            f"there is no label to compare with for {format_count(n_unlabeled, f'{split} image')} "
+            f"of {pack.path}. Write the network's predictions instead: --submission FILE, or --dump FILE.npz"
         )
     unknown = [pack.classes[i] for i in np.unique(labels[labels >= 0]) if relabel[i] < 0]
     if unknown and not ignore_unknown:
         raise ValueError(
-            f"{format_count(len(unknown), 'class')} of {pack.path} unknown to the network: "
+            f"unknown to the network: {format_count(len(unknown), 'class')} of {pack.path}, "
             f"{', '.join(unknown[:5])}{', …' if len(unknown) > 5 else ''}. Leave them out: "
             "--ignore-unknown"
         )

@@ -97,7 +97,7 @@ class Packing:
         needed = (images or 0) * self.options.record_bytes / 1e9
         free = shutil.disk_usage(self.out).free / 1e9
         if needed > free:
-            wanted = f"{needed:.1f} GB are needed for {format_count(images, 'image')}"
+            wanted = f"{needed:.1f} GB are needed for {format_count(images or 0, 'image')}"
             message = f"{wanted} and {free:.1f} GB are free"
             raise OSError(errno.ENOSPC, message)
 

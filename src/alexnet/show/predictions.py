@@ -79,7 +79,8 @@ def draw_predictions(
     most = max(1, *(len(x.labels) for x in predictions))
     bars = BAR * most
     rows = -(-len(images) // columns)
-    shown_less = total is not None and total > len(images)
+    total = len(images) if total is None else total
+    shown_less = total > len(images)
     height = rows * (column + bars + 0.3) + 0.35 * bool(title) + 0.3 * shown_less
     figure = new_figure(column * columns + 0.1, height, title)
     grid = figure.subplots(2 * rows, columns, squeeze=False, height_ratios=[column, bars] * rows)
