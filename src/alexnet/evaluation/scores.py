@@ -296,7 +296,8 @@ def match_classes(
     if (n_unlabeled := int((labels < 0).sum())) and not unlabeled:
         raise ValueError(
             f"there is no label to compare with for {format_count(n_unlabeled, f'{split} image')} "
-            f"of {pack.path}. Write the network's predictions instead: --submission FILE, or --dump FILE.npz"
+            f"of {pack.path}. Write the network's predictions instead: --submission FILE, or "
+            "--dump FILE.npz"
         )
     unknown = [pack.classes[i] for i in np.unique(labels[labels >= 0]) if relabel[i] < 0]
     if unknown and not ignore_unknown:
