@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from tyro.conf import Positional
 
+from alexnet.terminal import format_count
+
 if TYPE_CHECKING:
     from alexnet.packing.progress import PackingProgress
     from alexnet.packs.pack import Pack
@@ -185,7 +187,7 @@ def open_bar(images: str, source: Source) -> Iterator[Bar]:
     from alexnet.screen import Bar
 
     with Bar() as bar:
-        bar.say(f"{images}: {source.kind}, {len(source.classes)} classes")
+        bar.say(f"{images}: {source.kind}, {format_count(len(source.classes), 'class')}")
         for remark in source.remarks:
             bar.say(f"  {remark}")
         yield bar
