@@ -1,7 +1,7 @@
 """Checks of a command line before it is parsed: unknown commands, options and values.
 
 `cli.main` calls `check_words`. A word that is wrong ends in one sentence that says what was found
-and what was probably meant: a name from other programs (`MEANINGS`), or the most similar name. All
+and what was probably meant: a name from other programs (`foreign_names`), or the most similar name. All
 suggestions are options of the command that was typed. What is left, tyro finds, and
 `explain_refusal` puts its message into one sentence, too.
 """
@@ -15,6 +15,13 @@ import shlex
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from alexnet.commands.foreign_names import (
+    DEVICES,
+    MEANINGS,
+    MEANINGS_WITH_VALUE,
+    NOTES,
+    POSITIONS,
+)
 from alexnet.commands.options import Option, list_options
 from alexnet.recipes.named import RECIPES
 from alexnet.validate import suggest
@@ -28,75 +35,6 @@ class UsageError(ValueError):
 
 DEVICE = re.compile(r"auto|cpu|cuda(:\d+)?")
 """The names of devices, as in `device.choose_device`."""
-
-MEANINGS: dict[str, tuple[str, ...]] = {
-    "learning-rate": ("lr", "lr0", "base-lr", "eta", "rate"),
-    "batch-size": ("batch", "bs", "b", "batchsize", "train-batch-size"),
-    "crop": ("imgsz", "img", "img-size", "image-size", "input-size", "resolution", "size"),
-    "size": ("imgsz", "img", "img-size", "image-size", "input-size", "resolution"),
-    "processes": ("workers", "num-workers", "n-workers", "jobs", "j", "threads"),
-    "weight-decay": ("wd", "decay", "l2"),
-    "network": ("model", "arch", "architecture", "net", "backbone", "m"),
-    "init": ("pretrained", "weights", "checkpoint", "ckpt", "finetune", "fine-tune", "from"),
-    "epochs": ("epoch", "e", "num-epochs", "n-epochs", "max-epochs", "num-train-epochs"),
-    "schedule": ("scheduler", "sched", "lr-scheduler", "lr-schedule", "lr-policy"),
-    "warmup-epochs": ("warmup", "lr-warmup-epochs"),
-    "dropout": ("drop", "dropout-rate"),
-    "rates": ("freeze", "layer-decay"),
-    "resume": ("continue", "restore", "load"),
-    "out": ("output", "o", "save", "output-file"),
-    "top": ("topk", "top-k", "k", "n"),
-    "threshold": ("conf", "confidence", "thres", "min-confidence"),
-    "val-fraction": ("val-split", "validation-split", "valid-pct", "test-size", "val-size"),
-    "log-seconds": ("log-interval", "print-freq", "log-every"),
-    "format": ("fmt", "output-format"),
-    "figure": ("plot", "show", "save-plot"),
-    "config": ("cfg", "yaml", "hyp", "c", "config-file"),
-    "quiet": ("q", "silent"),
-    "time": ("max-time", "minutes", "time-limit"),
-    "dry-run": ("dryrun", "n", "what-if"),
-    "seed": ("random-seed", "random-state"),
-    "compile": ("torchcompile", "torch-compile", "jit"),
-}
-"""Option → the names that other programs have for it."""
-MEANINGS_WITH_VALUE: dict[str, tuple[str, str]] = {
-    "cpu": ("device", "cpu"),
-    "no-cuda": ("device", "cpu"),
-    "gpu": ("device", "cuda"),
-    "cuda": ("device", "cuda"),
-    "gpus": ("device", "cuda"),
-    "amp": ("precision", "bf16"),
-    "half": ("precision", "bf16"),
-    "fp16": ("precision", "bf16"),
-    "bf16": ("precision", "bf16"),
-    "mixed-precision": ("precision", "bf16"),
-    "fp32": ("precision", "float32"),
-    "tta": ("views", "10"),
-    "hflip": ("flip", "True"),
-    "fliplr": ("flip", "True"),
-    "mirror": ("flip", "True"),
-    "csv": ("format", "csv"),
-    "json": ("format", "json"),
-}
-"""A name in other programs → the option for it and its value."""
-POSITIONS: dict[str, tuple[str, ...]] = {
-    "images": ("data", "data-dir", "data-path", "dataset", "source", "input", "i", "folder"),
-    "run_folder": (
-        *("output", "o", "out", "output-dir", "out-dir", "save-dir", "outdir", "project", "name"),
-        *("model", "m", "weights", "checkpoint", "ckpt", "run", "pretrained", "load"),
-    ),
-    "runs": ("model", "m", "weights", "checkpoint", "ckpt", "run", "data", "data-dir", "dataset"),
-    "run": ("model", "m", "weights", "checkpoint", "ckpt"),
-    "pack": ("output", "o", "out", "output-dir"),
-}
-"""Positional argument → the options that other programs have for it."""
-NOTES: dict[tuple[str, str], str] = {
-    ("train", "processes"): "Images are decoded once, when they are packed, by all cores: no such "
-    "option is needed",
-}
-"""What to say where a command has no such option, because it needs none."""
-DEVICES = {"gpu": "cuda", "0": "cuda:0", "1": "cuda:1", "cuda0": "cuda:0", "gpu:0": "cuda:0"}
-"""Names in other programs for devices."""
 
 
 def check_words(words: list[str], commands: Mapping[str, type]) -> None:
