@@ -4,7 +4,8 @@ import pytest
 
 from alexnet.commands import COMMANDS
 from alexnet.commands.options import list_options
-from alexnet.commands.usage import MEANINGS, MEANINGS_WITH_VALUE, UsageError, check_words
+from alexnet.commands.foreign_names import MEANINGS, MEANINGS_WITH_VALUE
+from alexnet.commands.usage import UsageError, check_words
 
 
 @pytest.mark.parametrize(

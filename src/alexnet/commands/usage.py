@@ -1,8 +1,8 @@
 """Checks of a command line before it is parsed: unknown commands, options and values.
 
 `cli.main` calls `check_words`. A word that is wrong ends in one sentence that says what was found
-and what was probably meant: a name from other programs (`foreign_names`), or the most similar name. All
-suggestions are options of the command that was typed. What is left, tyro finds, and
+and what was probably meant: a name from other programs (`foreign_names`), or the most similar name.
+All suggestions are options of the command that was typed. What is left, tyro finds, and
 `explain_refusal` puts its message into one sentence, too.
 """
 
