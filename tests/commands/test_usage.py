@@ -3,8 +3,8 @@
 import pytest
 
 from alexnet.commands import COMMANDS
-from alexnet.commands.options import list_options
 from alexnet.commands.foreign_names import MEANINGS, MEANINGS_WITH_VALUE
+from alexnet.commands.options import list_options
 from alexnet.commands.usage import UsageError, check_words
 
 
