@@ -54,7 +54,8 @@ class Train:
     printed."""
     resume: Annotated[Resume, arg(metavar="[RUN]")] = None
     """Continue from the last checkpoint of this run, or from this checkpoint file. Without a value:
-    continue the run in the given folder, else the newest run on these images in runs/."""
+    continue the run in the given folder, else the newest run on these images in or around the
+    current folder."""
     init: Path | None = None
     """Start with the weights of this run. The last layer is not copied if the classes differ. To
     freeze layers or reduce their learning rates, use --rates."""
