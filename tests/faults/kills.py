@@ -3,6 +3,8 @@
     python -m tests.faults.kills train --network small --kills 800
     python -m tests.faults.kills train --network full --kills 200
     python -m tests.faults.kills pack --kills 1000
+    python -m tests.faults.kills update --kills 300        photos have changed since the pack
+    python -m tests.faults.kills copies --kills 300        and links: predict --sort-into
 
 A training or packing is started, killed, started again with the same command, killed, …, until one
 process completes. After every kill each checkpoint must load and be no older than before, and a
@@ -35,6 +37,7 @@ from tests.faults.lives import Death, Life
 from tests.faults.machine import describe
 from tests.faults.packings import PACKINGS, SHARES, PackingSubject
 from tests.faults.trainings import NETWORKS, Training
+from tests.faults.updates import SUBJECTS
 
 Subject = Training | PackingSubject
 SOFT = signal.SIGTERM, signal.SIGINT, signal.SIGHUP
@@ -254,6 +257,8 @@ def subjects(options: argparse.Namespace, folder: Path) -> list[Subject]:
     """What is killed. Made in this process, before anything is forked."""
     if options.what == "train":
         return [Training(options.network, folder)]
+    if options.what in SUBJECTS:
+        return [SUBJECTS[options.what](folder)]
     return [PACKINGS[kind](folder) for kind in options.kinds]
 
 
@@ -261,7 +266,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     """The options."""
     parser = argparse.ArgumentParser("python -m tests.faults.kills", description=__doc__)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.add_argument("what", choices=("train", "pack"))
+    parser.add_argument("what", choices=("train", "pack", *SUBJECTS))
     parser.add_argument("--network", choices=list(NETWORKS), default="small")
     parser.add_argument("--kinds", nargs="+", choices=list(PACKINGS), default=list(SHARES))
     parser.add_argument("--kills", type=int, default=100, help="of all kinds together")

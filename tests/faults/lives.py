@@ -32,7 +32,10 @@ from pathlib import Path  # noqa: E402
 from typing import Any  # noqa: E402
 
 ROOT = Path(__file__).parents[2]
-TOUCHES = "os.rename", "os.remove", "os.link", "os.truncate", "os.mkdir", "os.rmdir"
+TOUCHES = (
+    *("os.rename", "os.remove", "os.link", "os.symlink"),
+    *("os.truncate", "os.mkdir", "os.rmdir"),
+)
 """Audit events at which a process changes a file system, beside opening a file for writing."""
 SIGNALS = signal.SIGINT, signal.SIGTERM, signal.SIGHUP
 PATIENCE = 120.0

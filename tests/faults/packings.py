@@ -45,15 +45,15 @@ class PackingSubject:
         self.name, self.kind, self.photos = f"pack, {KINDS[kind]}", kind, folder / "photos"
         self.share = SHARES.get(kind, 1.0)
         if kind == "photos" and not self.photos.exists():
-            _write_photos(self.photos)
+            write_photos(self.photos)
 
     def work(self, out: Path, number: int) -> Callable[[], object]:
         """One packing, or what is left of it."""
         if self.kind in COUNTS:
             source = arrays(COUNTS[self.kind])
-            return lambda: _told(lambda: pack(source, out, shard_images=4))
+            return lambda: report_failure(lambda: pack(source, out, shard_images=4))
         options: dict[str, Any] = {"size": 24, "shard_images": 5, "val_fraction": 0.2}
-        return lambda: _told(
+        return lambda: report_failure(
             lambda: pack_images(self.photos, out, processes=1 + number % 2, **options)
         )
 
@@ -81,8 +81,10 @@ class PackingSubject:
 
     def problems(self, out: Path) -> list[str]:
         """What is wrong at an instant after a kill. Runs in a process of its own."""
-        if not self.finished(out):
-            return []
+        return self._verify(out) if (out / "pack.json").exists() else []
+
+    def _verify(self, out: Path) -> list[str]:
+        """What is wrong with the pack that is there."""
         try:
             verify(open_pack(out))
         except Exception as error:  # noqa: BLE001 - whatever it is, it is the finding
@@ -106,7 +108,7 @@ class PackingSubject:
         return self.problems(out)
 
 
-def _told(work: Callable[[], object]) -> None:
+def report_failure(work: Callable[[], object]) -> None:
     """Do it; what a user can cause is told in a line, as the command line does."""
     try:
         work()
@@ -116,14 +118,14 @@ def _told(work: Callable[[], object]) -> None:
         sys.exit(128 + signal.SIGINT)
 
 
-def _write_photos(folder: Path) -> None:
+def write_photos(folder: Path, first: int = 0) -> None:
     """PNG and JPEG files in folders of classes, one of them cut off and one that is text."""
-    for number in range(PHOTOS):
+    for number in range(first, first + PHOTOS):
         place = folder / CLASSES[number % 3]
         place.mkdir(parents=True, exist_ok=True)
         image = Image.fromarray(np.ascontiguousarray(picture(number % 3, number, 40)[:, :36]))
         image.save(place / f"{number:03}.{('jpg', 'png')[number % 2]}")
-    cut = folder / CLASSES[0] / "000.jpg"
+    cut = min(folder.glob(f"{CLASSES[0]}/*.jpg"))
     cut.write_bytes(cut.read_bytes()[:-200])
     (folder / CLASSES[1] / "words.png").write_text("no picture")
 

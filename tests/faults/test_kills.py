@@ -36,3 +36,10 @@ def test_a_packing_that_is_killed_repeatedly_ends_with_the_same_bytes(tmp_path):
 def test_a_packing_killed_before_each_change_of_the_disk_ends_with_the_same_bytes(tmp_path):
     (record,) = killed(tmp_path, "pack", "--kinds", "few", "--every-touch")
     assert record["kills"] > 30
+
+
+@pytest.mark.parametrize("what", ["update", "copies", "links"])
+def test_an_update_or_a_sorting_that_is_killed_repeatedly_loses_nothing(tmp_path, what):
+    (record,) = killed(tmp_path, what, "--kills", "20")
+    assert record["kills"] >= 20
+    assert record["compared"] > 0

@@ -330,3 +330,14 @@ def test_origins_are_checked_when_a_pack_is_verified(photos, tmp_path):
     path.write_bytes(content)
     with pytest.raises(ValueError, match=r"origins\.npy"):
         verify(made)
+
+
+def test_an_update_killed_before_its_first_file_leaves_no_number_out(photos, tmp_path):
+    out = tmp_path / "pack"
+    make(photos, out)
+    write(photos / "b" / "new.png", 101)
+    (out / "version-2").mkdir()
+    (out / "version-2" / ".packing.json.partial").touch()
+    made = make(photos, out)
+    assert made.folder == out / "version-2"
+    assert sorted(path.name for path in out.iterdir()) == ["pack.json", "version-2"]

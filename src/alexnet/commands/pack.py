@@ -88,7 +88,10 @@ class PackCommand:
             raise ValueError(
                 "name images to pack (alexnet pack IMAGES PACK), or a pack with --info"
             )
+        from alexnet.packing.arguments import check_options
+
         options = {k: v for k, v in vars(self).items() if k in PACKING_OPTIONS}
+        check_options(options)
         holdout = {name: getattr(self, name) for name in HOLDOUT_OPTIONS}
         pack = pack_with_bar(self.images, self.pack, holdout, **options)
         print(f"Train on it: alexnet train {pack.path}")

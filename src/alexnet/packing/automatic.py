@@ -24,7 +24,7 @@ from typing import Any
 from alexnet.packing.journal import read_journal
 from alexnet.packing.pack import describe_archive, pack
 from alexnet.packing.resume import OtherPack, get_evaluation, is_current
-from alexnet.packing.versions import LEFTOVERS, read_valid
+from alexnet.packing.versions import is_vacant, read_valid
 from alexnet.packs.pack import Pack
 from alexnet.sources.entry import Source
 from alexnet.sources.holdout import DEFAULT_FRACTION
@@ -87,7 +87,7 @@ def choose_path(source: Source, run: Path | None, name: str, options: dict[str, 
     """Return the path of a new pack. Raises ValueError if all names are taken."""
     folder = choose_folder(run, source)
     for path in _candidate_paths(folder, name, options, source):
-        if not path.exists() or _is_vacant(path):
+        if not path.exists() or is_vacant(path):
             return path
     raise ValueError(f"{folder} holds {MAX_PACKS} other packs named {name}: rename some of them")
 
@@ -200,11 +200,6 @@ def _adopt_options(path: Path, options: dict[str, Any]) -> dict[str, Any]:
     kept = {key: metadata[key] for key in ADOPTED if key in metadata}
     given = {key: value for key, value in options.items() if value is not None}
     return kept | given
-
-
-def _is_vacant(path: Path) -> bool:
-    """Return whether a folder holds nothing, or what a packing killed at its beginning leaves."""
-    return path.is_dir() and all(name in LEFTOVERS for name in os.listdir(path))
 
 
 def _is_writable(folder: Path) -> bool:

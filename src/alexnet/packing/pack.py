@@ -13,7 +13,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import errno
-import math
 import os
 import shutil
 from collections.abc import Callable, Iterator
@@ -25,7 +24,8 @@ from alexnet.images.decoder_group import DecoderGroup, count_cores
 from alexnet.images.memory import MAX_PIXELS
 from alexnet.images.preparation import RecordOptions, compute_fingerprint
 from alexnet.images.records import Format, record_shape
-from alexnet.images.resizing import FITS, Fit
+from alexnet.images.resizing import Fit
+from alexnet.packing.arguments import check_options, check_place
 from alexnet.packing.journal import read_journal
 from alexnet.packing.loop import Packing
 from alexnet.packing.origins import KnownRecords
@@ -52,8 +52,6 @@ from alexnet.terminal import format_count
 
 DEFAULT_SIZE = 256
 """Width and height in pixels of packed photographs, as in section 2 of the paper."""
-MAX_SIZE = 1 << 13
-"""Maximum width of packed images: more take gigabytes of memory for each decoding process."""
 SHARD_BYTES = 1 << 29
 """Approximate size of a shard."""
 IGNORES_EXIF = "ilsvrc"
@@ -91,13 +89,21 @@ def pack(
     process is packing there; OSError if the disk is full.
     """
     out = Path(out)
-    _check_place(out)
+    check_options(
+        {
+            **{"size": size, "fit": fit, "pixels": pixels, "processes": processes},
+            **{"max_pixels": max_pixels, "timeout": timeout, "shard_images": shard_images},
+        }
+    )
+    check_place(out)
     size = size or source.native_size or DEFAULT_SIZE
     upright = _choose_upright(source, out) if upright is None else upright
     options = RecordOptions(size, fit, pixels, upright, max_pixels)
     shard_images = shard_images or max(1, SHARD_BYTES // options.record_bytes)
     processes = processes or count_cores()
-    _check_arguments(source, out, options, processes, shard_images, timeout)
+    record_shape(size, pixels)  # raises ValueError for yuv420 and images of an odd size
+    if source.path.is_dir() and out.resolve().is_relative_to(source.path.resolve()):
+        raise ValueError(f"{out} is inside {source.path}, its source: choose another folder")
     metadata = _make_metadata(source, options, shard_images)
     with _explain_full_disk(out):
         out.mkdir(parents=True, exist_ok=True)
@@ -211,6 +217,7 @@ def pack_images(
     >>> alexnet.pack("photos", "small.pack", size=32, val_fraction=0.2)
     Pack('small.pack': 48 train, 12 val images of 32×32 pixels; 2 classes: 'cats', 'dogs')
     """
+    check_options(options)
     source = open_source(
         images,
         val_fraction=val_fraction,
@@ -220,49 +227,6 @@ def pack_images(
         test_list=test_list,
     )
     return pack(source, out, **options)
-
-
-def _check_arguments(
-    source: Source,
-    out: Path,
-    options: RecordOptions,
-    processes: int,
-    shard_images: int,
-    timeout: float,
-) -> None:
-    """Raise ValueError for invalid arguments before any work starts."""
-    if options.fit not in FITS:
-        raise ValueError(f"fit is {options.fit!r}, but must be one of {', '.join(FITS)}")
-    for name, number in (
-        ("size", options.size),
-        ("processes", processes),
-        ("shard_images", shard_images),
-        ("max_pixels", options.max_pixels),
-    ):
-        if number < 1:
-            raise ValueError(f"{name} is {number}, but must be at least 1")
-    if options.size > MAX_SIZE:
-        raise ValueError(f"size is {options.size}, but must be at most {MAX_SIZE} pixels")
-    if not 0 < timeout < math.inf:
-        raise ValueError(f"timeout is {timeout}, but must be a number of seconds above 0")
-    record_shape(options.size, options.pixels)  # raises ValueError for an odd size in yuv420
-    if source.path.is_dir() and out.resolve().is_relative_to(source.path.resolve()):
-        raise ValueError(f"{out} is inside {source.path}, its source: choose another folder")
-
-
-def _check_place(out: Path) -> None:
-    """Raise FileExistsError or PermissionError if a pack cannot be made at this path."""
-    if out.exists() and not out.is_dir():
-        raise FileExistsError(f"{out} is a file: name another path for the pack, which is a folder")
-    place = out.absolute()
-    while not place.exists() and place != place.parent:
-        place = place.parent
-    if not place.is_dir():
-        raise NotADirectoryError(f"{place} is a file, so that {out} cannot be in it")
-    if place != out.absolute() and not os.access(place, os.W_OK | os.X_OK):
-        raise PermissionError(
-            f"{out} cannot be made: you may not create files in {place}. Name another path"
-        )
 
 
 def _make_metadata(source: Source, options: RecordOptions, shard_images: int) -> dict[str, Any]:

@@ -52,6 +52,11 @@ def read_valid(pack: Path) -> dict[str, Any] | None:
     return read_metadata(pack) if (pack / "pack.json").exists() else None
 
 
+def is_vacant(folder: Path) -> bool:
+    """Return whether a folder holds nothing, or what a packing killed at its beginning leaves."""
+    return folder.is_dir() and all(name in LEFTOVERS for name in os.listdir(folder))
+
+
 def find_begun(pack: Path, valid: dict[str, Any] | None) -> list[tuple[Path, Journal]]:
     """Return the folders of versions that were begun and not finished, the newest last."""
     finished = None if valid is None else pack / valid.get("folder", "")
@@ -71,9 +76,9 @@ def begin(pack: Path, metadata: dict[str, Any]) -> tuple[Path, Journal]:
         raise ValueError(f"{pack} is not empty and not a pack: choose a new folder")
     folder = pack
     if others:
-        newest = max([1, *map(_get_number, numbered)])
+        newest = max([1, *(_get_number(path) for path in numbered if not is_vacant(path))])
         folder = pack / f"version-{newest + 1}"
-        folder.mkdir()
+        folder.mkdir(exist_ok=True)
     splits = {split: SplitState(origins_crc=0) for split in metadata["source"]["splits"]}
     journal = Journal(metadata, splits)
     journal.save(folder)

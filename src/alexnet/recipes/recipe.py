@@ -38,6 +38,8 @@ LARGEST = {
     "batch_size": 1 << 20,
     "crop": 1 << 14,
     "drops": 1000,
+    "patience": 1 << 20,
+    "chunk": 1 << 20,
     "pixel_scale": LARGEST_SCALE,
     "learning_rate": 1e30,
     "seed": 2**63 - 1,
@@ -155,6 +157,7 @@ class Recipe:
             _require(getattr(self, name) > 0, name, getattr(self, name), "more than 0")
         for name in NOT_NEGATIVE:
             _require(getattr(self, name) >= 0, name, getattr(self, name), "0 or more")
+        _require((self.noise_until or 0) >= 0, "noise_until", self.noise_until, "0 or more")
         for name in ("momentum", "dropout"):
             _require(0 <= getattr(self, name) < 1, name, getattr(self, name), "in [0, 1)")
         for name in ("patience", "chunk"):
