@@ -140,9 +140,9 @@ class Predict:
         lines = []
         if self.threshold is not None:
             lines.append(
-                f"{tally.n_unsure:,} of "
-                f"{format_count(tally.n_images - tally.n_errors, 'image')} are unsure: the "
-                f"highest probability is below {self.threshold:g}"
+                f"unsure: {tally.n_unsure:,} of "
+                f"{format_count(tally.n_images - tally.n_errors, 'image')}, whose highest "
+                f"probability is below {self.threshold:g}"
             )
         if folder is not None:
             lines.append(folder.describe())

@@ -156,7 +156,7 @@ class TrainingPack:
         import torch
 
         from alexnet.nets.variations import network_of
-        from alexnet.packing.pack import MAX_SIZE
+        from alexnet.packing.arguments import MAX_SIZE
         from alexnet.sources.names import quote_names
 
         if len(source.classes) < 2:

@@ -91,8 +91,13 @@ def pack(
     out = Path(out)
     check_options(
         {
-            **{"size": size, "fit": fit, "pixels": pixels, "processes": processes},
-            **{"max_pixels": max_pixels, "timeout": timeout, "shard_images": shard_images},
+            "size": size,
+            "fit": fit,
+            "pixels": pixels,
+            "processes": processes,
+            "max_pixels": max_pixels,
+            "timeout": timeout,
+            "shard_images": shard_images,
         }
     )
     check_place(out)

@@ -264,9 +264,9 @@ def _describe_list(split: str, listed: NamesList, found: dict[str, str]) -> str:
     missing = sorted(listed.names - found.keys())
     if not found:
         raise ValueError(
-            f"none of the {format_count(len(listed.names), 'name')} in {listed.path}, as "
-            f"{missing[0]!r}, is that "
-            "of an image: write them as in the folder of the images, as cats/1.jpg"
+            f"{listed.path} has {format_count(len(listed.names), 'name')}, as {missing[0]!r}, "
+            "and none is that of an image: write them as in the folder of the images, as "
+            "cats/1.jpg"
         )
     purpose = "validation" if split == "val" else "tests"
     text = f"Named for {purpose} in {listed.path}: {format_count(len(found), 'image')}."
