@@ -126,3 +126,41 @@ def test_a_pack_follows_a_list_that_changes(tmp_path):
         write_list(tmp_path / "val.txt", names[:n])
         made = pack_images(tmp_path / "photos", tmp_path / "pack", **options)
         assert sorted(made.splits["val"].names) == sorted(names[:n])
+
+
+def test_lists_that_other_programs_wrote_are_understood(tmp_path, monkeypatch):
+    folder = write(tmp_path / "photos", *PEOPLE, "cat/a, b.jpg")
+    monkeypatch.chdir(tmp_path)
+    names = ["cat/s_0.jpg", "dog/s_1.jpg", "cat/a, b.jpg"]
+    path = tmp_path / "val.txt"
+    rows = [f'{number};"{name}";cat' for number, name in enumerate(names)]
+    for text in (
+        "\r\n".join(names),
+        "\n".join(f'"{name}"' for name in names),
+        "\n".join(str(folder / name) for name in names),
+        "\n".join(f"photos/{name}" for name in names),
+        "\n".join("C:\\me\\photos\\" + name.replace("/", "\\") for name in names),
+        "path,label\n" + "\n".join(f'"{name}",cat' for name in names),
+        "id;File\n".replace("File", "File;label") + "\n".join(rows),
+        "\n".join(f"{name}\tcat" for name in names),
+        "\n".join([*names, *names]),
+    ):
+        for encoding in ("utf-8", "utf-8-sig", "utf-16"):
+            path.write_bytes(text.encode(encoding))
+            source = open_source(folder, val_list=path)
+            assert set(used(source, "val")) == set(names), text
+            assert source.remarks == (f"Named for validation in {path}: 3 images.",), text
+
+
+def test_a_list_in_another_folder_may_have_paths_from_there(tmp_path):
+    folder = write(tmp_path / "photos", *PEOPLE)
+    (tmp_path / "lists").mkdir()
+    path = write_list(tmp_path / "lists" / "val.txt", ["../photos/cat/s_0.jpg"])
+    assert set(used(open_source(folder, val_list=path), "val")) == {"cat/s_0.jpg"}
+
+
+def test_a_list_of_which_nothing_is_found_is_told_how_an_image_is_called(tmp_path):
+    folder = write(tmp_path / "photos", *PEOPLE)
+    path = write_list(tmp_path / "val.txt", ["Cat/S_0.jpg"])
+    with pytest.raises(ValueError, match=r"images, as '(cat|dog)/"):
+        open_source(folder, val_list=path)

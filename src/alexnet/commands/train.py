@@ -118,6 +118,7 @@ class Train:
             return show_plan(images, folder, machine, only_recipe=self.print_config)
         with silence(self.quiet):
             pack = images.open_or_make(folder)
+            images.warn_of_change(pack)
             if resumed is not None and (recipe := read_recipe(resumed)) is not None:
                 recipe = dataclasses.replace(recipe, **choice.changes)
             else:

@@ -66,6 +66,18 @@ class TrainingPack:
             print(f"{self.images} is not a pack: packing it first, {description}", file=sys.stderr)
         return pack_next_to_run_with_bar(self.images, source, run, **options)
 
+    def warn_of_change(self, pack: Pack) -> None:
+        """Print that the pack has changed since the run of --init was trained on it, if it has."""
+        from alexnet.evaluation.measured_pack import describe_change
+
+        if self.init is None or (run := find_folder(Path(self.init.init))) is None:
+            return
+        use = "the new training uses its images as they are now"
+        if text := describe_change(run, pack.path, pack.checksum, use):
+            print(
+                f"Warning: {text} The first errors may look better than they are.", file=sys.stderr
+            )
+
     def outline(self, run: Path) -> Outline:
         """Return what is known of the images without decoding any; refuse what can be refused.
 

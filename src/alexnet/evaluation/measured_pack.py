@@ -114,16 +114,21 @@ def _update(pack: Pack, images: str | os.PathLike[str], run: Path, make: MakePac
     return make(os.fspath(images), source, run, path=pack.path, **options)
 
 
-def describe_change(run: Path, pack: Path, checksum: str) -> str:
-    """Return a sentence if the pack of a run is not as it was when the run was trained; else ""."""
+def describe_change(
+    run: Path, pack: Path, checksum: str, use: str = "its images as they are now are measured"
+) -> str:
+    """Return a sentence if the pack of a run is not as it was when the run was trained; else "".
+
+    `use` says what is done with the images.
+    """
     described = runs.read_pack_description(run)
     is_own = "path" in described and os.path.realpath(described["path"]) == os.path.realpath(pack)
     if not is_own or described.get("checksum", checksum) == checksum:
         return ""
     return (
         f"{pack} has changed since {run} was trained (checksum {described['checksum'][:12]}…, now "
-        f"{checksum[:12]}…): its images as they are now are measured. Validation images were "
-        "chosen anew, and the network may have been trained on some of them."
+        f"{checksum[:12]}…): {use}. Validation images were chosen anew, and the network may have "
+        "been trained on some of them."
     )
 
 

@@ -10,14 +10,12 @@ The groups come in an order that depends on the seed, and each is held out if th
 of held-out images of its classes closer to the fraction asked for, and leaves images of each for
 training. An image in which nothing is found is a group by itself.
 
-By lists: text files with one name a line, as the source names its images (`cats/1.jpg`). The
-extension, and the folders if that is clear, can be left out. Images in no list are for training;
-without a list of validation images, some of those are held out, as `holdout` does.
+By lists: text files that name images (`names_list`). Images in no list are for training; without a
+list of validation images, some of those are held out, as `holdout` does.
 
 `holdout.HoldOut.divide` makes these divisions; they have the same attributes as its own.
 """
 
-import hashlib
 import re
 from collections import Counter
 from collections.abc import Iterable
@@ -25,9 +23,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from alexnet.sources.limits import LARGEST_TEXT, LONGEST_NAME
 from alexnet.sources.names import quote_names
-from alexnet.sources.regular_files import read_regular
+from alexnet.sources.names_list import NamesList
 from alexnet.sources.repeats import NameBudget
 from alexnet.terminal import format_count
 
@@ -165,36 +162,6 @@ def _choose_groups(
 
 
 @dataclass(frozen=True)
-class NamesList:
-    """A text file with the names of images, one a line."""
-
-    path: Path
-    names: frozenset[str] = field(repr=False)
-    digest: str
-    """Of its names, which tells whether it has changed."""
-
-    @classmethod
-    def read(cls, path: Path) -> "NamesList":
-        """Read the file. Raises OSError, or ValueError for a file without names."""
-        text = read_regular(path, LARGEST_TEXT).decode("utf-8-sig", "surrogateescape")
-        lines = (line.strip().replace("\\", "/").removeprefix("./") for line in text.splitlines())
-        names = frozenset(line for line in lines if line and not line.startswith("#"))
-        if not names:
-            raise ValueError(f"{path} names no image: write one name a line, as cats/1.jpg")
-        if long := next((name for name in names if len(name) > LONGEST_NAME), ""):
-            raise ValueError(f"{path} has a line of {len(long):,} characters, and no name")
-        content = "\n".join(sorted(names)).encode("utf-8", "surrogatepass")
-        return cls(path, names, hashlib.blake2b(content, digest_size=8).hexdigest())
-
-    def find(self, key: str) -> str | None:
-        """Return the name in the list that stands for an image; None if there is none."""
-        stem = key.rpartition(".")[0] if "." in key.rpartition("/")[2] else key
-        last = (text.rpartition("/")[2] for text in (key, stem))
-        candidates = key, stem, f"train/{key}", f"train/{stem}", *last
-        return next((name for name in candidates if name in self.names), None)
-
-
-@dataclass(frozen=True)
 class ListDivision:
     """Images that lists name, for validation and for tests; `rest` divides the others."""
 
@@ -234,9 +201,10 @@ def divide_by_lists(hold_out: "HoldOut", images: Images) -> ListDivision:
     which no name is found.
     """
     paths = {"val": hold_out.val_list, "test": hold_out.test_list}
-    lists = {split: NamesList.read(path) for split, path in paths.items() if path}
+    root = hold_out.root
+    lists = {split: NamesList.read(path, root) for split, path in paths.items() if path}
     found: dict[str, dict[str, str]] = {split: {} for split in lists}
-    rest = []
+    rest, key = [], "cats/1.jpg"
     for class_name, name, key in images:
         hits = {split: hit for split, listed in lists.items() if (hit := listed.find(key))}
         if len(hits) > 1:
@@ -254,19 +222,22 @@ def divide_by_lists(hold_out: "HoldOut", images: Images) -> ListDivision:
             rest.append((class_name, name, key))
     if not rest:
         raise ValueError("all images are named in lists, so that none is left for training")
-    remarks = [_describe_list(split, lists[split], found[split]) for split in lists]
+    remarks = [_describe_list(split, lists[split], found[split], key) for split in lists]
     others = hold_out.without_lists(keep_all="val" in lists).divide(rest)
     return ListDivision(lists, others, [*remarks, *([] if "val" in lists else others.remarks)])
 
 
-def _describe_list(split: str, listed: NamesList, found: dict[str, str]) -> str:
-    """A sentence about a list. Raises ValueError if none of its names was found."""
+def _describe_list(split: str, listed: NamesList, found: dict[str, str], example: str) -> str:
+    """A sentence about a list. Raises ValueError if none of its names was found.
+
+    `example` is the name of an image.
+    """
     missing = sorted(listed.names - found.keys())
     if not found:
         raise ValueError(
             f"{listed.path} has {format_count(len(listed.names), 'name')}, as {missing[0]!r}, "
             "and none is that of an image: write them as in the folder of the images, as "
-            "cats/1.jpg"
+            f"{example!r}"
         )
     purpose = "validation" if split == "val" else "tests"
     text = f"Named for {purpose} in {listed.path}: {format_count(len(found), 'image')}."

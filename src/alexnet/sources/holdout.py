@@ -61,6 +61,8 @@ class HoldOut:
     """A text file with the names of the validation images."""
     test_list: Path | None = None
     """A text file with the names of the test images."""
+    root: Path | None = None
+    """The folder of the images, or their archive without the ending: paths in lists lead there."""
     is_column: bool = False
     """Whether `group_by` is a column, so that the key of an image is its group."""
 

@@ -82,10 +82,18 @@ def open_source(
     Raises FileNotFoundError, or ValueError with a list of the supported formats.
     """
     val_names, test_names = (None if x is None else Path(x) for x in (val_list, test_list))
-    hold_out = HoldOut(val_fraction, seed, evaluation_split, group_by, val_names, test_names)
+    root = _find_root(Path(path))
+    hold_out = HoldOut(val_fraction, seed, evaluation_split, group_by, val_names, test_names, root)
     source = _open(path, hold_out)
     has_both = {"train", "val"} <= set(source.splits)  # then it is the same as for a training
     return source if has_both else replace(source, evaluation_split=evaluation_split)
+
+
+def _find_root(path: Path) -> Path:
+    """The folder that names of images begin in; for an archive, its path without the ending."""
+    if path.suffix.lower() in list_lines.EXTENSIONS and path.is_file():
+        return path.parent
+    return path if path.is_dir() else path.with_suffix("")
 
 
 def _open(path: str | Path, hold_out: HoldOut) -> Source:
