@@ -10,9 +10,12 @@ shows the loop that is written here.
 
 VENV is the folder of a virtual environment in which the program is installed (`pip install
 ultralytics`, `timm`, `fastai`; each with the same PyTorch). A program whose environment is not
-given is left out. Minutes are those of the whole command, from its start to the measured error: of
-the clock, and of all cores together, which depend less on what else runs on the machine. One run
-each, in the order of the table.
+given is left out. With --time, this program is also trained for a stated time instead of a number
+of epochs, for example as long as the slowest of the others took.
+
+Minutes are those of the whole command, from its start to the measured error: of the clock, and of
+all cores together, which depend less on what else runs on the machine. One run each, in the order
+of the table.
 """
 
 from __future__ import annotations
@@ -126,10 +129,13 @@ def run_command(command: list[str], folder: str) -> str:
     return done.stdout
 
 
-def train_ours(photos: Path, epochs: int, folder: str) -> float:
-    """Train and evaluate with the commands of the README; return the top-1 error in percent."""
+def train_ours(photos: Path, length: list[str], folder: str) -> float:
+    """Train and evaluate with the commands of the README; return the top-1 error in percent.
+
+    length: the option that says how long to train, `--epochs N` or `--time T`.
+    """
     alexnet = [sys.executable, "-m", "alexnet"]
-    run_command([*alexnet, "train", str(photos), "run", "--epochs", str(epochs)], folder)
+    run_command([*alexnet, "train", str(photos), "run", *length], folder)
     printed = run_command([*alexnet, "evaluate", "run", "--views", "1"], folder)
     found = re.search(r"top-1 error +([\d.]+)%", printed)
     assert found, printed
@@ -156,22 +162,25 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("photos", type=Path)
     parser.add_argument("--epochs", type=int, default=10)
+    parser.add_argument("--time", help="train this program for such a time: 10m")
     parser.add_argument("--json", type=Path)
     for name in PROGRAMS:
         parser.add_argument(f"--{name}", type=Path, metavar="VENV")
     options = parser.parse_args()
     photos = options.photos.resolve()
     counts = {s: sum(1 for x in (photos / s).rglob("*.*")) for s in ("train", "val")}
-    rows = {"alexnet": measure(partial(train_ours, photos, options.epochs))}
+    name, length = "alexnet", ["--epochs", str(options.epochs)]
+    if options.time:
+        name, length = f"alexnet --time {options.time}", ["--time", options.time]
+    rows = {name: measure(partial(train_ours, photos, length))}
     for name in PROGRAMS:
         if environment := getattr(options, name):
             rows[name] = measure(partial(train_other, name, environment, photos, options.epochs))
-    printed = [
-        f"{counts} images, {options.epochs} epochs, {read_processor_name()}, {os.cpu_count()} cores"
-    ]
+    epochs = "" if options.time else f"{options.epochs} epochs, "
+    printed = [f"{counts} images, {epochs}{read_processor_name()}, {os.cpu_count()} cores"]
     for name, run in rows.items():
         times = f"{run.wall / 60:5.1f} min of the clock  {run.cores / 60:5.1f} min of cores"
-        printed.append(f"{name:12} {times}  top-1 error {run.error:5.1f} %")
+        printed.append(f"{name:19} {times}  top-1 error {run.error:5.1f} %")
     print("\n".join(printed))
     if options.json:
         result = {"date": str(date.today()), "cores": os.cpu_count(), "printed": printed}

@@ -46,7 +46,7 @@ def test_the_commands_and_recipes_named_in_the_readme_exist():
     from alexnet.commands import COMMANDS
 
     readme = (Path(__file__).parents[1] / "README.md").read_text()
-    assert set(re.findall(r"alexnet (\w+) \S", readme)) - {"import"} <= set(COMMANDS)
+    assert set(re.findall(r"alexnet ([a-z]+) \S", readme)) - {"import"} <= set(COMMANDS)
     named = re.findall(r"--recipe ([a-z][\w-]*)", readme)
     assert {*named, *re.findall(r"^\| `(\w+)` \|", readme, re.M)} <= set(alexnet.RECIPES)
 

@@ -254,3 +254,18 @@ def test_a_part_is_stopped_at_the_time_limit_and_the_next_is_not_started(tmp_pat
     ended = json.loads((tmp_path / "summary-2.json").read_text())
     assert ended["layers"]["ended"].startswith("stopped after")
     assert ended["small"]["ended"] == "not started: no time left"
+
+
+def test_the_sizes_of_the_extras_are_counted_beyond_the_base(tmp_path):
+    script, out = BENCHMARKS / "sizes.py", tmp_path / "sizes.json"
+    done = subprocess.run(
+        [sys.executable, str(script), "--json", str(out)], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    rows = {row["extra"]: row for row in json.loads(out.read_text())["rows"]}
+    base, export = rows[""], rows["export"]
+    assert base["distributions"]["torch"] > 10_000_000
+    assert {"dev"}.isdisjoint(rows)
+    assert base["distributions"].keys().isdisjoint(export["distributions"])
+    assert export["missing"] or export["bytes"] == sum(export["distributions"].values()) > 0
+    assert "+ [export]" in done.stdout

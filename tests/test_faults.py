@@ -55,9 +55,17 @@ def test_resuming_a_finished_run_succeeds_and_prints_how_to_train_longer(run):
     newest = alexnet("train", "tiny.pack", "--resume", cwd=place)
     assert newest.returncode == 0, newest.stderr
     assert f"Resuming {run.relative_to(place)}" in newest.stderr
-    none = alexnet("train", run.parents[1] / "tiny.pack", "--resume", cwd=run)
+    for folder in run, run.parent, run.parents[1] / "elsewhere":
+        folder.mkdir(exist_ok=True)
+        found = alexnet("train", run.parents[1] / "tiny.pack", "--resume", cwd=folder)
+        assert found.returncode == 0, found.stderr
+        assert f"/{run.name}, the newest run" in found.stderr or f"{run.name}, the" in found.stderr
+    quiet = alexnet("train", "tiny.pack", "--resume", "--quiet", cwd=place)
+    assert "Resuming" not in quiet.stderr
+    none = alexnet("train", "digits", "--resume", cwd=place)
     assert none.returncode == 1
-    assert "tiny.pack in runs/: --resume RUN" in none.stderr
+    assert "there is no run of digits in runs" in none.stderr
+    assert "--resume RUN" in none.stderr
 
 
 def test_resuming_a_run_without_a_checkpoint_starts_again_with_its_recipe(run, tmp_path):
@@ -68,7 +76,7 @@ def test_resuming_a_run_without_a_checkpoint_starts_again_with_its_recipe(run, t
         "train", run.parents[1] / "tiny.pack", tmp_path / "run", "--resume", "--epochs", 1
     )
     assert done.returncode == 0, done.stderr
-    assert "no checkpoint yet" in done.stderr
+    assert "no checkpoint yet" in " ".join(done.stderr.split())  # it is wrapped
     found = checkpoint.load_recipe(tmp_path / "run" / "last.safetensors")
     assert (found.learning_rate, found.epochs) == (0.02, 1)
     (tmp_path / "cut").mkdir()

@@ -14,7 +14,15 @@ from contextlib import contextmanager
 import pytest
 
 from alexnet import files
-from alexnet.files import LOCK, append, lock_folder, replace_bytes, replace_file, replace_json
+from alexnet.files import (
+    LOCK,
+    append,
+    create_file,
+    lock_folder,
+    replace_bytes,
+    replace_file,
+    replace_json,
+)
 
 
 @contextmanager
@@ -319,6 +327,7 @@ def test_a_file_is_readable_as_the_umask_says_whatever_wrote_it(tmp_path, umask,
     before = os.umask(umask)
     try:
         replace_file(tmp_path / "private", write_private)
+        create_file(tmp_path / "new", write_private)
         replace_bytes(tmp_path / "bytes", b"content")
         append(tmp_path / "log", b"line")
     finally:

@@ -10,7 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from alexnet.screen import Bar
-from alexnet.terminal import GuardedStream, escape_unprintable, guard_streams, unwrap_stream
+from alexnet.terminal import (
+    GuardedStream,
+    escape_unprintable,
+    format_count,
+    guard_streams,
+    unwrap_stream,
+    wrap_text,
+)
 
 HOSTILE = "cat\x1b[2J\x1b]0;title\x07\u202egpj.\u2066\udcff\x9b1m\r"
 
@@ -79,3 +86,38 @@ def test_commands_escape_hostile_names(tmp_path, encoding):
     assert "2 classes" in text
     assert "not one image in" in text
     assert all(c.isprintable() or c in "\n\t" for c in text)
+
+
+def test_lines_that_fit_stay_and_longer_ones_are_wrapped_with_an_indent():
+    text = "short\n  " + "word " * 30 + "\n\n  table   of  columns"
+    lines = wrap_text(text, 40).split("\n")
+    assert (lines[0], lines[-2:]) == ("short", ["", "  table   of  columns"])
+    assert max(map(len, lines)) <= 40
+    assert lines[1].startswith("  word")
+    assert all(line.startswith("    word") for line in lines[2:-2])
+    assert " ".join(lines).split() == text.split()
+
+
+def test_a_path_is_not_broken():
+    path = "/a-folder/" + "x-y/" * 30
+    assert path in wrap_text(f"It is in {path} and nowhere else", 40).split("\n")[1]
+
+
+@given(text=st.text(st.characters(categories=["L", "N", "Zs"])), width=st.integers(20, 100))
+def test_wrapping_loses_no_word(text, width):
+    assert wrap_text(text, width).split() == text.split()
+
+
+@pytest.mark.parametrize(
+    ("number", "noun", "text"),
+    [
+        (0, "image", "0 images"),
+        (1, "image", "1 image"),
+        (1200, "image", "1,200 images"),
+        (1, "class", "1 class"),
+        (2, "class", "2 classes"),
+        (1, "val image", "1 val image"),
+    ],
+)
+def test_a_count_has_its_noun_in_the_right_number(number, noun, text):
+    assert format_count(number, noun) == text

@@ -11,6 +11,7 @@ handled while other modules are still being imported. The console script `alexne
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import sys
@@ -87,17 +88,21 @@ def _find_help(commands: dict[str, Any], arguments: list[str]) -> str | None:
 def _parse(commands: dict[str, Any], arguments: list[str]) -> Any:
     """Return the command with its options; those in the file of --config are read, too.
 
-    Raises UsageError for what no command line can be. tyro prints what it finds wrong itself, and
-    exits with status 2.
+    Raises UsageError for what no command line can be, also for what only tyro finds wrong.
     """
     from alexnet.commands.config_file import insert_config
-    from alexnet.commands.usage import check_words
+    from alexnet.commands.usage import check_words, explain_refusal
 
     check_words(arguments, commands)
     arguments = insert_config(arguments, commands)
     import tyro
 
-    return tyro.extras.subcommand_cli_from_dict(commands, prog="alexnet", args=arguments)
+    message = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(message):
+            return tyro.extras.subcommand_cli_from_dict(commands, prog="alexnet", args=arguments)
+    except SystemExit as end:
+        raise explain_refusal(arguments[0], message.getvalue()) from end
 
 
 class LossyStderr(io.FileIO):

@@ -83,6 +83,7 @@ def create_file(path: Path, write: Callable[[Path], object]) -> None:
         if os.path.lexists(path):
             raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path))
         write(draft)
+        _set_permissions(draft, stat.S_IMODE(os.fstat(lock).st_mode))
         _flush(draft)
         _name_exclusively(draft, path)
     finally:

@@ -3,7 +3,7 @@
     alexnet.train("photos", epochs=3)
         │  checks of the arguments, before anything is read
         ▼
-    pack of the images, made beside the run if needed      commands.training_pack
+    pack of the images, made in packs/ if needed           commands.training_pack
         ▼
     the recipe: named, given, or chosen for the images     commands.recipe_options
         ▼
@@ -95,8 +95,8 @@ def train(
     Parameters
     ----------
     images
-        A folder, list or archive of labeled images, which is packed first, beside the run, as
-        `alexnet train` does; the path of a pack; or a Pack. Without a `val` split nothing is
+        A folder, list or archive of labeled images, which is packed first (packs/NAME.pack),
+        as `alexnet train` does; the path of a pack; or a Pack. Without a `val` split nothing is
         evaluated.
     run
         Folder to write the run to: checkpoints, recipe, log. It is made if it does not exist, and

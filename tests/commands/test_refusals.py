@@ -66,6 +66,8 @@ def parse(*words):
         ("--precision tf32 --device cpu", "--precision tf32"),
         ("--variations unit=foo", "relu or tanh"),
         ("--crop 99999", "crop is 99999"),
+        ("--crop 9999", "have at most 8192×8192 pixels: give a smaller --crop"),
+        ("--crop 9999 --dry-run", "have at most 8192×8192 pixels"),
         ("--crop 3 --network alexnet", "3"),
         ("--rates conv9=0", "no layer conv9"),
         ("--decays conv9=0", "no layer conv9"),
@@ -199,3 +201,60 @@ def test_the_printed_recipe_is_that_of_the_training(photos, tmp_path, capsys):
     )
     assert again.stdout.splitlines()[1:] == first.splitlines()[1:]
     assert sorted(os.listdir()) == ["a.toml", "photos"]
+
+
+FROZEN = "--recipe cifar --crop 28 --rates conv1=0 conv2=0 conv3=0 fc4=0"
+
+
+@pytest.mark.parametrize("words", [FROZEN, f"{FROZEN}@2 --epochs 5", f"{FROZEN} --dry-run"])
+def test_rates_that_freeze_every_layer_are_refused_before_packing(photos, words):
+    with pytest.raises(ValueError, match="every layer is frozen"):
+        parse("photos", "run", *words.split()).run()
+    assert os.listdir() == ["photos"]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("--crop 999", "999"),
+        (FROZEN, "every layer is frozen"),
+        ("--recipe cifar --crop 28 --rates conv9=0", "no layer conv9"),
+    ],
+)
+def test_a_dry_run_refuses_what_a_pack_makes_impossible(trained, monkeypatch, words, message):
+    monkeypatch.chdir(trained.parent)
+    before = sorted(os.listdir())
+    with pytest.raises(ValueError, match=message):
+        parse("images.pack", "new", "--dry-run", *words.split()).run()
+    assert sorted(os.listdir()) == before
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("--layer fc77", "the network has no layer 'fc77'"),
+        ("--device cuda:77", "--device cuda:77"),
+    ],
+)
+def test_features_refuses_layer_and_device_before_packing(trained, photos, words, message):
+    import tyro
+
+    from alexnet.commands.features import Features
+
+    with pytest.raises(ValueError, match=message):
+        tyro.cli(Features, args=[str(trained), "photos", "index", *words.split()]).run()
+    assert os.listdir() == ["photos"]
+
+
+@pytest.mark.parametrize("name", ["labels.jpg", "labels"])
+def test_a_figure_of_another_format_is_refused_before_anything_is_read(photos, name):
+    from pathlib import Path
+
+    from alexnet.commands.predict import Predict
+    from alexnet.commands.similar import Similar
+
+    message = r"written as \.png or \.svg"
+    with pytest.raises(ValueError, match=message):
+        Predict(Path("no run"), (photos,), figure=Path(name)).run()
+    with pytest.raises(ValueError, match=message):
+        Similar(Path("no run"), Path("no index"), (photos,), figure=Path(name)).run()

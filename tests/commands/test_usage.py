@@ -3,8 +3,9 @@
 import pytest
 
 from alexnet.commands import COMMANDS
+from alexnet.commands.foreign_names import MEANINGS, MEANINGS_WITH_VALUE
 from alexnet.commands.options import list_options
-from alexnet.commands.usage import MEANINGS, MEANINGS_WITH_VALUE, UsageError, check_words
+from alexnet.commands.usage import UsageError, check_words
 
 
 @pytest.mark.parametrize(
@@ -38,6 +39,18 @@ from alexnet.commands.usage import MEANINGS, MEANINGS_WITH_VALUE, UsageError, ch
         ("train x --epochs 1.5", "must be a whole number"),
         ("train x --epochs", "--epochs N"),
         ("train", "alexnet train IMAGES [RUN]"),
+        ("train --epochs 3", "`alexnet train` needs IMAGES: alexnet train IMAGES [RUN]"),
+        ("train a b c", "c: `alexnet train` takes at most 2 arguments without a name"),
+        ("train a b --epochs 3 c d", "c d: `alexnet train` takes at most 2 arguments"),
+        ("train -- a b -c", "-c: `alexnet train` takes at most 2"),
+        ("similar x", "needs INDEX and IMAGES…: alexnet similar RUN INDEX IMAGES…"),
+        ("similar x -k 3 y", "needs IMAGES…"),
+        ("similar", "needs RUN, INDEX and IMAGES…"),
+        ("predict x", "needs IMAGES…"),
+        ("networks x", "`alexnet networks` takes none: alexnet networks."),
+        ("claims rum", "Did you mean run?"),
+        ("train --version", "`alexnet --version` prints the version"),
+        ("similar -V", "`alexnet --version` prints the version"),
         ("photos/x train", "alexnet train photos/x"),
     ],
 )
@@ -70,10 +83,41 @@ def test_suggestions_are_never_options_of_another_command():
         "train x run --epochs 3 --rates conv1=0 conv2=0.1@3 --no-compile --flip False --resume",
         "train x --batch_size=3 --learning-rate 1e-3 --color-noise -1",
         "evaluate a b --views 10 --weights 1 -2",
-        "similar x -k 3 --device cuda:1",
+        "similar x y z -k 3 --device cuda:1",
         "claims run relu-tanh --pack p",
         "demo",
+        "train x --rates conv1=0 conv2=1 --resume run",
+        "train --resume run x",
+        "train --rates conv1=0 x",
+        "train --no-compile x -- run",
+        "evaluate --dumps a b c",
+        "evaluate",
+        "export run a.onnx",
     ],
 )
 def test_a_right_line_is_left_alone(line):
     check_words(line.split(), COMMANDS)
+
+
+@pytest.mark.parametrize(
+    ("line", "meant"),
+    [
+        ("train a b c", "alexnet: c: `alexnet train` takes at most 2 arguments"),
+        ("similar x", "needs INDEX and IMAGES"),
+        ("similar x y -k 3 z --device cpu w", "Unrecognized options: w"),
+        ("evaluate --weights a", "--weights a: the value must be a number"),
+        ("train x --resume a b c", "(`alexnet train --help`)"),
+        ("train x --crop=", "--crop : the value must be a whole number"),
+    ],
+)
+def test_every_usage_error_is_one_line_of_this_program(line, meant, capsys):
+    from alexnet.cli import main
+
+    with pytest.raises(SystemExit) as end:
+        main(line.split())
+    error = capsys.readouterr().err
+    assert end.value.code == 2
+    assert meant in error
+    assert error.startswith("alexnet: ")
+    assert error.count("\n") == 1
+    assert not {*error} & {*"│╭╰─"}

@@ -47,7 +47,7 @@ def test_an_image_that_is_missing_still_has_its_line(three, tmp_path):
     lines = (tmp_path / "x.txt").read_text().splitlines()
     assert len(lines) == 5
     assert (lines[0], lines[2], lines[4]) == ("1 2 3", "2 3 1", "3 2 1")
-    assert "2 images are not in the pack" in message
+    assert "Not in the pack, so that a line holds a guess: 2 images" in message
 
 
 def test_images_without_numbers_stay_in_the_order_of_the_pack(tmp_path):

@@ -12,7 +12,7 @@ from alexnet.batches.augment import augment, draw_augmentation
 from alexnet.explaining.augmented import augment_in_epochs, crop_all_views
 from alexnet.explaining.kernels import read_first_kernels
 from alexnet.explaining.outputs import compute_outputs
-from alexnet.explaining.projection import find_nearest, project_features
+from alexnet.explaining.projection import project_features
 from alexnet.explaining.subject import open_subject
 from alexnet.nets import build
 
@@ -140,17 +140,6 @@ def test_yuv_records_are_shown_in_color(tmp_path):
     examples = subject.take_examples(2)
     assert subject.to_rgb(examples.records).shape == (2, 32, 32, 3)
     assert augment_in_epochs(examples.records[0], subject.preprocessing, recipe).shape[0] == 10
-
-
-def test_nearest_features_have_their_true_distances():
-    chance = np.random.default_rng(0)
-    features = chance.normal(size=(1300, 64)).astype(np.float32) + 1000
-    features[7] = features[3] + np.float32(1e-3)
-    indices, distances = find_nearest(features[[3]], features, 2)
-    assert indices.tolist() == [[3, 7]]
-    exact = np.linalg.norm((features[7] - features[3]).astype(np.float64))
-    assert distances[0] == pytest.approx([0, exact], rel=1e-6)
-    assert find_nearest(features[:2], features[:1], 6)[0].shape == (2, 1)
 
 
 def test_projections_repeat_and_separate_what_is_apart():

@@ -357,6 +357,36 @@ def read_recipe(folder: Path, name: str) -> None:
     )
 
 
+def read_settings(folder: Path, name: str) -> None:
+    """The file of `--config`, and the command line that it becomes a part of."""
+    from alexnet import cli
+    from alexnet.commands import COMMANDS
+
+    command = cli._parse(COMMANDS, ["train", "photos", "--config", str(folder / name)])
+    if (command.images, command.run_folder, command.resume) != ("photos", None, None):
+        raise Wrong("a file that changes what is trained on, or where")
+    if command.dry_run or command.print_config:
+        raise Wrong("a file that says what to do")
+
+
+def settings_files() -> list[Files]:
+    """A file with an option of each type, a printed recipe, and the recipe of a run."""
+    from alexnet.commands.config_file import format_recipe
+    from alexnet.recipes.named import RECIPES
+
+    recipe = RECIPES["original-145"]
+    options = (
+        'recipe = "small"\nepochs = 10\nlearning_rate = 0.005\nrates = ["conv1=0.1", "conv2=1"]\n'
+        'precision = "bf16"\nflip = false\ncompile = true\nsave_minutes = 3.5\ntime = "20m"\n'
+        'init = "runs/first"\ntake = ["conv1"]\nquiet = true\njson = false\n'
+    )
+    return [
+        {"settings.toml": options.encode()},
+        {"settings.toml": format_recipe("original-145", recipe.to_dict()).encode()},
+        {"recipe.json": json.dumps(recipe.to_dict()).encode()},
+    ]
+
+
 def recipe_files() -> list[Files]:
     """The named recipes as JSON."""
     from alexnet.recipes.named import RECIPES
@@ -590,6 +620,7 @@ READERS: dict[str, Reader] = {
         Reader("hub", hub_files, read_hub, 1.0, ("config.json", ".safetensors")),
         Reader("reports", reported_files, read_reported, 0.5, REPORTED),
         Reader("recipes", recipe_files, read_recipe, 3.0),
+        Reader("settings", settings_files, read_settings, 0.3),
         Reader("commands", lambda: [examples.trained(1)], commands.read, 0.05, make=commands.make),
     )
 }

@@ -256,6 +256,7 @@ BY_ENDING: dict[str, Mutator] = {
     ".csv": change_text,
     ".tsv": change_text,
     ".txt": change_text,
+    ".toml": change_text,
     ".xml": change_text,
     ".safetensors": change_safetensors,
     ".npy": change_npy,

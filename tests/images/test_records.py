@@ -3,7 +3,13 @@
 import numpy as np
 import pytest
 
-from alexnet.images.records import moments, record_shape, records_to_rgb, write_record
+from alexnet.images.records import (
+    moments,
+    record_shape,
+    records_to_pictures,
+    records_to_rgb,
+    write_record,
+)
 from alexnet.images.resizing import fit
 from alexnet.packs.statistics import Sums
 
@@ -57,3 +63,15 @@ def test_sums_are_exact_beyond_what_sixteen_bits_hold():
         sums.add(white if count % 2 else record, np.ones(9, np.int64))
     assert np.array_equal(sums.total, 300 * record.astype(int) + 300 * 255)
     assert (sums.images, sums.moments) == (600, [600] * 9)
+
+
+def test_pictures_of_records_are_rounded_to_the_nearest_byte():
+    image = noise(8, 8, 3)
+    record = np.empty(96, np.uint8)
+    write_record(image, "yuv420", record)
+    exact = records_to_rgb(record[None], 8, "yuv420")
+    pictures = records_to_pictures(record[None], 8, "yuv420")
+    assert pictures.dtype == np.uint8
+    assert pictures.shape == (1, 8, 8, 3)
+    assert np.abs(pictures - exact.clip(0, 255)).max() <= 0.5
+    assert np.array_equal(records_to_pictures(image[None], 8, "rgb"), image[None])

@@ -205,3 +205,14 @@ def test_the_reader_agrees_with_googles(tmp_path):
     written.data.extend(values.tolist())
     (tmp_path / "x").write_bytes(written.SerializeToString())
     assert np.array_equal(read_binaryproto(tmp_path / "x"), values.reshape(2, 300))
+
+
+def test_a_zip_that_says_it_spans_several_disks_is_refused(tmp_path):
+    path = tmp_path / "x.pth"
+    torch.save({"weight": torch.ones(2)}, path)
+    content = bytearray(path.read_bytes())
+    locator = b"PK\x06\x07" + struct.pack("<LQL", 1, 0, 9)  # of a zip64 archive of nine disks
+    end = content.rindex(b"PK\x05\x06")
+    path.write_bytes(content[:end] + locator + content[end:])
+    with pytest.raises(ValueError, match=r"x\.pth"):
+        read_pth(path)

@@ -110,6 +110,16 @@ def test_near_duplicates_have_their_true_distances(metric):
         assert np.abs(naive - squares[0]).max() > 0.01
 
 
+def test_nearest_features_far_from_zero_have_their_true_distances():
+    chance = np.random.default_rng(0)
+    features = chance.normal(size=(1300, 64)).astype(np.float32) + 1000
+    features[7] = features[3] + np.float32(1e-3)
+    found = ExactSearch([features]).search(features[[3]], 2)
+    assert found.indices.tolist() == [[3, 7]]
+    exact = np.linalg.norm((features[7] - features[3]).astype(np.float64))
+    assert found.distances[0] == pytest.approx([0, exact], rel=1e-6)
+
+
 def test_equal_rows_are_ordered_by_index(small_blocks):
     features = np.ones((100, 8), np.float16)
     found = check([features[:37], features[37:]], np.zeros((4, 8), np.float32), 5)

@@ -156,3 +156,24 @@ def test_wrong_labels_and_names_are_errors_when_they_are_read(copy):
         _ = index.labels
     with pytest.raises(ValueError, match="has 2 names for 210 images"):
         _ = index.names
+
+
+def test_a_named_pack_must_be_that_of_the_index(tiny_index, tiny_pack, tmp_path):
+    from tests.conftest import pictures
+
+    from alexnet.packing.pack import pack
+
+    assert tiny_index.open_pack(tiny_pack.path).checksum == tiny_pack.checksum
+    other = pack(pictures(2, 0), tmp_path / "other.pack", processes=1).path
+    with pytest.raises(
+        ValueError, match=r"which has other images\. Name the pack that it was made"
+    ):
+        tiny_index.open_pack(other)
+
+
+def test_rounded_features_are_those_that_can_be_stored(tiny_index):
+    stored = tiny_index.gather(range(5))
+    assert np.array_equal(tiny_index.round_features(stored), stored)
+    rounded = tiny_index.round_features(stored + np.float32(1e-9))
+    assert rounded.dtype == np.float32
+    assert np.array_equal(rounded, rounded.astype(np.float16))

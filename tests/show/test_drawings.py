@@ -4,7 +4,7 @@ import xml.etree.ElementTree as ElementTree
 
 import numpy as np
 import pytest
-from tests.show.examples import DRAWINGS, make_confusion, make_images, name_classes, predict
+from tests.show.examples import DRAWINGS, HARD, make_confusion, make_images, name_classes, predict
 from tests.show.overlaps import find_overlaps, find_texts
 
 from alexnet.show.augmentation import draw_augmented
@@ -15,7 +15,7 @@ from alexnet.show.heat_maps import draw_heat_maps, scale_map
 from alexnet.show.kernels import draw_kernels, scale_kernels, tile_kernels
 from alexnet.show.neighbors import draw_neighbors
 from alexnet.show.predictions import draw_predictions, format_share
-from alexnet.show.style import DPI, SMALL, WIDTH, encode_figure
+from alexnet.show.style import DPI, SMALL, WIDTH, encode_figure, escape_label
 
 
 @pytest.mark.parametrize("name", DRAWINGS)
@@ -65,6 +65,23 @@ def test_a_neighbor_of_another_class_is_marked():
     assert [text for text, _ in find_texts(figure)] == ["cat", "✓ cat", "✗ dog"]
 
 
+def test_a_neighbor_without_a_label_has_its_name_whole():
+    names = ["a, b.jpg", *HARD[1:3]]
+    figure = draw_neighbors(
+        make_images(3),
+        [make_images(3), [], make_images(1)],
+        query_names=["x, y.png", HARD[3], "z"],
+        neighbor_labels=[[None, "tench, Tinca tinca", None], [], [None]],
+        neighbor_names=[names, [], [HARD[7]]],
+    )
+    assert find_overlaps(figure) == []
+    texts = [text for text, _ in find_texts(figure)]
+    for text in "x, y.png", "a, b.jpg", "tench", "z", escape_label(HARD[7]):
+        assert text in texts
+    assert "a" not in texts
+    assert not any("\x1b" in text or "\u202e" in text for text in texts)
+
+
 def test_a_kernel_has_its_own_contrast_and_zero_is_gray():
     kernels = np.zeros((3, 3, 2, 2), np.float32)
     kernels[1, 0] = 1e-6
@@ -104,6 +121,9 @@ REFUSED = {
     "as many predictions": lambda: draw_predictions(make_images(2), predict(1)),
     "no images to draw neighbors": lambda: draw_neighbors(EMPTY, []),
     "2 rows were given for 1": lambda: draw_neighbors(make_images(1), [make_images(1)] * 2),
+    "1 rows were given for 2": lambda: draw_neighbors(
+        make_images(2), [[], []], neighbor_names=[[]]
+    ),
     r"weights are \(8, 4, 3, 3\)": lambda: draw_kernels(np.ones((8, 4, 3, 3))),
     "among 3 towers": lambda: draw_kernels(np.ones((8, 3, 3, 3)), 3),
     "no losses yet": lambda: draw_curves(TrainingLog()),

@@ -52,3 +52,14 @@ def test_tensorboard_reads_the_curves_and_drops_points_that_a_resumed_run_repeat
     (value,) = events[2].summary.value
     assert (events[2].step, value.tag) == (6, "train/loss")
     assert value.tensor.float_val[0] == 0.5
+
+
+def test_tensorboard_calls_an_error_an_error(tmp_path):
+    pytest.importorskip("tensorboard")
+    from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
+
+    RunLog(tmp_path, Screen()).write_scalars(6, val_loss=0.5, val_top1=0.2, val_top5=0.1)
+    (file,) = (tmp_path / "tensorboard").iterdir()
+    *_, event = EventFileLoader(str(file)).Load()
+    tags = [value.tag for value in event.summary.value]
+    assert tags == ["val/loss", "val/top1_error", "val/top5_error"]

@@ -72,7 +72,7 @@ def count_neighbors(run: Path, pack: Pack, device: str) -> dict[str, int]:
     Neighbors are found twice, by L2 distance: among the features of fc7 and among the pixels.
     """
     from alexnet.checkpoint import find
-    from alexnet.images.records import records_to_rgb
+    from alexnet.images.records import records_to_pictures
     from alexnet.predict import load
 
     split = pack.splits["val"]
@@ -80,10 +80,7 @@ def count_neighbors(run: Path, pack: Pack, device: str) -> dict[str, int]:
     classifier = load(find(run, ("last", "best")), device)
     features, pixels = [], []
     for batch in np.array_split(indices, math.ceil(len(indices) / BATCH)):
-        images = np.clip(
-            np.rint(records_to_rgb(split.gather(batch), pack.size, pack.pixels)), 0, 255
-        )
-        images = images.astype(np.uint8)
+        images = records_to_pictures(split.gather(batch), pack.size, pack.pixels)
         features.append(classifier.features(list(images), "fc7").numpy())
         pixels.append(average_blocks(images))
     labels = split.labels[indices]

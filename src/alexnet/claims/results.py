@@ -20,6 +20,7 @@ from typing import Any
 
 from alexnet.claims.claim import Claim, Dataset, Quantity, SeedResult
 from alexnet.files import replace_json
+from alexnet.terminal import format_count
 from alexnet.validate import check, read_json
 
 SHIPPED = Path(__file__).parent / "results"
@@ -92,9 +93,13 @@ class Measurement:
         if not self.data:
             return "—"
         name, images, size = (self.data[key] for key in ("name", "images", "size"))
-        parts = [f"{name} ({images:,} images of {size}×{size})"]
+        parts = [f"{name} ({format_count(images, 'image')} of {size}×{size})"]
         if epochs := self.epochs():
-            parts.append(f"{epochs[0]} of {epochs[1]} epochs" if epochs[0] < epochs[1] else "")
+            parts.append(
+                f"{epochs[0]} of {format_count(epochs[1], 'epoch')}"
+                if epochs[0] < epochs[1]
+                else ""
+            )
         changes = {name: value for name, value in self.changes.items() if name != "epochs"}
         parts += [f"{name} {format_field(value)}" for name, value in changes.items()]
         parts.append(f"recipe {self.recipe}" if self.recipe else "")

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from tyro.conf import Positional, arg
 
 from alexnet.commands.recipe_options import Changes
+from alexnet.terminal import format_count
 
 if TYPE_CHECKING:
     from alexnet.claims.claim import Claim
@@ -107,7 +108,7 @@ class Claims:
             for measurement in measure_claim(claim, self.make_settings(screen)):
                 path = save(measurement, self.results)
                 done = len(measurement.seed_results)
-                screen.say(f"{claim.name}: {done} of {self.seeds} seeds in {path}")
+                screen.say(f"{claim.name}: {done} of {format_count(self.seeds, 'seed')} in {path}")
         if claim.method == "convergence":
             print(f"Figure: {draw_curves(claim, measurement, path)}", file=sys.stderr)
         self.show(build_rows(claim, load_with_shipped(claim.name, self.results)))

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 
 from tyro.conf import Positional
 
+from alexnet.terminal import format_count
+
 if TYPE_CHECKING:
     from alexnet.search.code_files import CodesMetadata
     from alexnet.search.codes import BinaryCodes
@@ -99,7 +101,8 @@ def format_table(codes: BinaryCodes, metadata: CodesMetadata) -> str:
     ks = list(metadata.scores[0].recall) if metadata.scores else []
     heads = "".join(f"{f'recall@{k}':>12}" for k in ks)
     lines = [
-        f"{index.path}: {len(codes):,} images, {index.dimensions:,} features each, now with codes "
+        f"{index.path}: {format_count(len(codes), 'image')}, "
+        f"{format_count(index.dimensions, 'feature')} each, now with codes "
         f"of {codes.bits} bits ({len(codes) * codes.bits / 8e6:,.1f} MB)",
         f"{'':<26}{'bytes/image':>12}{heads}{'queries/s':>12}{'ms/query':>10}",
     ]
@@ -110,7 +113,8 @@ def format_table(codes: BinaryCodes, metadata: CodesMetadata) -> str:
             f"{score.queries_per_second:>12,.0f}{score.milliseconds:>10.2f}"
         )
     lines.append(
-        f"Measured with {metadata.queries:,} images that the autoencoder was not trained on: "
+        f"Measured with {format_count(metadata.queries, 'image')} that the autoencoder was "
+        "not trained on: "
         "queries/s in one batch, ms/query one at a time."
     )
     return "\n".join(lines)

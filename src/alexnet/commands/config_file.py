@@ -91,7 +91,7 @@ def _parse_file(path: Path) -> dict[str, Any]:
 
 def _suggest_key(key: str, known: Mapping[str, Option]) -> str:
     """Return the suggestion for a key that is no option."""
-    from alexnet.commands.usage import MEANINGS
+    from alexnet.commands.foreign_names import MEANINGS
 
     name = key.replace("_", "-")
     for option, names in MEANINGS.items():

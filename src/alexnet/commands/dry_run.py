@@ -4,7 +4,8 @@
     recipe      chosen as by the training itself
     memory      counted on a network without weights (`training.memory`)
     disk space  records of the images; checkpoints
-    time        a few steps on random pixels, with the real network, device and batch size
+    time        some steps on random pixels, with the real network, device and batch size, after
+                others that compile the kernels and warm up the memory
 
 Nothing is written. `commands.train` calls `show_plan` after it has refused what it can. torch is
 imported only within the functions.
@@ -16,23 +17,32 @@ import dataclasses
 import statistics
 import textwrap
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from alexnet.recipes.named import RECIPES
 from alexnet.recipes.recipe import Recipe
+from alexnet.terminal import format_count
 
 if TYPE_CHECKING:
     from alexnet.commands.training_pack import TrainingPack
     from alexnet.device import Machine
     from alexnet.training.memory import TrainingMemory
 
-STEPS = 3
-"""Steps that are timed, after one that is not."""
-LONGEST = 10.0
-"""Seconds after which no further step is timed."""
+WARM_UP = 3
+"""Steps that are not timed: the first ones compile kernels and take new memory from the system."""
+STEPS = 8
+"""Steps that are timed, at most."""
+LONGEST = 6.0
+"""Seconds after which no further step is done, but one that is not timed and one that is."""
+PROCESS = 450_000_000
+"""Bytes of Python, PyTorch and compiled kernels. PROCESS and COPIES were fitted to the peaks
+(ru_maxrss) of steps on a CPU, 0.53, 2.02 and 2.36 GB for `cifar`, `small` and `paper`; the sums
+are within 5 % of them, and of the 2.05 GB of a training of one epoch by `small`."""
+COPIES = 2
+"""Bytes beyond those that are counted, in multiples of the weights."""
 FORWARD_SHARE = 1 / 3
 """Time of a forward pass, as a share of a training step: the backward pass takes two of three."""
 
@@ -92,7 +102,7 @@ def choose_recipe(images: TrainingPack, outline: Outline) -> tuple[str, str, Rec
 def _describe_images(outline: Outline) -> Iterator[str]:
     counts = ", ".join(f"{count:,} {split}" for split, count in outline.counts.items())
     yield f"Images:      {outline.images} ({outline.kind})"
-    yield f"             {counts}; {outline.n_classes:,} classes"
+    yield f"             {counts}; {format_count(outline.n_classes, 'class')}"
     yield f"             {outline.description}"
 
 
@@ -126,11 +136,15 @@ def _describe_machine(
 
 
 def _count_memory(memory: TrainingMemory, machine: Machine) -> int:
-    """Return the bytes of a training: on a GPU as they are reserved, on a CPU those of one step."""
+    """Return the bytes of a training: on a GPU as they are reserved, on a CPU those of the process.
+
+    The latter is its highest resident memory: what one step takes, and PROCESS and COPIES.
+    """
     if machine.device.type == "cuda":
         return memory.whole
     step = memory.gradients + memory.activations + memory.largest
-    return memory.weights + memory.momenta + step + memory.images
+    weights = (1 + COPIES) * memory.weights + memory.momenta
+    return PROCESS + weights + step + memory.images
 
 
 def _describe_time(outline: Outline, recipe: Recipe, machine: Machine) -> Iterator[str]:
@@ -146,17 +160,14 @@ def _describe_time(outline: Outline, recipe: Recipe, machine: Machine) -> Iterat
     total = recipe.epochs * epoch
     yield (
         f"Time:        about {format_duration(epoch)} an epoch, {format_duration(total)} for "
-        f"{recipe.epochs} epochs"
+        f"{format_count(recipe.epochs, 'epoch')}"
     )
-    yield f"             ({rate:,.0f} images/s, from {STEPS} steps on random pixels;"
+    yield f"             ({rate:,.0f} images/s, in some steps on random pixels;"
     yield "             reading and packing the images are not counted)"
 
 
 def measure_step(recipe: Recipe, classes: int, machine: Machine) -> float:
-    """Return the median time of a training step on random pixels, in seconds.
-
-    At most STEPS steps are timed, and none is begun after LONGEST seconds.
-    """
+    """Return the median time of a training step on random pixels, in seconds, once warmed up."""
     import torch
 
     from alexnet import device as devices
@@ -171,14 +182,29 @@ def measure_step(recipe: Recipe, classes: int, machine: Machine) -> float:
     pixels = torch.randn(shape, device=machine.device, dtype=machine.dtype)
     pixels = pixels.contiguous(memory_format=torch.channels_last)
     labels = torch.randint(classes, shape[:1], device=machine.device)
-    times: list[float] = []
-    began = time.perf_counter()
-    while len(times) <= STEPS and (len(times) < 2 or time.perf_counter() - began < LONGEST):
-        start = time.perf_counter()
+
+    def do_step() -> None:
         sgd.step(step(pixels, labels), 1e-6)
         _wait(machine)
+
+    return time_warm(do_step)
+
+
+def time_warm(do_step: Callable[[], None]) -> float:
+    """Return the median time of a step in seconds, without the first WARM_UP ones.
+
+    After LONGEST seconds no further step is begun, but two are done at the least, and the first is
+    never counted: it compiles the kernels, which is done once, and takes longer than the others.
+    """
+    began = time.perf_counter()
+    times: list[float] = []
+    while len(times) < WARM_UP + STEPS:
+        start = time.perf_counter()
+        if len(times) >= 2 and start - began >= LONGEST:
+            break
+        do_step()
         times.append(time.perf_counter() - start)
-    return statistics.median(times[1:])
+    return statistics.median(times[min(WARM_UP, len(times) - 1) :])
 
 
 def _wait(machine: Machine) -> None:

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Literal
 
 from tyro.conf import Positional
 
+from alexnet.terminal import format_count
+
 if TYPE_CHECKING:
     from alexnet.exporting.comparison import Exported
 
@@ -67,20 +69,32 @@ class Export:
 
 def summarize(exported: Exported) -> str:
     """Return what was written and how it compares with the network, as text for people."""
+    from alexnet.evaluation.counts import has_top5
+
     lines = [f"{exported.path}: {exported.precision}, {exported.size / 1e6:,.1f} MB"]
     if exported.network is None or exported.file is None:
         lines.append(
             f"  its logits differ from the network's by at most {exported.difference:.1g} of the "
-            f"largest logit, on {exported.images} images ({exported.source})"
+            f"largest logit, on {format_count(exported.images, 'image')} ({exported.source})"
         )
     else:
         network, file = exported.network, exported.file
+        errors = [("top-1 error", network.top1, file.top1)]
+        if has_top5(len(network.per_class)):
+            errors.append(("top-5 error", network.top5, file.top5))
+        columns = [
+            (name, f"{before:.2%}", f"{after:.2%}", f"{100 * (after - before):+.2f}")
+            for name, before, after in errors
+        ]
+        heads = [
+            f"on {format_count(exported.images, 'image')} ({exported.source})",
+            "the network as trained, float32",
+            "the file, int8",
+            "difference in points",
+        ]
         lines += [
-            f"  on {exported.images:,} images ({exported.source})   top-1 error  top-5 error",
-            f"  the network as trained, float32 {network.top1:11.2%}  {network.top5:11.2%}",
-            f"  the file, int8                  {file.top1:11.2%}  {file.top5:11.2%}",
-            f"  difference in points            {100 * (file.top1 - network.top1):+11.2f}"
-            f"  {100 * (file.top5 - network.top5):+11.2f}",
+            f"  {head:<31}" + "".join(f"  {cell:>11}" for cell in cells)
+            for head, *cells in zip(heads, *columns, strict=True)
         ]
     if exported.whole_difference is not None:
         lines.append("  it takes uint8 (N, side, side, 3), RGB, and gives probabilities")

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Literal
 
 from tyro.conf import Positional
 
+from alexnet.terminal import format_count
+
 if TYPE_CHECKING:
     from alexnet.search.build import FeatureProgress
     from alexnet.search.index import FeatureIndex
@@ -25,8 +27,8 @@ class Features:
     run_folder: Positional[Path]
     """A run's folder (its best checkpoint, else its last) or a checkpoint file."""
     images: Positional[str]
-    """A pack, or anything that `alexnet pack` reads, which is packed first, next to the run, as the
-    network needs it. The classes need not be those of the network."""
+    """A pack, or anything that `alexnet pack` reads, which is packed first (packs/NAME.pack), as
+    the network needs it. The classes need not be those of the network."""
     index: Positional[Path]
     """Where to put the index: a folder of features-….npy, names.txt, labels.npy and index.json."""
     layer: str | None = None
@@ -86,6 +88,7 @@ def summarize_index(index: FeatureIndex) -> str:
     splits = ", ".join(f"{part.images:,} {part.name}" for part in origin.splits)
     megabytes = sum(shard.nbytes for shard in index.features) / 1e6
     return (
-        f"{index.path}: {len(index):,} images ({splits}), {origin.dimensions:,} features each of "
+        f"{index.path}: {format_count(len(index), 'image')} ({splits}), "
+        f"{format_count(origin.dimensions, 'feature')} each of "
         f"{origin.layer}, {origin.dtype}, {megabytes:,.1f} MB"
     )

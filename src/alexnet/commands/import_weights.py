@@ -12,6 +12,8 @@ from pathlib import Path
 
 from tyro.conf import Positional
 
+from alexnet.terminal import format_count
+
 
 @dataclass(frozen=True)
 class Import:
@@ -38,7 +40,8 @@ class Import:
         place = shlex.quote(str(imported.run))
         print(
             f"{place}: network `{imported.network}`, {imported.parameters:,} parameters, "
-            f"{imported.n_classes:,} classes, crops of {imported.crop}×{imported.crop} from images "
+            f"{format_count(imported.n_classes, 'class')}, crops of "
+            f"{imported.crop}×{imported.crop} from images "
             f"of {imported.side}×{imported.side}"
         )
         if self.classes is None:

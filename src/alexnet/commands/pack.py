@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from tyro.conf import Positional
 
+from alexnet.terminal import format_count
+
 if TYPE_CHECKING:
     from alexnet.packing.progress import PackingProgress
     from alexnet.packs.pack import Pack
@@ -28,9 +30,9 @@ class PackCommand:
     """Decode and resize labeled images once, into a pack."""
 
     images: Positional[str | None] = None
-    """A folder of train/<class>/* and val/<class>/*, or of classes; a CSV or JSONL of path and
-    label; the ILSVRC, CIFAR, MNIST, small NORB or Caltech archives as distributed; or `digits`,
-    which scikit-learn contains."""
+    """A folder of train/<class>/* and val/<class>/*, or of classes; a zip or tar archive of these;
+    a CSV or JSONL of path and label; the ILSVRC, CIFAR, MNIST, small NORB or Caltech archives as
+    distributed; or `digits`, which scikit-learn contains."""
     pack: Positional[Path | None] = None
     """Where to put the pack. By default packs/<name of the images>.pack, or where there is one of
     these images already. If it exists, it is updated: only images that changed are decoded."""
@@ -188,7 +190,7 @@ def open_bar(images: str, source: Source) -> Iterator[Bar]:
     from alexnet.screen import Bar
 
     with Bar() as bar:
-        bar.say(f"{images}: {source.kind}, {len(source.classes)} classes")
+        bar.say(f"{images}: {source.kind}, {format_count(len(source.classes), 'class')}")
         for remark in source.remarks:
             bar.say(f"  {remark}")
         yield bar

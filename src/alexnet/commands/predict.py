@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Literal, TypeVar
 
 from tyro.conf import Positional
 
-from alexnet.terminal import escape_unprintable
+from alexnet.terminal import escape_unprintable, format_count
 
 if TYPE_CHECKING:
     from alexnet.commands.sorted_folder import Origin, SortedFolder
@@ -114,6 +114,10 @@ class Predict:
             )
         if self.link and self.sort_into is None:
             raise ValueError("--link needs a folder for the links: --sort-into FOLDER")
+        if self.figure is not None:
+            from alexnet.show.style import check_figure_path
+
+            check_figure_path(self.figure)
         if self.sort_into is not None:
             from alexnet.commands.sorted_folder import check_place
 
@@ -136,13 +140,14 @@ class Predict:
         lines = []
         if self.threshold is not None:
             lines.append(
-                f"{tally.n_unsure:,} of {tally.n_images - tally.n_errors:,} images are unsure: the "
-                f"highest probability is below {self.threshold:g}"
+                f"unsure: {tally.n_unsure:,} of "
+                f"{format_count(tally.n_images - tally.n_errors, 'image')}, whose highest "
+                f"probability is below {self.threshold:g}"
             )
         if folder is not None:
             lines.append(folder.describe())
         if tally.n_not_sorted:
-            lines.append(f"{tally.n_not_sorted:,} images could not be sorted: see above")
+            lines.append(f"Not sorted: {format_count(tally.n_not_sorted, 'image')}, see above")
         if tally.n_errors:
             lines.append(f"{tally.n_errors} of the images could not be read")
         for line in lines:
@@ -199,7 +204,8 @@ def draw_figure(tally: Tally, path: Path) -> None:
     save_figure(draw_predictions(images, drawn, total=n_readable), path)
     if n_readable > len(drawn):
         print(
-            f"alexnet: {path} has the first {len(drawn)} of {n_readable:,} images", file=sys.stderr
+            f"alexnet: {path} has the first {len(drawn)} of {format_count(n_readable, 'image')}",
+            file=sys.stderr,
         )
 
 

@@ -18,6 +18,7 @@ from tyro.conf import arg
 from alexnet.recipes.lab_notes import FROM_TRAINED
 from alexnet.recipes.named import RECIPES, recommend
 from alexnet.recipes.recipe import TEXTS, Recipe
+from alexnet.terminal import wrap_text
 from alexnet.validate import suggest
 
 if TYPE_CHECKING:
@@ -109,9 +110,10 @@ class RecipeChoice:
         name, reason = self.choose_name(pack.source["kind"], pack.size, images, validation)
         recipe = self.make_recipe(name, pack.size)
         self._print_start(pack)
-        print(f"Recipe `{name}` ({reason}). It departs from the paper in:", file=sys.stderr)
+        lines = [f"Recipe `{name}` ({reason}). It departs from the paper in:"]
         for field_name, (value, paper) in recipe.differences(RECIPES["paper"]).items():
-            print(f"  {field_name:<16} {value}   (paper: {paper})", file=sys.stderr)
+            lines.append(f"  {field_name:<16} {value}   (paper: {paper})")
+        print(wrap_text("\n".join(lines)), file=sys.stderr)
         return recipe
 
     def _print_start(self, pack: Pack) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 from alexnet.recipes.recipe import Recipe
@@ -29,7 +30,7 @@ def find_resumed(resume: Resume, run_folder: Path | None, images: str) -> Path |
     if run_folder is not None:
         return run_folder
     newest = find_newest_run(images)
-    print(f"Resuming {newest}.", file=sys.stderr)
+    print(f"Resuming {newest}, the newest run of {images}.", file=sys.stderr)
     return newest
 
 
@@ -41,20 +42,42 @@ def find_folder(resumed: Path | None) -> Path | None:
 
 
 def find_newest_run(images: str) -> Path:
-    """Return the run in runs/ on these images, or this pack, that was started last.
+    """Return the run on these images, or this pack, that was started last.
 
-    Raises ValueError if there is none.
+    It is looked for in runs/, in the current folder and its subfolders, and in the folders of runs
+    that the pack stands beside. Raises ValueError if there is none.
     """
     starts = {  # environment.json is written whenever a training starts or is resumed
         path.parent: path.stat().st_mtime_ns
-        for path in Path("runs").glob("*/environment.json")
+        for path in _list_descriptions(images)
         if was_trained_on(path.parent, images)
     }
     if not starts:
+        places = " or ".join(map(str, dict.fromkeys(_list_places(images))))
         raise ValueError(
-            f"there is no run of {images} in runs/: --resume RUN names the run to resume"
+            f"there is no run of {images} in {places}: name the run to resume, --resume RUN"
         )
     return max(starts, key=starts.__getitem__)
+
+
+def _list_places(images: str) -> list[Path]:
+    """The folders of runs: runs/, this folder, and those around the pack and the images."""
+    around = Path(os.path.abspath(images)).parent
+    places = [Path("runs"), Path(), around / "runs", around]
+    if around.name == "packs":
+        places.append(around.parent / "runs")
+    known: dict[str, Path] = {}
+    for place in places:
+        known.setdefault(os.path.realpath(place), place)
+    return list(known.values())
+
+
+def _list_descriptions(images: str) -> Iterator[Path]:
+    """Yield `environment.json` of this folder, if it is a run, and of those in `_list_places`."""
+    if Path("environment.json").is_file():
+        yield Path(os.path.abspath("environment.json"))
+    for place in _list_places(images):
+        yield from place.glob("*/environment.json")
 
 
 def was_trained_on(run: Path, images: str) -> bool:

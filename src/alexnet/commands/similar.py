@@ -63,8 +63,8 @@ class Similar:
     …, "index": …, "label": …, "distance": …}, …]}, or {"image": …, "error": …} if the image could
     not be read. In a table, control characters in names are escaped, as in \\x1b."""
     figure: Path | None = None
-    """Also draw the first 12 images, each with its nearest ones to the right of it, into this PNG
-    file, as in the right part of Figure 4. Their pixels are those in the pack."""
+    """Also draw the first 12 images, each with its nearest ones to the right of it, into this file,
+    .png or .svg, as in the right part of Figure 4. Their pixels are those in the pack."""
     pack: Path | None = None
     """The pack that the index was made of, for --figure, if it is not where it was."""
     device: str = "auto"
@@ -77,6 +77,10 @@ class Similar:
         """Print the similar images of every image; return 1 if an image could not be read."""
         if not self.images:
             raise ValueError("no images were named: alexnet similar RUN INDEX IMAGE…")
+        if self.figure is not None:
+            from alexnet.show.style import check_figure_path
+
+            check_figure_path(self.figure)
         from alexnet.search.similar import open_search
 
         options: dict[str, Any] = {
@@ -86,7 +90,7 @@ class Similar:
             "max_pixels": self.max_pixels,
         }
         with open_search(self.run_folder, self.index, **options) as search:
-            pack = self._open_pack(search.index) if self.figure is not None else None
+            pack = search.index.open_pack(self.pack) if self.figure is not None else None
             finder = ImageFinder()
             stream = search.stream(finder.find(self.images), self.number, self.split)
             found = map(_keep_error, finder.insert_errors(stream))
@@ -105,38 +109,28 @@ class Similar:
             raise ValueError(f"there are no image files in {', '.join(map(str, self.images))}")
         return int(n_errors > 0)
 
-    def _open_pack(self, index: FeatureIndex) -> Pack:
-        """Open the pack of the index. Raises ValueError if `--pack` is another one."""
-        if self.pack is None:
-            return index.open_pack()
-        from alexnet.packs.pack import open_pack
-
-        pack = open_pack(self.pack)
-        if pack.checksum != index.metadata.origin.pack.checksum:
-            raise ValueError(f"{self.index} was not made of {self.pack}, which has other images")
-        return pack
-
     def _draw(
         self, results: list[SimilarImages], index: FeatureIndex, pack: Pack, pixels: Any
     ) -> None:
         """Draw the queries and the images similar to them."""
-        from alexnet.images.records import records_to_rgb
+        from alexnet.images.records import records_to_pictures
         from alexnet.show.neighbors import draw_neighbors
         from alexnet.show.style import save_figure
 
-        def to_rgb(record: Any, format: Any) -> NDArray[Any]:
-            return records_to_rgb(record[None], pack.size, format)[0].clip(0, 255).astype("uint8")
+        def convert_record(record: Any, format: Any) -> NDArray[Any]:
+            return records_to_pictures(record[None], pack.size, format)[0]
 
         def read_similar(image: SimilarImage) -> NDArray[Any]:
             split, position = index.locate(image.index)
-            return to_rgb(pack.splits[split].gather([position])[0], pack.pixels)
+            return convert_record(pack.splits[split].gather([position])[0], pack.pixels)
 
         figure = draw_neighbors(
-            [to_rgb(result.record, pixels) for result in results],
+            [convert_record(result.record, pixels) for result in results],
             [[read_similar(image) for image in result.similar] for result in results],
             query_names=[Path(result.name).name for result in results],
-            neighbor_labels=[
-                [image.label or image.name for image in result.similar] for result in results
+            neighbor_labels=[[image.label for image in result.similar] for result in results],
+            neighbor_names=[
+                [Path(image.name).name for image in result.similar] for result in results
             ],
             distances=[[image.distance for image in result.similar] for result in results],
         )

@@ -22,6 +22,7 @@ from pathlib import Path
 
 from alexnet.files import create_file
 from alexnet.sources.zip_members import ZipMember, read_member
+from alexnet.terminal import format_count
 
 Origin = Path | ZipMember
 """Where an image can be read again."""
@@ -66,7 +67,10 @@ class SortedFolder:
         new, there, unsure = (self.counts[name] for name in ("new", "there", "unsure"))
         done = "linked" if self.link else "copied"
         apart = f", {unsure:,} of them in {self.folder / UNSURE}" if unsure else ""
-        return f"{new:,} images {done} into {self.folder}, {there:,} were there already{apart}"
+        return (
+            f"{format_count(new, 'image')} {done} into {self.folder}, {there:,} were there "
+            f"already{apart}"
+        )
 
     def _make(self, folder: Path) -> None:
         if folder in self._folders:

@@ -54,7 +54,8 @@ class Train:
     printed."""
     resume: Annotated[Resume, arg(metavar="[RUN]")] = None
     """Continue from the last checkpoint of this run, or from this checkpoint file. Without a value:
-    continue the run in the given folder, else the newest run on these images in runs/."""
+    continue the run in the given folder, else the newest run on these images in or around the
+    current folder."""
     init: Path | None = None
     """Start with the weights of this run. The last layer is not copied if the classes differ. To
     freeze layers or reduce their learning rates, use --rates."""
@@ -103,7 +104,8 @@ class Train:
         self._check_options()
         check_order(self.images, self.run_folder)
         machine = set_up_machine(self.device, self.precision, self.resident, self.compiled)
-        resumed = find_resumed(self.resume, self.run_folder, self.images)
+        with silence(self.quiet):
+            resumed = find_resumed(self.resume, self.run_folder, self.images)
         name = f"{pack_name(self.images)}-{time.strftime('%Y%m%d-%H%M%S')}"  # in local time
         folder = self.run_folder or find_folder(resumed) or Path("runs") / name
         check_folder(folder, Path(self.images).absolute())
@@ -126,7 +128,7 @@ class Train:
         if self.json:
             print_start(pack, folder, recipe)
         outcome = self._train(pack, folder, recipe, resumed)
-        return self._report(outcome, folder, recipe)
+        return self._report(outcome, folder, recipe, len(pack.classes))
 
     def _plan(
         self, pack: Pack, folder: Path, recipe: Recipe, machine: Machine, kept: Collection[str]
@@ -198,12 +200,14 @@ class Train:
         with nullcontext(QuietScreen()) if self.quiet else TrainingScreen() as screen:
             yield JsonScreen(screen) if self.json else screen
 
-    def _report(self, outcome: TrainingOutcome, folder: Path, recipe: Recipe) -> int:
+    def _report(
+        self, outcome: TrainingOutcome, folder: Path, recipe: Recipe, n_classes: int
+    ) -> int:
         """Print how the training ended and what to do next; return the exit status."""
         resume = shlex.join(["alexnet", "train", self.images, "--resume", str(folder)])
         with suppress(BrokenPipeError):  # nobody reads the output any more; the training is done
             if self.json:
-                print_end(outcome)
+                print_end(outcome, n_classes)
         if outcome.signal is not None:
             state = "saved" if outcome.saved else "NOT saved"
             print(f"Stopped and {state}. Continue with: {resume}", file=sys.stderr)

@@ -57,7 +57,7 @@ class JsonScreen(Screen):
             "epoch",
             epoch=report.epoch,
             epochs=report.epochs,
-            **report.measured,
+            **_hide_top5(report.measured, report.n_classes),
             best=report.is_best,
         )
         self.other.end_epoch(report)
@@ -80,13 +80,14 @@ def print_start(pack: Pack, run: Path, recipe: Recipe) -> None:
     )
 
 
-def print_end(outcome: TrainingOutcome) -> None:
+def print_end(outcome: TrainingOutcome, n_classes: int) -> None:
     """Print the last object of `--json`: how it ended; `best` is the entry of the best epoch."""
+    best = _find_best(outcome)
     print_object(
         "end",
         run=str(outcome.run),
         epochs=outcome.position.epoch,
-        best=_find_best(outcome),
+        best=best and _hide_top5(best, n_classes),
         signal=outcome.signal,
         saved=outcome.saved,
     )
@@ -111,9 +112,19 @@ def format_next_steps(run: Path, recipe: Recipe) -> str:
         [
             f"Measure it:  alexnet evaluate {place} --views {views}",
             f"Use it:      alexnet predict {place} IMAGE…",
-            f"Show it:     alexnet report {place}",
+            f"Share it:    alexnet serve {place}",
+            "Also:        alexnet report, alexnet export, each with --help",
         ]
     )
+
+
+def _hide_top5(measured: dict[str, Any], n_classes: int) -> dict[str, Any]:
+    """Return the entry of an epoch; its top-5 error is None where it is always 0."""
+    from alexnet.evaluation.counts import has_top5
+
+    if "val_top5" not in measured or has_top5(n_classes):
+        return measured
+    return {**measured, "val_top5": None}
 
 
 def _find_best(outcome: TrainingOutcome) -> dict[str, Any] | None:

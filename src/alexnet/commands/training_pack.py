@@ -1,9 +1,9 @@
 """The pack that `alexnet train` reads: the one that is named, or one made of the images first.
 
-A pack is made beside the run, at a size that suits the network: that of --init or of the resumed
-run, else that of the recipe or of --network, else 256 as in the paper. What would stop the training
-later, such as a crop larger than the images, is an error before any time is spent on packing.
-Nothing heavy is imported before it is needed.
+A pack is made in packs/ (`packing.automatic`), at a size that suits the network: that of --init or
+of the resumed run, else that of the recipe or of --network, else 256 as in the paper. What would
+stop the training later, such as a crop larger than the images, is an error before any time is
+spent on packing. Nothing heavy is imported before it is needed.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class TrainingPack:
     """The earlier training that the new one begins with, and its layers."""
 
     def open_or_make(self, run: Path) -> Pack:
-        """Open the pack, or make it beside the folder of the run and print what is packed.
+        """Open the pack, or make it and print what is packed.
 
         Raises ValueError or OSError if there are no images, or none that could be trained on.
         """
@@ -92,6 +92,8 @@ class TrainingPack:
         is_pack = (Path(self.images) / "pack.json").is_file()
         if pack := open_pack(Path(self.images)) if is_pack else self._find_pack_of_resumed():
             counts = {name: len(split) for name, split in pack.splits.items()}
+            if self.resumed is None:
+                self._check_pack(pack)
             description = f"packed at {pack.size}×{pack.size} in {pack.path}"
             kind = str(pack.source["kind"])
             return Outline(self.images, kind, counts, len(pack.classes), pack.size, description, 0)
@@ -166,6 +168,7 @@ class TrainingPack:
         import torch
 
         from alexnet.nets.variations import network_of
+        from alexnet.packing.arguments import MAX_SIZE
         from alexnet.sources.names import quote_names
 
         if len(source.classes) < 2:
@@ -179,6 +182,11 @@ class TrainingPack:
         # both have crops of 224 and the same network.
         name, _ = self.choice.choose_name(source.kind, size, 0, True)
         recipe = self.choice.make_recipe(name, size)
+        if size > MAX_SIZE:
+            raise ValueError(
+                f"crop is {recipe.crop}: images would be packed {description}, but packed images "
+                f"have at most {MAX_SIZE}×{MAX_SIZE} pixels: give a smaller --crop"
+            )
         if recipe.crop > size:
             raise ValueError(
                 f"the recipe `{name}` cuts {recipe.crop}×{recipe.crop} pixels out of images, which "
@@ -188,6 +196,18 @@ class TrainingPack:
         with torch.device("meta"):  # builds the network without its weights
             network_of(recipe, len(source.classes))
         return recipe
+
+    def _check_pack(self, pack: Pack) -> None:
+        """Refuse what a pack makes impossible, as `training.train` does."""
+        from alexnet.training.refusals import check_layers, check_network, check_pack
+
+        n_images, has_validation = len(pack.splits.get("train", ())), bool(pack.splits.get("val"))
+        kind = str(pack.source["kind"])
+        name, _ = self.choice.choose_name(kind, pack.size, n_images, has_validation)
+        recipe = self.choice.make_recipe(name, pack.size)
+        check_pack(pack, recipe)
+        check_network(pack, recipe)
+        check_layers(recipe, pack.classes, self.init)
 
     def _check_training(
         self, source: Source, options: dict[str, Any], run: Path, recipe: Recipe

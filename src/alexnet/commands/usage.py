@@ -1,17 +1,27 @@
 """Checks of a command line before it is parsed: unknown commands, options and values.
 
 `cli.main` calls `check_words`. A word that is wrong ends in one sentence that says what was found
-and what was probably meant: a name from other programs (`ALIASES`), or the most similar name. All
-suggestions are options of the command that was typed. What is left, tyro reports.
+and what was probably meant: a name from other programs (`foreign_names`), or the most similar name.
+All suggestions are options of the command that was typed. What is left, tyro finds, and
+`explain_refusal` puts its message into one sentence, too.
 """
 
 from __future__ import annotations
 
+import itertools
+import math
 import re
 import shlex
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from alexnet.commands.foreign_names import (
+    DEVICES,
+    MEANINGS,
+    MEANINGS_WITH_VALUE,
+    NOTES,
+    POSITIONS,
+)
 from alexnet.commands.options import Option, list_options
 from alexnet.recipes.named import RECIPES
 from alexnet.validate import suggest
@@ -26,75 +36,6 @@ class UsageError(ValueError):
 DEVICE = re.compile(r"auto|cpu|cuda(:\d+)?")
 """The names of devices, as in `device.choose_device`."""
 
-MEANINGS: dict[str, tuple[str, ...]] = {
-    "learning-rate": ("lr", "lr0", "base-lr", "eta", "rate"),
-    "batch-size": ("batch", "bs", "b", "batchsize", "train-batch-size"),
-    "crop": ("imgsz", "img", "img-size", "image-size", "input-size", "resolution", "size"),
-    "size": ("imgsz", "img", "img-size", "image-size", "input-size", "resolution"),
-    "processes": ("workers", "num-workers", "n-workers", "jobs", "j", "threads"),
-    "weight-decay": ("wd", "decay", "l2"),
-    "network": ("model", "arch", "architecture", "net", "backbone", "m"),
-    "init": ("pretrained", "weights", "checkpoint", "ckpt", "finetune", "fine-tune", "from"),
-    "epochs": ("epoch", "e", "num-epochs", "n-epochs", "max-epochs", "num-train-epochs"),
-    "schedule": ("scheduler", "sched", "lr-scheduler", "lr-schedule", "lr-policy"),
-    "warmup-epochs": ("warmup", "lr-warmup-epochs"),
-    "dropout": ("drop", "dropout-rate"),
-    "rates": ("freeze", "layer-decay"),
-    "resume": ("continue", "restore", "load"),
-    "out": ("output", "o", "save", "output-file"),
-    "top": ("topk", "top-k", "k", "n"),
-    "threshold": ("conf", "confidence", "thres", "min-confidence"),
-    "val-fraction": ("val-split", "validation-split", "valid-pct", "test-size", "val-size"),
-    "log-seconds": ("log-interval", "print-freq", "log-every"),
-    "format": ("fmt", "output-format"),
-    "figure": ("plot", "show", "save-plot"),
-    "config": ("cfg", "yaml", "hyp", "c", "config-file"),
-    "quiet": ("q", "silent"),
-    "time": ("max-time", "minutes", "time-limit"),
-    "dry-run": ("dryrun", "n", "what-if"),
-    "seed": ("random-seed", "random-state"),
-    "compile": ("torchcompile", "torch-compile", "jit"),
-}
-"""Option → the names that other programs have for it."""
-MEANINGS_WITH_VALUE: dict[str, tuple[str, str]] = {
-    "cpu": ("device", "cpu"),
-    "no-cuda": ("device", "cpu"),
-    "gpu": ("device", "cuda"),
-    "cuda": ("device", "cuda"),
-    "gpus": ("device", "cuda"),
-    "amp": ("precision", "bf16"),
-    "half": ("precision", "bf16"),
-    "fp16": ("precision", "bf16"),
-    "bf16": ("precision", "bf16"),
-    "mixed-precision": ("precision", "bf16"),
-    "fp32": ("precision", "float32"),
-    "tta": ("views", "10"),
-    "hflip": ("flip", "True"),
-    "fliplr": ("flip", "True"),
-    "mirror": ("flip", "True"),
-    "csv": ("format", "csv"),
-    "json": ("format", "json"),
-}
-"""A name in other programs → the option for it and its value."""
-POSITIONS: dict[str, tuple[str, ...]] = {
-    "images": ("data", "data-dir", "data-path", "dataset", "source", "input", "i", "folder"),
-    "run_folder": (
-        *("output", "o", "out", "output-dir", "out-dir", "save-dir", "outdir", "project", "name"),
-        *("model", "m", "weights", "checkpoint", "ckpt", "run", "pretrained", "load"),
-    ),
-    "runs": ("model", "m", "weights", "checkpoint", "ckpt", "run", "data", "data-dir", "dataset"),
-    "run": ("model", "m", "weights", "checkpoint", "ckpt"),
-    "pack": ("output", "o", "out", "output-dir"),
-}
-"""Positional argument → the options that other programs have for it."""
-NOTES: dict[tuple[str, str], str] = {
-    ("train", "processes"): "Images are decoded once, when they are packed, by all cores: no such "
-    "option is needed",
-}
-"""What to say where a command has no such option, because it needs none."""
-DEVICES = {"gpu": "cuda", "0": "cuda:0", "1": "cuda:1", "cuda0": "cuda:0", "gpu:0": "cuda:0"}
-"""Names in other programs for devices."""
-
 
 def check_words(words: list[str], commands: Mapping[str, type]) -> None:
     """Raise UsageError for the first word that no command line could have at its place."""
@@ -102,29 +43,89 @@ def check_words(words: list[str], commands: Mapping[str, type]) -> None:
     if name not in commands:
         raise UsageError(_explain_command(words, commands))
     options = {option.name: option for option in list_options(commands[name])}
-    if len(words) == 1:
-        _require_arguments(name, list(options.values()))
     for word, values in split_options(words[1:]):
-        given = word.lstrip("-").replace("_", "-")
-        option = options.get(given) or _find_negated(given, options)
-        is_short = option is None or not word.startswith("--")
-        if is_short:
-            option = next((x for x in options.values() if word in x.short), None)
-        if option is None or option.is_positional:
+        option = _find_option(word, options)
+        if option is None:
             raise UsageError(_explain_option(name, word, options))
         _check_values(name, word, option, values)
+    _check_arguments(name, words[1:], options)
 
 
-def _require_arguments(name: str, options: list[Option]) -> None:
-    """Raise UsageError for a command alone, if it has arguments that must be given."""
-    positional = [option for option in options if option.is_positional]
-    wanted = [option for option in positional if not option.metavar.startswith("[")]
-    if wanted:
-        order = " ".join(option.metavar for option in positional)
+def _find_option(word: str, options: Mapping[str, Option]) -> Option | None:
+    """Return the option that is typed like this, as `--no-json` or `-k`; None if there is none."""
+    given = word.lstrip("-").replace("_", "-")
+    option = options.get(given) or _find_negated(given, options)
+    if option is None or not word.startswith("--"):
+        option = next((x for x in options.values() if word in x.short), None)
+    return None if option is None or option.is_positional else option
+
+
+def _check_arguments(name: str, words: list[str], options: Mapping[str, Option]) -> None:
+    """Raise UsageError for fewer or more arguments without a name than the command takes."""
+    given, spare = _count_arguments(words, options)
+    positional = [option for option in options.values() if option.is_positional]
+    order = " ".join(["alexnet", name, *(option.metavar for option in positional)])
+    missing = [x for x in positional[len(given) :] if not x.metavar.startswith("[")]
+    if len(missing) > spare:
         raise UsageError(
-            f"`alexnet {name}` needs {' and '.join(x.metavar for x in wanted)}: alexnet {name} "
-            f"{order}. {wanted[0].about} (`alexnet {name} --help`)"
+            f"`alexnet {name}` needs {_join_words([x.metavar for x in missing])}: {order}. "
+            f"{missing[0].about} (`alexnet {name} --help`)"
         )
+    extra = given[len(positional) :]
+    if extra and not any(option.is_many for option in positional):
+        most = len(positional)
+        takes = f"at most {most} argument{'s' * (most > 1)} without a name" if most else "none"
+        raise UsageError(
+            f"{' '.join(map(shlex.quote, extra))}: `alexnet {name}` takes {takes}: {order}. "
+            f"`alexnet {name} --help` lists its options"
+        )
+    for option, value in zip(positional, given, strict=False):
+        if option.choices and value not in option.choices:
+            raise UsageError(
+                f"`alexnet {name} {value}`: that is none of the possible words."
+                f"{suggest(value, option.choices)} There are {', '.join(option.choices)}"
+            )
+
+
+def _count_arguments(words: list[str], options: Mapping[str, Option]) -> tuple[list[str], int]:
+    """Return the words that are neither options nor their values, and the number of spare values.
+
+    An option with any number of values takes all words up to the next option; tyro gives the last
+    ones back if arguments are missing: `--rates conv1=0 photos`.
+    """
+    given: list[str] = []
+    left, spare = 0.0, 0  # values that the last option can still take; words that can be given back
+    for place, word in enumerate(words):
+        if word == "--":
+            return given + words[place + 1 :], spare
+        if re.match(r"--?[A-Za-z]", word):
+            option = _find_option(word.partition("=")[0], options)
+            has_value = option is None or option.is_flag or "=" in word
+            left = 0.0 if has_value else math.inf if option and option.is_many else 1.0
+        elif left:
+            left -= 1
+            spare += math.isinf(left)
+        else:
+            given.append(word)
+    return given, spare
+
+
+def _join_words(words: list[str]) -> str:
+    """Return words as a list in a sentence: `A`, `A and B`, `A, B and C`."""
+    return " and ".join([", ".join(words[:-1]), words[-1]] if words[1:] else words)
+
+
+def explain_refusal(command: str, box: str) -> UsageError:
+    """Make the error for what tyro refuses, of its message, which is drawn as a box.
+
+    The message comes first in it; where stdout is not UTF-8, the title comes before the message.
+    """
+    lines = [line.strip("│ ") for line in box.splitlines()]
+    is_text = [bool(line) and not line.startswith((*"╭╰─", "---")) for line in lines]
+    groups = itertools.groupby(zip(is_text, lines, strict=True), key=lambda pair: pair[0])
+    parts = [" ".join(line for _, line in group) for is_text, group in groups if is_text]
+    message = parts[0 if "╭" in box else 1] if len(parts) > 1 else box.strip()
+    return UsageError(f"{message.rstrip('.')} (`alexnet {command} --help`)")
 
 
 def split_options(words: list[str]) -> Iterator[tuple[str, list[str]]]:
@@ -198,6 +199,8 @@ def _explain_option(command: str, word: str, options: Mapping[str, Option]) -> s
     given = word.lstrip("-").replace("_", "-")
     start = f"`alexnet {command}` has no option {word}."
     end = f"`alexnet {command} --help` lists its options"
+    if word in ("--version", "-V"):
+        return f"{start} `alexnet --version` prints the version. {end}"
     if meant := _find_meant(given, options):
         return f"{start} Did you mean {meant}? {end}"
     for option, meanings in MEANINGS.items():
@@ -263,8 +266,9 @@ def _check_values(command: str, word: str, option: Option, values: list[str]) ->
             f"{word} {value}: no device has that name.{hint} Use auto, cpu, cuda, or cuda:1 for "
             "the second GPU"
         )
-    if option.kind in (int, float) and not option.is_many:
-        _check_number(word, option, value)
+    if option.kind in (int, float):
+        for number in values if option.is_many and not option.is_recipe_field else values[:1]:
+            _check_number(word, option, number)
 
 
 def _suggest_value(value: str, known: tuple[str, ...]) -> str:

@@ -1,7 +1,7 @@
 """The pack that a run is measured on.
 
 It is the pack that the user names, or the one that the run was trained on, or a new pack: images
-that are not a pack are packed first, next to the run, with the options that the network needs.
+that are not a pack are packed first (`packing.automatic`), with the options that the network needs.
 `scores` and the commands call this module.
 """
 
@@ -29,7 +29,7 @@ from alexnet.sources import Entry, Source, digits, open_source
 from alexnet.sources.names import quote_names
 
 MakePack = Callable[..., Pack]
-"""(images, source, run, **pack options) → the pack that was made of them next to the run."""
+"""(images, source, run, **pack options) → the pack that was made of them."""
 
 
 def is_run(path: Path) -> bool:
@@ -82,7 +82,7 @@ def ensure_pack(
 ) -> Pack:
     """Return a pack of `images` that the network can be measured on, making one if needed.
 
-    A pack is opened. Any other source of images is packed by `make`, next to the run, with the
+    A pack is opened. Any other source of images is packed by `make`, in packs/, with the
     size, the fit and the pixel format of the network; images without splits all go into `split`.
     The images that the network was trained on are not all measured: the pack of the training is
     returned instead, updated if they have changed since (see `describe_change`).

@@ -22,12 +22,12 @@ from alexnet import device as devices
 from alexnet import runs
 from alexnet.checkpoint import Checkpoint
 from alexnet.evaluation.confusion import ClassScores
-from alexnet.evaluation.counts import VIEWS_PER_BATCH, Counts, evaluate
+from alexnet.evaluation.counts import VIEWS_PER_BATCH, Counts, evaluate, has_top5
 from alexnet.evaluation.measured_pack import open_run_and_pack
 from alexnet.files import replace_json
 from alexnet.packs.background_check import check_while_reading
 from alexnet.packs.pack import Pack
-from alexnet.terminal import escape_unprintable
+from alexnet.terminal import escape_unprintable, format_count
 
 UNEVEN = 2
 """Classes are uneven if the largest has at least so many times the images of the smallest."""
@@ -73,11 +73,11 @@ class Scores:
     def __repr__(self) -> str:
         """Return the errors on one line, and what they were measured on."""
         c = self.counts
-        top5 = f"top-5 error {c.top5:.2%}, " if len(self.classes) > 5 else ""
-        views = "1 view" if self.views == 1 else f"{self.views} views"
+        top5 = f"top-5 error {c.top5:.2%}, " if has_top5(len(self.classes)) else ""
+        views = format_count(self.views, "view")
         return (
             f"Scores(top-1 error {c.top1:.2%}, {top5}loss {c.loss:.4f} nats; "
-            f"{c.seen:,} {self.split} images of {str(self.pack)!r}, {views})"
+            f"{format_count(c.seen, f'{self.split} image')} of {str(self.pack)!r}, {views})"
         )
 
     def _repr_html_(self) -> str:
@@ -93,8 +93,9 @@ class Scores:
         """Return the content of `scores.json`.
 
         Errors and the loss are means per image; "seen", "wrong1" and "wrong5" are the counts;
-        "mistakes" are the most frequent ones. Scores that are not defined are null. Of
-        one network there is a "checkpoint", of several there are "checkpoints" with weights.
+        "mistakes" are the most frequent ones. Scores that are not defined are null, and so is the
+        top-5 error of five classes or fewer, which is always 0. Of one network there is a
+        "checkpoint", of several there are "checkpoints" with weights.
         """
         counts = self.counts
         rows = zip(self.classes, counts.per_class.tolist(), strict=True)
@@ -104,7 +105,7 @@ class Scores:
             "wrong1": counts.wrong1,
             "wrong5": counts.wrong5,
             "top1_error": counts.top1,
-            "top5_error": counts.top5,
+            "top5_error": counts.top5 if has_top5(len(self.classes)) else None,
             "loss": counts.loss,
             "left_out": self.left_out,
             "split": self.split,
@@ -146,13 +147,16 @@ class Scores:
         if len(self.members) == 1:
             networks, lines = self.members[0].checkpoint, []
         lines += [
-            f"{networks} on {c.seen:,} images ({self.split} of {self.pack}), {averaged}",
+            f"{networks} on {format_count(c.seen, 'image')} ({self.split} of {self.pack}), "
+            f"{averaged}",
             f"  top-1 error {c.top1:7.2%}   {c.wrong1:,} of {c.seen:,} wrong",
-            f"  top-5 error {c.top5:7.2%}   {c.wrong5:,} of {c.seen:,} wrong",
-            f"  loss {c.loss:.4f} nats",
         ]
+        if has_top5(len(self.classes)):
+            lines.append(f"  top-5 error {c.top5:7.2%}   {c.wrong5:,} of {c.seen:,} wrong")
+        lines.append(f"  loss {c.loss:.4f} nats")
         if self.left_out:
-            lines.append(f"  {self.left_out:,} images of unknown classes were left out")
+            left_out = format_count(self.left_out, "image")
+            lines.append(f"  left out: {left_out} of unknown classes")
         scores = c.score_classes()
         lines += self._describe_balance(scores, per_class)
         if per_class:
@@ -179,7 +183,7 @@ class Scores:
         wrong5 = scores.top5_error
         columns = {
             "top-1": scores.top1_error,
-            **({"top-5": wrong5} if len(self.classes) > 5 else {}),
+            **({"top-5": wrong5} if has_top5(len(self.classes)) else {}),
             "precision": scores.precision,
             "recall": scores.recall,
             "F1": scores.f1,
@@ -229,8 +233,8 @@ def evaluate_run(
     Args:
         run: a run's folder (its `best` checkpoint, else its `last`), what `alexnet.train` returned,
             or a checkpoint file.
-        pack: a pack (its path, or a Pack), or images, which are packed first, next to the run, as
-            the network needs them. By default the pack that the run was trained on.
+        pack: a pack (its path, or a Pack), or images, which are packed first (packs/NAME.pack),
+            as the network needs them. By default the pack that the run was trained on.
         split: which images of the pack.
         views: 1 (center crop), 10 (section 4.1), or 5 (the ten without mirror images).
         device: auto, cpu, cuda, or cuda:1 for the second GPU.
@@ -291,13 +295,14 @@ def match_classes(
     labels = pack.splits[split].labels
     if (n_unlabeled := int((labels < 0).sum())) and not unlabeled:
         raise ValueError(
-            f"{n_unlabeled:,} {split} images of {pack.path} have no label to compare with. Write "
-            "the network's predictions instead: --submission FILE, or --dump FILE.npz"
+            f"there is no label to compare with for {format_count(n_unlabeled, f'{split} image')} "
+            f"of {pack.path}. Write the network's predictions instead: --submission FILE, or "
+            "--dump FILE.npz"
         )
     unknown = [pack.classes[i] for i in np.unique(labels[labels >= 0]) if relabel[i] < 0]
     if unknown and not ignore_unknown:
         raise ValueError(
-            f"{len(unknown)} classes of {pack.path} are unknown to the network: "
+            f"unknown to the network: {format_count(len(unknown), 'class')} of {pack.path}, "
             f"{', '.join(unknown[:5])}{', …' if len(unknown) > 5 else ''}. Leave them out: "
             "--ignore-unknown"
         )

@@ -17,6 +17,7 @@ from alexnet.files import replace_bytes
 from alexnet.packs.pack import open_pack
 from alexnet.sources.devkit import Devkit, find_devkit
 from alexnet.sources.directory import Directory
+from alexnet.terminal import format_count
 
 NUMBERED = re.compile(r".*_(?:val|test)_(\d{1,8})\.\w+", re.ASCII | re.DOTALL)
 LARGEST_NUMBER = 1_000_000
@@ -37,8 +38,8 @@ def write_submission(predictions: SplitPredictions, path: Path, devkit: Path | N
     text = "".join(" ".join(map(str, row)) + "\n" for row in rows.tolist())
     replace_bytes(path, text.encode("ascii"))
     if gaps:
-        remark += f" {gaps:,} images are not in the pack: their lines hold a guess."
-    return f"{path}: {len(rows):,} lines, in the order of the images. {remark}"
+        remark += f" Not in the pack, so that a line holds a guess: {format_count(gaps, 'image')}."
+    return f"{path}: {format_count(len(rows), 'line')}, in the order of the images. {remark}"
 
 
 def _sort_by_number(

@@ -4,7 +4,7 @@
                     │
                     ├ kernels      the first layer's weights, by tower
                     ├ outputs      probabilities and features of many images, in one pass
-                    │    └ projection   features as points of a plane; the nearest features
+                    │    └ projection   features as points of a plane
                     ├ augmented    an image as training and evaluation see it
                     └ heat_maps    what decided: Grad-CAM and occlusion
 

@@ -1,4 +1,4 @@
-"""Features as points of a plane, and the nearest features to a few.
+"""Features as points of a plane.
 
 Called by `show.figures` with the features that `outputs` computes. scikit-learn is imported only
 when points are computed.
@@ -53,26 +53,3 @@ def _run_tsne(components: NDArray[Any], seed: int) -> NDArray[np.float32]:
     perplexity = min(PERPLEXITY, (len(components) - 1) / 3)
     tsne = TSNE(2, perplexity=perplexity, init="pca", random_state=seed, n_jobs=1)
     return np.asarray(tsne.fit_transform(components), np.float32)
-
-
-def find_nearest(
-    queries: NDArray[np.float32], features: NDArray[np.float32], n: int = 6
-) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """Return the n nearest features to each query by Euclidean distance, the nearest first.
-
-    (Q, units), (N, units) → indices int64 (Q, n) and distances float32 (Q, n). The differences are
-    taken one by one, so near duplicates have their true distances; meant for a few queries.
-    """
-    n = min(n, len(features))
-    indices = np.empty((len(queries), n), np.int64)
-    distances = np.empty((len(queries), n), np.float32)
-    for row, query in enumerate(queries):
-        squares = np.concatenate(
-            [
-                ((part - query) ** 2).sum(1)
-                for part in np.array_split(features, 1 + len(features) // 512)
-            ]
-        )
-        indices[row] = np.argsort(squares, kind="stable")[:n]
-        distances[row] = np.sqrt(squares[indices[row]])
-    return indices, distances

@@ -22,7 +22,7 @@ from alexnet.checkpoint import Checkpoint
 from alexnet.device import Machine
 from alexnet.evaluation.measured_pack import ensure_pack, find_pack_of
 from alexnet.evaluation.scores import match_classes
-from alexnet.images.records import records_to_rgb
+from alexnet.images.records import records_to_pictures
 from alexnet.packs.pack import Pack, open_pack
 from alexnet.packs.samples import read_samples, space_evenly
 
@@ -116,8 +116,7 @@ class Subject:
 
     def to_rgb(self, records: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Return records as images: uint8 (N, side, side, 3)."""
-        images = records_to_rgb(records, self.preprocessing.side, self.preprocessing.pixels)
-        return np.asarray(images).round().clip(0, 255).astype(np.uint8)
+        return records_to_pictures(records, self.preprocessing.side, self.preprocessing.pixels)
 
     def crop_center(self, images: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Return the part of images that the network is given: (N, side, …) → (N, crop, …)."""
@@ -135,7 +134,7 @@ def open_subject(
 
     Args:
         run: a run's folder, or a checkpoint file.
-        pack: a pack, or images, which are packed first, next to the run. By default the pack that
+        pack: a pack, or images, which are packed first (packs/NAME.pack). By default the pack that
             the run was trained on, if it is still there.
         device: auto, cpu, cuda, or cuda:1 for the second GPU.
 

@@ -17,6 +17,7 @@ from alexnet.checkpoint import Checkpoint
 from alexnet.evaluation.stored_scores import StoredScores
 from alexnet.exporting.metadata import COLORS, describe_resizing
 from alexnet.packs.pack import Pack
+from alexnet.terminal import format_count
 
 FEW_IMAGES = 50
 """A class with fewer training images than this is named as a limit."""
@@ -64,7 +65,8 @@ def write_card(
 def _describe_use(trained: Checkpoint) -> tuple[str, ...]:
     """What any such network is for."""
     return (
-        f"Telling which of {len(trained.classes):,} classes an image shows, for images like those "
+        f"Telling which of {format_count(len(trained.classes), 'class')} an image shows, for "
+        "images like those "
         "that it was trained on.",
         "As a start for training on other classes, and for its features.",
     )
@@ -99,7 +101,8 @@ def _list_limits_of_scores(scores: list[StoredScores]) -> tuple[str, ...]:
     fewest = min(scores, key=lambda x: x.seen)
     error, plus_minus = fewest.wrong1 / fewest.seen, compute_half_width(fewest)
     limits.append(
-        f"The top-1 error of {100 * error:.2f} % on {fewest.seen:,} images is uncertain by about "
+        f"The top-1 error of {100 * error:.2f} % on {format_count(fewest.seen, 'image')} is "
+        "uncertain by about "
         f"±{100 * plus_minus:.1f} points (95 % interval), by the choice of these images alone."
     )
     return tuple(limits)
@@ -120,12 +123,14 @@ def _list_limits_of_images(pack: Pack) -> tuple[str, ...]:
         counts = np.bincount(labels[labels >= 0], minlength=len(pack.classes))
         if n_few := int((counts < FEW_IMAGES).sum()):
             limits.append(
-                f"{n_few:,} of {len(counts):,} classes had fewer than {FEW_IMAGES} training "
+                f"{n_few:,} of {format_count(len(counts), 'class')} had fewer than "
+                f"{FEW_IMAGES} training "
                 f"images; the rarest had {counts.min():,}."
             )
     if duplicates := pack.metadata["duplicates"]:
         limits.append(
-            f"{duplicates:,} images are in two splits. If it was trained on images that it is "
+            f"In two splits: {format_count(duplicates, 'image')}. If it was trained on images "
+            "that it is "
             "measured on, the errors are too low."
         )
     return tuple(limits)

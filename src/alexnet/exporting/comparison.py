@@ -24,7 +24,7 @@ from alexnet.exporting.hub import read_hub_folder
 from alexnet.exporting.metadata import ExportMetadata
 from alexnet.exporting.runtimes import ExportedNetwork, open_exported
 from alexnet.exporting.torch_program import TorchProgram
-from alexnet.images.records import Format, record_shape, records_to_rgb, write_record
+from alexnet.images.records import record_shape, records_to_pictures, write_record
 from alexnet.packs.pack import Pack
 from alexnet.packs.samples import NAME as SAMPLES
 from alexnet.packs.samples import read_samples, space_evenly
@@ -81,7 +81,7 @@ def choose_images(path: Path, trained: Checkpoint, pack: Pack | None) -> Compari
         return take_images(trained, pack, choose_split(pack, "val"), N_COMPARED)
     kept = read_samples(path.parent)
     if kept is not None and kept.pack_checksum == trained.pack_checksum:
-        records = _to_rgb_bytes(kept.records, kept.size, kept.pixels)
+        records = records_to_pictures(kept.records, kept.size, kept.pixels)
         return ComparisonImages(records, f"kept in {path.parent / SAMPLES}, {kept.split}")
     return ComparisonImages(_make_noise(trained), "random noise")
 
@@ -94,17 +94,13 @@ def take_images(trained: Checkpoint, pack: Pack, split: str, n_images: int) -> C
     trained.adapt_preprocessing(pack)  # raises if the pack has another size
     images = pack.splits[split]
     records = images.gather(space_evenly(n_images, len(images)))
-    return ComparisonImages(_to_rgb_bytes(records, pack.size, pack.pixels), f"{pack.path}, {split}")
+    pictures = records_to_pictures(records, pack.size, pack.pixels)
+    return ComparisonImages(pictures, f"{pack.path}, {split}")
 
 
 def choose_split(pack: Pack, wanted: str) -> str:
     """Return `wanted` if the pack has that split, else its first one."""
     return wanted if wanted in pack.splits else next(iter(pack.splits))
-
-
-def _to_rgb_bytes(records: NDArray[np.uint8], size: int, pixels: Format) -> NDArray[np.uint8]:
-    """Convert records to uint8 (N, size, size, 3), RGB; yuv420 values are rounded and clipped."""
-    return np.clip(np.rint(records_to_rgb(records, size, pixels)), 0, 255).astype(np.uint8)
 
 
 def _make_noise(trained: Checkpoint) -> NDArray[np.uint8]:

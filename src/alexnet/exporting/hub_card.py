@@ -13,12 +13,13 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from alexnet.checkpoint import Checkpoint
+from alexnet.evaluation.counts import has_top5
 from alexnet.evaluation.stored_scores import StoredScores
 from alexnet.exporting.card import Card, write_card
 from alexnet.nets import find
 from alexnet.packs.pack import Pack
 from alexnet.recipes.named import RECIPES
-from alexnet.terminal import escape_unprintable
+from alexnet.terminal import escape_unprintable, format_count
 
 SPECIAL = re.compile(r"([\\`*_\[\]<>|~&@$#]|:(?=//)|(?<=www)\.)", re.IGNORECASE)
 """Characters that can have a meaning in Markdown within a line, those of bare links included."""
@@ -29,16 +30,18 @@ def write_hub_card(
 ) -> str:
     """Return the text of README.md. `scores` are those of this network."""
     card = write_card(trained, scores, pack)
+    ranks = (1, 5) if has_top5(len(card.classes)) else (1,)
     return "\n".join(
         [
-            *_write_header(name, scores),
+            *_write_header(name, scores, ranks),
             f"# {escape_markdown(name)}",
             "",
             f"A network `{trained.recipe.network}` ({find(trained.recipe.network).paper}) that "
-            f"tells {len(card.classes):,} classes of images apart. Made with the Python package "
+            f"tells {format_count(len(card.classes), 'class')} of images apart. Made with the "
+            "Python package "
             "`alexnet`.",
             "",
-            *_write_results(scores),
+            *_write_results(scores, ranks),
             *USE,
             *_write_card(card),
             *_write_training(trained),
@@ -63,7 +66,7 @@ USE = (
 )
 
 
-def _write_header(name: str, scores: list[StoredScores]) -> list[str]:
+def _write_header(name: str, scores: list[StoredScores], ranks: tuple[int, ...]) -> list[str]:
     """The YAML that the hub reads, between lines of three dashes."""
     lines = [
         "---",
@@ -78,7 +81,7 @@ def _write_header(name: str, scores: list[StoredScores]) -> list[str]:
         lines += ["model-index:", f"- name: {quote_yaml(name)}", "  results:"]
     for x in scores:
         pack = quote_yaml(Path(x.pack.path).name)
-        views = "center view" if x.views == 1 else f"{x.views} views"
+        views = "center view" if x.views == 1 else format_count(x.views, "view")
         lines += [
             "  - task:",
             "      type: image-classification",
@@ -88,24 +91,26 @@ def _write_header(name: str, scores: list[StoredScores]) -> list[str]:
             f"      split: {quote_yaml(x.split)}",
             "    metrics:",
         ]
-        for number, wrong in ((1, x.wrong1), (5, x.wrong5)):
+        for number in ranks:
+            wrong = x.wrong1 if number == 1 else x.wrong5
             title = quote_yaml(f"top-{number} accuracy, {views}")
             lines += ["    - type: accuracy", f"      name: {title}"]
             lines.append(f"      value: {1 - wrong / x.seen:.6f}")
     return [*lines, "---", ""]
 
 
-def _write_results(scores: list[StoredScores]) -> list[str]:
+def _write_results(scores: list[StoredScores], ranks: tuple[int, ...]) -> list[str]:
     """The measured errors as a table; nothing without scores."""
     if not scores:
         return []
-    head = ["## Results", "", "| images | views | top-1 error | top-5 error |", "|---|---|---|---|"]
-    rows = [
-        f"| {x.seen:,}, {escape_markdown(x.split)} of {escape_markdown(Path(x.pack.path).name)} "
-        f"| {x.views} | {x.wrong1 / x.seen:.2%} | {x.wrong5 / x.seen:.2%} |"
-        for x in scores
-    ]
-    return [*head, *rows, ""]
+    names = ["images", "views", *(f"top-{number} error" for number in ranks)]
+    rows = [["---"] * len(names)]
+    for x in scores:
+        errors = {1: x.wrong1 / x.seen, 5: x.wrong5 / x.seen}
+        pack = escape_markdown(Path(x.pack.path).name)
+        images = f"{x.seen:,}, {escape_markdown(x.split)} of {pack}"
+        rows.append([images, str(x.views), *(f"{errors[number]:.2%}" for number in ranks)])
+    return ["## Results", "", *(f"| {' | '.join(row)} |" for row in (names, *rows)), ""]
 
 
 def _write_card(card: Card) -> list[str]:

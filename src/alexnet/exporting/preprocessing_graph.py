@@ -22,21 +22,7 @@ import torch
 from torch import Tensor
 
 from alexnet.batches.preprocessing import Preprocessing
-from alexnet.colors import (
-    BLUE_OF_U,
-    GREEN_OF_U,
-    GREEN_OF_V,
-    RED_OF_V,
-    U_OF_BLUE,
-    U_OF_GREEN,
-    U_OF_RED,
-    V_OF_BLUE,
-    V_OF_GREEN,
-    V_OF_RED,
-    Y_OF_BLUE,
-    Y_OF_GREEN,
-    Y_OF_RED,
-)
+from alexnet.colors import TO_CHROMA, TO_LUMA, TO_RGB
 from alexnet.exporting.libraries import get_openvino_core, import_library
 from alexnet.exporting.onnx_graph import (
     INPUT,
@@ -88,12 +74,8 @@ def _round_to_yuv420(graph: OnnxGraph, colors: str, side: int) -> str:
     between two integers may be rounded to the other one.
     """
     half = side // 2
-    to_luma = torch.tensor([[Y_OF_RED], [Y_OF_GREEN], [Y_OF_BLUE]], dtype=torch.float32)
-    to_chroma = torch.tensor(
-        [[U_OF_RED, V_OF_RED], [U_OF_GREEN, V_OF_GREEN], [U_OF_BLUE, V_OF_BLUE]],
-        dtype=torch.float32,
-    )
-    to_rgb = torch.tensor([[0, GREEN_OF_U, BLUE_OF_U], [RED_OF_V, GREEN_OF_V, 0]])
+    matrices = TO_LUMA, TO_CHROMA, TO_RGB
+    to_luma, to_chroma, to_rgb = (torch.tensor(x, dtype=torch.float32) for x in matrices)
     blocks = graph.add("Reshape", colors, torch.tensor([-1, half, 2, half, 2, 3]))
     sums = graph.add("ReduceSum", blocks, torch.tensor([2, 4]), keepdims=0)
     luma = _shift_right(graph, graph.add("MatMul", colors, to_luma), 1 << 15, 16)

@@ -24,21 +24,7 @@ from torch import Tensor, nn
 
 from alexnet.batches.preprocessing import Preprocessing
 from alexnet.checkpoint import Checkpoint
-from alexnet.colors import (
-    BLUE_OF_U,
-    GREEN_OF_U,
-    GREEN_OF_V,
-    RED_OF_V,
-    U_OF_BLUE,
-    U_OF_GREEN,
-    U_OF_RED,
-    V_OF_BLUE,
-    V_OF_GREEN,
-    V_OF_RED,
-    Y_OF_BLUE,
-    Y_OF_GREEN,
-    Y_OF_RED,
-)
+from alexnet.colors import TO_CHROMA, TO_LUMA, TO_RGB
 from alexnet.exporting.metadata import ExportMetadata, InputKind
 from alexnet.exporting.preprocessing_graph import crop_center_mean
 from alexnet.exporting.runtimes import ExportedNetwork
@@ -62,7 +48,8 @@ class WholeNetwork(nn.Module):
         self.begin, self.scale = preprocessing.center_offset, preprocessing.pixel_scale
         self.register_buffer("mean", crop_center_mean(preprocessing))
         if self.pixels == "yuv420":
-            for name, matrix in YUV.items():
+            matrices = {"to_luma": TO_LUMA, "to_chroma": TO_CHROMA, "to_rgb": TO_RGB}
+            for name, matrix in matrices.items():
                 self.register_buffer(name, torch.tensor(matrix, dtype=torch.float32))
 
     def forward(self, records: Tensor) -> Tensor:
@@ -85,14 +72,6 @@ class WholeNetwork(nn.Module):
         chroma = _shift_right(sums @ self.to_chroma, (1 << 17) - 1, 18)
         tints = chroma @ self.to_rgb  # what chroma adds to R, G and B of each block
         return tints.repeat_interleave(2, 1).repeat_interleave(2, 2) + luma
-
-
-YUV = {
-    "to_luma": [[Y_OF_RED], [Y_OF_GREEN], [Y_OF_BLUE]],
-    "to_chroma": [[U_OF_RED, V_OF_RED], [U_OF_GREEN, V_OF_GREEN], [U_OF_BLUE, V_OF_BLUE]],
-    "to_rgb": [[0, GREEN_OF_U, BLUE_OF_U], [RED_OF_V, GREEN_OF_V, 0]],
-}
-"""Matrices that colors, as rows, are multiplied by: the coefficients of `alexnet.colors`."""
 
 
 def _shift_right(x: Tensor, rounding: int, bits: int) -> Tensor:

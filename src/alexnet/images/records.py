@@ -84,6 +84,17 @@ def records_to_rgb(records: NDArray[Any], size: int, pixels: Format) -> NDArray[
     return np.stack(colors, -1, dtype=np.float32)
 
 
+def records_to_pictures(records: NDArray[Any], size: int, pixels: Format) -> _Image:
+    """Convert N records, uint8, to pictures to look at: RGB, uint8 (N, size, size, 3), contiguous.
+
+    The values of `records_to_rgb` are rounded to the nearest byte.
+    """
+    rgb = records_to_rgb(records, size, pixels)
+    if rgb.dtype != np.uint8:
+        rgb = np.rint(rgb).clip(0, 255).astype(np.uint8)
+    return np.ascontiguousarray(rgb)
+
+
 def _write_yuv420(image, record):  # type: ignore[no-untyped-def]
     """Convert (size, size, 3) to a yuv420 record in 16-bit fixed point; compiled by Numba.
 

@@ -67,9 +67,9 @@ def _check_size(path: Path) -> int:
 
 def _check_zip(path: Path, size: int) -> None:
     """Raise ValueError for a zip whose members are larger than the file; torch compresses none."""
-    if not zipfile.is_zipfile(path):
-        return  # the format before PyTorch 1.6, which `torch.load` reads too
     try:
+        if not zipfile.is_zipfile(path):  # which raises BadZipFile, too
+            return  # the format before PyTorch 1.6, which `torch.load` reads too
         with zipfile.ZipFile(path) as file:
             members = sum(member.file_size for member in file.infolist())
     except (zipfile.BadZipFile, ValueError, NotImplementedError, UnicodeError) as error:

@@ -38,6 +38,7 @@ from alexnet.packs.checked_files import check_array, crc32
 from alexnet.packs.schema import DIGEST, FORMAT, VERSION, compute_checksum, compute_digest
 from alexnet.packs.statistics import Sums
 from alexnet.sources.entry import Entry, Skipped, Source
+from alexnet.terminal import format_count
 
 
 class Packing:
@@ -96,7 +97,8 @@ class Packing:
         needed = (images or 0) * self.options.record_bytes / 1e9
         free = shutil.disk_usage(self.out).free / 1e9
         if needed > free:
-            message = f"{needed:.1f} GB are needed for {images} images and {free:.1f} GB are free"
+            wanted = f"{needed:.1f} GB are needed for {format_count(images or 0, 'image')}"
+            message = f"{wanted} and {free:.1f} GB are free"
             raise OSError(errno.ENOSPC, message)
 
     def _pack_split(

@@ -27,7 +27,7 @@ from alexnet.images.records import Format, record_shape
 from alexnet.packs.checked_files import check_array, check_exists, map_array, read_names
 from alexnet.packs.schema import LARGEST, check_metadata
 from alexnet.sources.names import quote_names
-from alexnet.terminal import escape_unprintable
+from alexnet.terminal import escape_unprintable, format_count
 from alexnet.validate import read_json
 
 SHOWN_CLASSES = 20
@@ -104,7 +104,7 @@ class Split:
         if len(indices) and not 0 <= indices.min() <= indices.max() < len(self):
             raise IndexError(
                 f"indices from {indices.min()} to {indices.max()} are out of range for a split "
-                f"of {len(self)} images"
+                f"of {format_count(len(self), 'image')}"
             )
         if out is None:
             out = np.empty((len(indices), *self.shape), np.uint8)
@@ -158,7 +158,7 @@ class Pack:
         counts = ", ".join(f"{len(split):,} {name}" for name, split in self.splits.items())
         return (
             f"Pack({str(self.path)!r}: {counts} images of {self.size}×{self.size} pixels; "
-            f"{len(self.classes):,} classes: {quote_names(self.classes)})"
+            f"{format_count(len(self.classes), 'class')}: {quote_names(self.classes)})"
         )
 
     def _repr_html_(self) -> str:

@@ -14,12 +14,12 @@ from numpy.typing import NDArray
 
 from alexnet.fonts import escape_missing
 from alexnet.images.png import write_png
-from alexnet.images.records import records_to_rgb
+from alexnet.images.records import records_to_pictures
 from alexnet.images.resizing import fit
 from alexnet.packs.balance import count_images, describe_balance
 from alexnet.packs.pack import Pack, Split
 from alexnet.packs.unused import describe_unused
-from alexnet.terminal import escape_unprintable
+from alexnet.terminal import escape_unprintable, format_count
 
 THUMBNAIL, CAPTION, GAP = 96, 18, 4
 """Pixels of the contact sheet: maximum side of an image, height of a caption, space between."""
@@ -32,7 +32,7 @@ def summarize_pack(pack: Pack) -> str:
     counts = " and ".join(f"{len(split):,} {name}" for name, split in pack.splits.items())
     gigabytes = sum(len(s) * int(np.prod(s.shape)) for s in pack.splits.values()) / 1e9
     lines = [
-        f"{pack.path}: {counts} images of {len(pack.classes):,} classes, "
+        f"{pack.path}: {counts} images of {format_count(len(pack.classes), 'class')}, "
         f"{pack.size}×{pack.size} {pack.pixels}, {gigabytes:.2f} GB"
     ]
     if skipped := _count_by_name(pack, "skipped"):
@@ -42,7 +42,8 @@ def summarize_pack(pack: Pack) -> str:
         lines.append(f"  used, but unusual: {notes}")
     if duplicates := pack.metadata.get("duplicates"):
         lines.append(
-            f"  in two splits: {duplicates:,} images (named in {pack.folder / 'duplicates.jsonl'})"
+            f"  in two splits: {format_count(duplicates, 'image')} (named in "
+            f"{pack.folder / 'duplicates.jsonl'})"
         )
     lines += [f"  {line}" for line in describe_balance(pack)]
     return "\n".join(lines)
@@ -112,5 +113,5 @@ def _make_thumbnails(
     pack: Pack, split: Split, indices: NDArray[np.int64], side: int
 ) -> list[NDArray[np.uint8]]:
     """Return the images at `indices` in RGB, `side` pixels wide and high."""
-    images = records_to_rgb(split.gather(indices), pack.size, pack.pixels)
-    return [fit(np.clip(np.rint(image), 0, 255).astype(np.uint8), side) for image in images]
+    images = records_to_pictures(split.gather(indices), pack.size, pack.pixels)
+    return [fit(image, side) for image in images]

@@ -38,6 +38,7 @@ from alexnet.predict.images import Image, make_error, make_item, name_image
 from alexnet.predict.prediction import ImageFeatures, Prediction
 from alexnet.sources.entry import Entry, Skipped
 from alexnet.sources.names import quote_names
+from alexnet.terminal import format_count
 
 
 class DecodedImages:
@@ -117,7 +118,7 @@ class Classifier:
         """Return the classes and the sizes on one line."""
         size, side = self.preprocessing.crop, self.preprocessing.side
         return (
-            f"Classifier({len(self.classes):,} classes: {quote_names(self.classes)}; "
+            f"Classifier({format_count(len(self.classes), 'class')}: {quote_names(self.classes)}; "
             f"{size}×{size} pixels of images of {side}×{side}; on {self.device})"
         )
 

@@ -37,6 +37,7 @@ from alexnet.search.writing import (
     read_journal,
 )
 from alexnet.sources.names import quote_names
+from alexnet.terminal import format_count
 
 SPLIT = "train"
 """The split that images without splits are in, if they are packed here."""
@@ -59,8 +60,8 @@ def build_index(
     Args:
         run: a run's folder (its `best` checkpoint, else its `last`), what `alexnet.train` returned,
             or a checkpoint file.
-        images: a pack, or images, which are packed first, next to the run, as the network needs
-            them. Their classes need not be those of the network.
+        images: a pack, or images, which are packed first (packs/NAME.pack), as the network
+            needs them. Their classes need not be those of the network.
         index: the folder to make. Its parents are made, too.
         layer: the layer whose output is stored, flattened. By default the last hidden layer, which
             is fc7 of the paper's network: 4096 activations after the nonlinearity.
@@ -80,13 +81,17 @@ def build_index(
     (12, 3136)
     """
     path, trained = load_run(run)
+    machine = devices.set_up_machine(device)
+    with closing(
+        Classifier(trained.build_network(), trained.classes, trained.preprocessing, machine)
+    ) as classifier:
+        layer, _ = find_layer(classifier, layer)  # an unknown one is refused before packing
     pack = (
         images
         if isinstance(images, Pack)
         else ensure_pack(images, path, trained, SPLIT, make_pack, any_classes=True)
     )
     folder = Path(index)
-    machine = devices.set_up_machine(device)
     parts = trained.build_network(), trained.classes, trained.adapt_preprocessing(pack)
     with closing(Classifier(*parts, machine)) as classifier:
         origin = describe_origin(classifier, path, pack, folder, layer, split, dtype)
@@ -112,10 +117,7 @@ def describe_origin(
     Raises ValueError for a layer that the network does not have, for a split that the pack does
     not have, and if there are no images.
     """
-    shapes = classifier.list_layers()
-    layer = layer or list(shapes)[-2]
-    if layer not in shapes:
-        raise ValueError(f"the network has no layer {layer!r}; it has {', '.join(shapes)}")
+    layer, shape = find_layer(classifier, layer)
     if split is not None and split not in pack.splits:
         raise ValueError(f"{pack.path} has no split {split!r}; it has {', '.join(pack.splits)}")
     chosen = [split] if split is not None else list(pack.splits)
@@ -124,14 +126,26 @@ def describe_origin(
         raise ValueError(f"{pack.path} has no images in {', '.join(chosen)}")
     return IndexOrigin(
         layer=layer,
-        shape=shapes[layer],
-        dimensions=int(np.prod(shapes[layer])),
+        shape=shape,
+        dimensions=int(np.prod(shape)),
         dtype=dtype,
         classes=pack.classes,
         checkpoint=refer_to_checkpoint(checkpoint),
         pack=PackReference(**runs.describe_pack(pack.path, pack.checksum, folder)),
         splits=tuple(parts),
     )
+
+
+def find_layer(classifier: Classifier, name: str | None) -> tuple[str, tuple[int, ...]]:
+    """Return the name and the shape of a layer, by default of the last hidden one.
+
+    Raises ValueError for a layer that the network does not have.
+    """
+    shapes = classifier.list_layers()
+    name = name or list(shapes)[-2]
+    if name not in shapes:
+        raise ValueError(f"the network has no layer {name!r}; it has {', '.join(shapes)}")
+    return name, shapes[name]
 
 
 def refer_to_checkpoint(path: Path) -> CheckpointReference:
@@ -177,7 +191,9 @@ def _check_same(there: IndexOrigin, wanted: IndexOrigin, folder: Path) -> None:
         "the network": (there.checkpoint.sha256, wanted.checkpoint.sha256),
         "the pack": (there.pack.checksum, wanted.pack.checksum),
         "the splits": tuple(
-            ", ".join(f"{part.name} ({part.images} images)" for part in origin.splits)
+            ", ".join(
+                f"{part.name} ({format_count(part.images, 'image')})" for part in origin.splits
+            )
             for origin in (there, wanted)
         ),
     }

@@ -39,6 +39,7 @@ from alexnet.search.code_files import (
 from alexnet.search.codes import BinaryCodes
 from alexnet.search.index import FeatureIndex, open_index
 from alexnet.search.recall import TARGET, choose_shortlist, draw_queries, measure_methods
+from alexnet.terminal import format_count
 
 BLOCK_ROWS = 4096
 """Images that are encoded at a time: 64 MB of features of the paper's network."""
@@ -80,7 +81,8 @@ def train_codes(
     options = options or EncoderOptions()
     if len(index) < LEAST_IMAGES:
         raise ValueError(
-            f"{index.path} has {len(index)} images, and codes can be trained on {LEAST_IMAGES} or "
+            f"{index.path} has {format_count(len(index), 'image')}, and codes can be trained "
+            f"on {LEAST_IMAGES} or "
             "more. Search without codes"
         )
     if not 0 < target <= 1:
@@ -108,7 +110,7 @@ def _train(index: FeatureIndex, options: EncoderOptions, report: Report) -> Enco
     others = np.setdiff1d(np.arange(len(index)), queries)
     generator = np.random.default_rng(options.seed)
     sample = generator.choice(others, min(options.sample, len(others)), replace=False)
-    report(0, options.steps, f"reading the features of {len(sample):,} images")
+    report(0, options.steps, f"reading the features of {format_count(len(sample), 'image')}")
     features = torch.from_numpy(index.gather(np.sort(sample)))  # in order, as the disk has them
     encoder = train_encoder(features, options, report)
     replace_bytes(index.path / ENCODER, serialize_encoder(encoder, index, options))
@@ -127,7 +129,11 @@ def write_codes(index: FeatureIndex, encoder: Encoder, report: Report) -> None:
                     block = shard[first : first + BLOCK_ROWS]
                     file.write(encode_block(encoder, block))
                     done += len(block)
-                    report(done, len(index), f"encoding  {done:,} of {len(index):,} images")
+                    report(
+                        done,
+                        len(index),
+                        f"encoding  {done:,} of {format_count(len(index), 'image')}",
+                    )
 
     replace_file(index.path / CODES, write)
 

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from alexnet.packs.checked_files import check_array, check_exists, crc32, map_array, read_names
 from alexnet.packs.pack import Pack, open_pack
 from alexnet.search.schema import LARGEST, IndexMetadata, check_metadata
+from alexnet.terminal import format_count
 from alexnet.validate import read_json
 
 KINDS: dict[str, type[np.generic]] = {"float16": np.float16, "float32": np.float32}
@@ -49,7 +50,8 @@ class FeatureIndex:
     def __repr__(self) -> str:
         """Return what is in the index on one line."""
         return (
-            f"FeatureIndex({str(self.path)!r}: {len(self):,} images, {self.dimensions:,} features "
+            f"FeatureIndex({str(self.path)!r}: {format_count(len(self), 'image')}, "
+            f"{format_count(self.dimensions, 'feature')} "
             f"of {self.layer}, {self.metadata.origin.dtype})"
         )
 
@@ -134,7 +136,9 @@ class FeatureIndex:
         for name, indices in self.ranges.items():
             if index in indices:
                 return name, index - indices.start
-        raise IndexError(f"index {index} is out of range for an index of {len(self)} images")
+        raise IndexError(
+            f"index {index} is out of range for an index of {format_count(len(self), 'image')}"
+        )
 
     def gather(self, indices: Any) -> NDArray[np.float32]:
         """Copy the features of the images at `indices`, in that order: float32 (M, D).
@@ -145,7 +149,7 @@ class FeatureIndex:
         if len(indices) and not 0 <= indices.min() <= indices.max() < len(self):
             raise IndexError(
                 f"indices from {indices.min()} to {indices.max()} are out of range for an index "
-                f"of {len(self)} images"
+                f"of {format_count(len(self), 'image')}"
             )
         return gather_rows(self.features, self._starts, indices)
 
@@ -155,12 +159,29 @@ class FeatureIndex:
         counts = (shard.images for shard in self.metadata.shards)
         return np.cumsum((0, *counts), dtype=np.int64)
 
-    def open_pack(self) -> Pack:
-        """Open the pack that the images come from: at its old path, or relative to the index.
+    def round_features(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Round features (M, D) as those of the index are stored: float32 (M, D).
 
-        Raises FileNotFoundError if no pack with the same content is there.
+        The features of an image that is in the index are then nearly or exactly those stored for
+        it: those of other batches or processors can differ in their last bits before the rounding.
+        """
+        return features.astype(KINDS[self.metadata.origin.dtype]).astype(np.float32)
+
+    def open_pack(self, path: str | os.PathLike[str] | None = None) -> Pack:
+        """Open the pack that the images come from, at its old path, or relative to the index.
+
+        `path` names it where it is now. Raises FileNotFoundError if no pack with the same content
+        is there, ValueError if that at `path` is damaged or has other images.
         """
         described = self.metadata.origin.pack
+        if path is not None:
+            pack = open_pack(path)
+            if pack.checksum != described.checksum:
+                raise ValueError(
+                    f"{self.path} was not made of {path}, which has other images. Name the pack "
+                    f"that it was made of; it was at {described.path}"
+                )
+            return pack
         candidates = Path(described.path), self.path.resolve() / described.relative
         for path in candidates:
             try:

@@ -30,7 +30,7 @@ from alexnet.search.code_files import open_codes
 from alexnet.search.codes import BinaryCodes
 from alexnet.search.distances import Metric
 from alexnet.search.exact import ExactSearch
-from alexnet.search.index import KINDS, FeatureIndex, open_index
+from alexnet.search.index import FeatureIndex, open_index
 
 
 @dataclass(frozen=True)
@@ -144,9 +144,7 @@ class SimilarImageSearch:
     ) -> Iterator[SimilarImages]:
         rows = [x.features.flatten().numpy() for x in batch if x.features is not None]
         queries = np.stack(rows) if rows else np.empty((0, self.index.dimensions), np.float32)
-        # Rounded as the index is: an image that is in it is then at no distance from itself.
-        queries = queries.astype(KINDS[self.index.metadata.origin.dtype]).astype(np.float32)
-        found = self._search.search(queries, k, within)
+        found = self._search.search(self.index.round_features(queries), k, within)
         pairs = iter(zip(found.indices.tolist(), found.distances.tolist(), strict=True))
         for image in batch:
             if image.error is not None:

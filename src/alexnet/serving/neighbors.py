@@ -13,10 +13,10 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from alexnet.images.records import records_to_rgb
-from alexnet.packs.pack import Pack, open_pack
+from alexnet.images.records import records_to_pictures
+from alexnet.packs.pack import Pack
 from alexnet.search.exact import ExactSearch
-from alexnet.search.index import KINDS, FeatureIndex, open_index
+from alexnet.search.index import FeatureIndex, open_index
 
 
 @dataclass(frozen=True)
@@ -81,10 +81,7 @@ class IndexNeighbors:
 
     def find(self, features: NDArray[np.float32], count: int) -> list[NearImage]:
         """Return the nearest images to features in the shape of the layer, the nearest first."""
-        stored = KINDS[self.index.metadata.origin.dtype]
-        # Rounded as the index is: an image that is in it is then at no distance from itself.
-        query = features.reshape(1, -1).astype(stored).astype(np.float32)
-        found = self._search.search(query, count)
+        found = self._search.search(self.index.round_features(features.reshape(1, -1)), count)
         pairs = zip(found.indices[0].tolist(), found.distances[0].tolist(), strict=True)
         return [self._describe(position, distance) for position, distance in pairs]
 
@@ -102,8 +99,7 @@ class IndexNeighbors:
         if self.pack is None:
             return None
         record = self.pack.splits[split].gather(np.array([place]))
-        (image,) = records_to_rgb(record, self.pack.size, self.pack.pixels)
-        return np.rint(image).clip(0, 255).astype(np.uint8)
+        return records_to_pictures(record, self.pack.size, self.pack.pixels)[0]
 
 
 def open_neighbors(path: Path, pack: Path | None = None) -> IndexNeighbors:
@@ -113,12 +109,9 @@ def open_neighbors(path: Path, pack: Path | None = None) -> IndexNeighbors:
     `path` or no pack at `pack`, and ValueError if one is damaged or the pack is another one.
     """
     index = open_index(path)
-    if pack is None:
-        try:
-            return IndexNeighbors(index, index.open_pack())
-        except FileNotFoundError:
-            return IndexNeighbors(index, None)
-    named = open_pack(pack)
-    if named.checksum != index.metadata.origin.pack.checksum:
-        raise ValueError(f"{pack} is not the pack that {path} was made of: its checksum differs")
-    return IndexNeighbors(index, named)
+    try:
+        return IndexNeighbors(index, index.open_pack(pack))
+    except FileNotFoundError:
+        if pack is not None:
+            raise
+        return IndexNeighbors(index, None)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from alexnet.batches.preprocessing import Preprocessing
 from alexnet.images.png import encode_png
-from alexnet.images.records import records_to_rgb
+from alexnet.images.records import records_to_pictures
 
 COLORS = np.array(
     [(0, 0, 4), (87, 16, 110), (188, 55, 84), (249, 142, 9), (252, 255, 164)], np.float32
@@ -33,8 +33,7 @@ def make_data_url(pixels: NDArray[np.uint8]) -> str:
 
 def convert_record(record: NDArray[np.uint8], preprocessing: Preprocessing) -> NDArray[np.uint8]:
     """Return the packed image of a record as RGB pixels, uint8 (side, side, 3)."""
-    (image,) = records_to_rgb(record[None], preprocessing.side, preprocessing.pixels)
-    return np.ascontiguousarray(np.rint(image).clip(0, 255).astype(np.uint8))
+    return records_to_pictures(record[None], preprocessing.side, preprocessing.pixels)[0]
 
 
 def crop_center(record: NDArray[np.uint8], preprocessing: Preprocessing) -> NDArray[np.uint8]:

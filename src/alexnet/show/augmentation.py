@@ -21,6 +21,7 @@ from alexnet.show.style import (
     show_image,
     with_style,
 )
+from alexnet.terminal import format_count
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -61,8 +62,12 @@ def draw_augmented(
     above, below = right.subfigures(
         2, 1, squeeze=False, height_ratios=[cell * rows[0] + 0.3, (cell + 0.2) * rows[1] + 0.3]
     )[:, 0]
-    _draw_group(above, f"in training: its first {len(augmented)} epochs", augmented, cell)
-    _draw_group(below, f"in evaluation: the {len(views)} views", views, cell, VIEW_NAMES)
+    _draw_group(
+        above, f"in training: its first {format_count(len(augmented), 'epoch')}", augmented, cell
+    )
+    _draw_group(
+        below, f"in evaluation: the {format_count(len(views), 'view')}", views, cell, VIEW_NAMES
+    )
     return figure
 
 

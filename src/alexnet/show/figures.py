@@ -65,7 +65,7 @@ def iterate_figures(
 
     Args:
         run: a run's folder (its `best` checkpoint, else its `last`), or a checkpoint file.
-        pack: a pack, or images, which are packed first, next to the run. By default the pack that
+        pack: a pack, or images, which are packed first (packs/NAME.pack). By default the pack that
             the run was trained on; without it, figures are drawn from the images that the run
             keeps, as far as they suffice.
         only: names in `FIGURES`; by default all.

@@ -17,6 +17,7 @@ from alexnet.show import augmentation, classes, curves, feature_map, heat_maps, 
 from alexnet.show.material import Material, MissingDataError
 from alexnet.show.neighbors import draw_neighbors
 from alexnet.show.predictions import draw_predictions
+from alexnet.terminal import format_count
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -56,7 +57,9 @@ def _draw_mistakes(material: Material, title: str) -> Figure:
     wrong = find_confident_mistakes(outputs.labels, outputs.probabilities, MISTAKES)
     labels, likely = material.labeled
     if not len(wrong):
-        raise MissingDataError(f"there is no mistake among the {len(labels):,} images")
+        raise MissingDataError(
+            f"there is no mistake among the {format_count(len(labels), 'image')}"
+        )
     errors = int((likely.argmax(1) != labels).sum())
     images = subject.require_pack().splits[material.split]
     indices = outputs.indices[wrong]
@@ -71,8 +74,8 @@ def _draw_mistakes(material: Material, title: str) -> Figure:
 
 def _draw_neighbors(material: Material, title: str) -> Figure:
     from alexnet.explaining.outputs import compute_outputs
-    from alexnet.explaining.projection import find_nearest
     from alexnet.packs.samples import space_evenly
+    from alexnet.search.exact import ExactSearch
 
     subject, searched = material.subject, material.searched
     splits = subject.require_pack().splits
@@ -80,23 +83,24 @@ def _draw_neighbors(material: Material, title: str) -> Figure:
         raise MissingDataError("there are no images apart from the training images to start from")
     chosen = space_evenly(QUERIES, len(splits[material.split]))
     queries = compute_outputs(subject, material.split, chosen)
-    nearest, distances = find_nearest(queries.features, searched.features, NEIGHBORS)
+    nearest = ExactSearch([searched.features]).search(queries.features, NEIGHBORS)
+    rows = nearest.indices
     whole = len(splits["train"])
     among = f"all {whole:,}" if len(searched.indices) == whole else f"{len(searched.indices):,}"
     return draw_neighbors(
         subject.to_rgb(splits[material.split].gather(chosen)),
-        [subject.to_rgb(splits["train"].gather(searched.indices[row])) for row in nearest],
+        [subject.to_rgb(splits["train"].gather(searched.indices[row])) for row in rows],
         query_labels=material.name_labels(queries.labels),
         neighbor_labels=[
-            material.name_labels(searched.labels[row]) or [None] * len(row) for row in nearest
+            material.name_labels(searched.labels[row]) or [None] * len(row) for row in rows
         ],
-        distances=distances.tolist(),
+        distances=nearest.distances.tolist(),
         title=f"{title} ({searched.layer}, among {among})",
     )
 
 
 def _draw_confusion(material: Material, title: str) -> Figure:
-    heading = f"{title} ({material.confusion.sum():,} {material.split} images)"
+    heading = f"{title} ({format_count(material.confusion.sum(), f'{material.split} image')})"
     return classes.draw_confusion(material.confusion, material.subject.classes, title=heading)
 
 
@@ -109,7 +113,7 @@ def _draw_class_scores(material: Material, title: str) -> Figure:
         missed = (five != labels[:, None]).all(1)
         wrong5 = np.bincount(labels[missed], minlength=n)
     scores = score_classes(material.confusion, wrong5)
-    heading = f"{title} ({len(labels):,} {material.split} images)"
+    heading = f"{title} ({format_count(len(labels), f'{material.split} image')})"
     return classes.draw_class_scores(scores, material.subject.classes, title=heading)
 
 
@@ -172,7 +176,7 @@ def _draw_feature_map(material: Material, title: str) -> Figure:
         project_features(outputs.features[chosen]),
         outputs.labels[chosen],
         material.subject.classes,
-        title=f"{title} ({outputs.layer}, {len(chosen):,} {material.split} images)",
+        title=f"{title} ({outputs.layer}, {format_count(len(chosen), f'{material.split} image')})",
     )
 
 

@@ -44,6 +44,7 @@ def draw_neighbors(
     query_labels: Sequence[str | None] | None = None,
     query_names: Sequence[str] | None = None,
     neighbor_labels: Sequence[Sequence[str | None]] | None = None,
+    neighbor_names: Sequence[Sequence[str]] | None = None,
     distances: Sequence[Sequence[float]] | None = None,
     title: str | None = None,
 ) -> Figure:
@@ -56,13 +57,15 @@ def draw_neighbors(
         query_names: a text above each query in place of its class.
         neighbor_labels: a text above each neighbor, usually its class. One that differs from the
             class of the query is marked with ✗, the same one with ✓.
+        neighbor_names: a text above each neighbor that has no label, such as the name of its file.
         distances: a number below each neighbor.
         title: the title of the figure.
 
     Returns a figure; `show.save_figure` writes it. Raises ValueError if there are no queries, or
     not as many rows of neighbors, labels or distances as queries.
     """
-    _check_lengths(queries, neighbors, query_labels, query_names, neighbor_labels, distances)
+    rows = neighbors, query_labels, query_names, neighbor_labels, neighbor_names, distances
+    _check_lengths(queries, *rows)
     most = max(1, *(len(row) for row in neighbors))
     column = min(COLUMN, (WIDTH - 0.2) / (most + 1.15))
     row_height = column + LINE + (0.17 if distances is not None else 0.0)
@@ -82,8 +85,11 @@ def draw_neighbors(
         for place, image in enumerate(neighbors[row]):
             axes = grid[row][place + 2]
             show_image(axes, image, column)
-            if neighbor_labels is not None:
-                _mark_label(axes, neighbor_labels[row][place], label, column)
+            found = neighbor_labels[row][place] if neighbor_labels is not None else None
+            if found is not None:
+                _mark_label(axes, found, label, column)
+            elif neighbor_names is not None:
+                add_title(axes, neighbor_names[row][place], column)
             if distances is not None:
                 text = format_distance(distances[row][place])
                 axes.set_xlabel(text, fontsize=8, color=GRAY, labelpad=2)
@@ -95,10 +101,8 @@ def format_distance(distance: float) -> str:
     return f"{distance:.3g}" if not 1000 <= distance < 1e6 else f"{distance:,.0f}"
 
 
-def _mark_label(axes: Axes, label: str | None, wanted: str | None, width: float) -> None:
+def _mark_label(axes: Axes, label: str, wanted: str | None, width: float) -> None:
     """Write a neighbor's label above it, marked if the query has a label to compare with."""
-    if label is None:
-        return
     if wanted is None:
         add_title(axes, name_class(label), width)
         return

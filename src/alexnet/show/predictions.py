@@ -29,6 +29,7 @@ from alexnet.show.style import (
     show_image,
     with_style,
 )
+from alexnet.terminal import format_count
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -78,7 +79,8 @@ def draw_predictions(
     most = max(1, *(len(x.labels) for x in predictions))
     bars = BAR * most
     rows = -(-len(images) // columns)
-    shown_less = total is not None and total > len(images)
+    total = len(images) if total is None else total
+    shown_less = total > len(images)
     height = rows * (column + bars + 0.3) + 0.35 * bool(title) + 0.3 * shown_less
     figure = new_figure(column * columns + 0.1, height, title)
     grid = figure.subplots(2 * rows, columns, squeeze=False, height_ratios=[column, bars] * rows)
@@ -92,7 +94,9 @@ def draw_predictions(
         _draw_bars(grid[row + 1][place], prediction, truth, column - 0.12)
         grid[row + 1][place].set_ylim(most - 0.4, -0.6)
     if shown_less:
-        figure.supxlabel(f"the first {len(images)} of {total:,} images", fontsize=SMALL, color=GRAY)
+        figure.supxlabel(
+            f"the first {len(images)} of {format_count(total, 'image')}", fontsize=SMALL, color=GRAY
+        )
     return figure
 
 

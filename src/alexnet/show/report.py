@@ -26,6 +26,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from alexnet import __version__
+from alexnet.evaluation.counts import has_top5
 from alexnet.evaluation.stored_scores import StoredScores
 from alexnet.exporting.card import write_card
 from alexnet.files import replace_bytes
@@ -39,7 +40,7 @@ from alexnet.show.report_figures import (
     draw_report_figures,
 )
 from alexnet.show.run_facts import RunFacts, read_run_facts
-from alexnet.terminal import escape_unprintable
+from alexnet.terminal import escape_unprintable, format_count
 
 NAME = "report.html"
 """The report's file in a run's folder, unless another is named."""
@@ -173,7 +174,7 @@ def _summarize(facts: RunFacts) -> str:
         images = f"{len(facts.pack.pack.splits['train']):,} images of "
     text = (
         f"A network {recipe.network!r}, trained on {images}{classes:,} classes for "
-        f"{position.epoch} of {recipe.epochs} epochs."
+        f"{position.epoch} of {format_count(recipe.epochs, 'epoch')}."
     )
     if facts.checkpoint.name == "best.safetensors" and "val_top1" in _kept_epoch(facts):
         text += (
@@ -194,13 +195,13 @@ def _choose_numbers(facts: RunFacts, scores: StoredScores | None) -> list[Number
     numbers, kept = [], _kept_epoch(facts)
     if scores is not None:
         top1, top5 = scores.wrong1 / scores.seen, scores.wrong5 / scores.seen
-        views = "center view" if scores.views == 1 else f"{scores.views} views"
-        note = f"{views}, {scores.seen:,} validation images"
+        views = "center view" if scores.views == 1 else format_count(scores.views, "view")
+        note = f"{views}, {format_count(scores.seen, 'validation image')}"
     elif "val_top1" in kept:
         top1, top5, note = kept["val_top1"], kept["val_top5"], "center view, validation images"
     if scores is not None or "val_top1" in kept:
         numbers = [Number("top-1 error", f"{100 * top1:.2f} %", note)]
-        if len(facts.trained.classes) > 5:
+        if has_top5(len(facts.trained.classes)):
             numbers.append(Number("top-5 error", f"{100 * top5:.2f} %", note))
     elif kept:
         numbers = [Number("training loss", f"{kept['train_loss']:.4f}", "nats per image")]

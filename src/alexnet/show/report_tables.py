@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from alexnet import nets
+from alexnet.evaluation.counts import has_top5
 from alexnet.evaluation.stored_scores import StoredScores
 from alexnet.nets.variations import read_variations
 from alexnet.recipes.named import RECIPES
@@ -89,7 +90,7 @@ def tabulate_scores(facts: RunFacts) -> Table:
                 x.views,
                 x.seen,
                 x.counts.top1_error,
-                x.counts.top5_error,
+                x.counts.top5_error if has_top5(len(facts.trained.classes)) else None,
                 f"{x.loss:.4f}",
                 x.left_out,
                 "" if is_current(x, facts) else "of another state of the network",
@@ -112,6 +113,7 @@ def tabulate_classes(facts: RunFacts, scores: StoredScores | None) -> Table:
     """Every class with its images and, of the given scores, its errors; most errors first."""
     counts = facts.pack.class_counts if facts.pack else {}
     ids = facts.trained.wordnet_ids or facts.trained.classes
+    top5 = has_top5(len(facts.trained.classes))
     rows = []
     for index, name in enumerate(facts.trained.classes):
         own = scores.per_class.get(name) if scores else None
@@ -121,7 +123,7 @@ def tabulate_classes(facts: RunFacts, scores: StoredScores | None) -> Table:
                 ids[index] if ids[index] != name else "",
                 *(count[index] for count in counts.values()),
                 own.top1_error if own else None,
-                own.top5_error if own else None,
+                own.top5_error if own and top5 else None,
             )
         )
     if scores:
@@ -140,12 +142,14 @@ def tabulate_classes(facts: RunFacts, scores: StoredScores | None) -> Table:
 
 def tabulate_epochs(facts: RunFacts) -> Table:
     """What was measured after every epoch. The row of the epoch that is kept is marked."""
+    top5 = has_top5(len(facts.trained.classes))
     rows = []
     for number, measured in enumerate(facts.position.history, start=1):
         losses = (
             f"{measured[k]:.4f}" if k in measured else None for k in ("train_loss", "val_loss")
         )
-        rows.append((number, *losses, measured.get("val_top1"), measured.get("val_top5")))
+        errors = measured.get("val_top1"), measured.get("val_top5") if top5 else None
+        rows.append((number, *losses, *errors))
     columns: tuple[tuple[str, Kind], ...] = (
         ("epoch", "number"),
         ("training loss", "number"),

@@ -69,14 +69,22 @@ def save_figure(figure: Figure, path: str | Path, format: Format | None = None) 
     `format` is by default the suffix of the path. Raises ValueError for any other format, and
     OSError if the file cannot be written.
     """
-    path = Path(path)
-    form = format or path.suffix.lower().removeprefix(".")
+    form = format or check_figure_path(path)
+    replace_bytes(Path(path), encode_figure(figure, form))
+
+
+def check_figure_path(path: str | Path) -> Format:
+    """Return the format that the suffix of a path asks for. Raises ValueError if it is none.
+
+    Commands call it before the work whose figure is to be written.
+    """
+    form = Path(path).suffix.lower().removeprefix(".")
     if form not in ("png", "svg"):
         raise ValueError(
             f"{path}: figures are written as .png or .svg, not as "
             f"{escape_unprintable(form) or 'a file without a suffix'!r}"
         )
-    replace_bytes(path, encode_figure(figure, form))  # type: ignore[arg-type]
+    return form  # type: ignore[return-value]
 
 
 def encode_figure(figure: Figure, format: Format = "png") -> bytes:

@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any
 from alexnet.sources.names import quote_names
 from alexnet.sources.names_list import NamesList
 from alexnet.sources.repeats import NameBudget
+from alexnet.terminal import format_count
 
 if TYPE_CHECKING:
     from alexnet.sources.holdout import Divided, HoldOut
@@ -91,12 +92,14 @@ class GroupDivision:
         images, held_out = (sum(pair[i] for pair in self.counts.values()) for i in (0, 1))
         n_groups, n_held_out = len(self.groups), sum(self.groups.values())
         remarks = [
-            f"There is no validation split: {n_held_out:,} of {n_groups:,} groups (--group-by "
-            f"{self.hold_out.group_by}), with {held_out:,} of {images:,} images, are held out, "
+            f"There is no validation split: {n_held_out:,} of "
+            f"{format_count(n_groups, 'group')} (--group-by "
+            f"{self.hold_out.group_by}), with {held_out:,} of "
+            f"{format_count(images, 'image')}, are held out, "
             f"chosen by seed {self.hold_out.seed}. No group is on both sides."
         ]
         if self.n_without:
-            remarks.append(f"{self.n_without:,} images are in no group, and are one each.")
+            remarks.append(f"In no group, and one each: {format_count(self.n_without, 'image')}.")
         none = [name for name, (_, held_out) in self.counts.items() if not held_out]
         if none:
             remarks.append(f"Of these classes, no group is held out: {quote_names(none)}.")
@@ -232,11 +235,12 @@ def _describe_list(split: str, listed: NamesList, found: dict[str, str], example
     missing = sorted(listed.names - found.keys())
     if not found:
         raise ValueError(
-            f"none of the {len(listed.names):,} names in {listed.path}, as {missing[0]!r}, is that "
-            f"of an image: write them as in the folder of the images, as {example!r}"
+            f"{listed.path} has {format_count(len(listed.names), 'name')}, as {missing[0]!r}, "
+            "and none is that of an image: write them as in the folder of the images, as "
+            f"{example!r}"
         )
     purpose = "validation" if split == "val" else "tests"
-    text = f"Named for {purpose} in {listed.path}: {len(found):,} images."
+    text = f"Named for {purpose} in {listed.path}: {format_count(len(found), 'image')}."
     if missing:
         text += f" {len(missing):,} of its names are those of no image: {quote_names(missing, 3)}."
     return text

@@ -31,6 +31,7 @@ from alexnet.sources.chosen_splits import (
     find_group,
 )
 from alexnet.sources.names import quote_names
+from alexnet.terminal import format_count
 
 DEFAULT_FRACTION = 0.1
 EVALUATION_SPLITS = "", "train", "val", "test"
@@ -229,7 +230,8 @@ class Division:
             return ["There is no validation split, and no class has a second image to hold out."]
         images = sum(chosen.images for chosen in self.classes.values())
         return [
-            f"There is no validation split: {self.held_out:,} of {images:,} images are held out, "
+            f"There is no validation split: {self.held_out:,} of "
+            f"{format_count(images, 'image')} are held out, "
             f"{100 * self.hold_out.effective_fraction:.3g} % of each class but at least one image, "
             f"chosen by seed {self.hold_out.seed}, class and name.",
             *self._single_images(),

@@ -86,7 +86,7 @@ class TrainingOutcome:
         """Return the run, the epochs done, the last errors, and how it ended if early."""
         parts = [f"{str(self.run)!r}: {format_count(self.position.epoch, 'epoch')} done"]
         if self.position.step:
-            parts.append(f"{self.position.step} steps of the next")
+            parts.append(f"{format_count(self.position.step, 'step')} of the next")
         for measured in self.position.history[-1:]:
             parts.append(f"training loss {measured['train_loss']:.4f}")
             if "val_top1" in measured:
@@ -344,7 +344,8 @@ class Training:
         good = f"the last good checkpoint is {last}" if last.exists() else "none was saved before"
         return (
             f"the loss is {reading.loss} at epoch {epoch + 1}, step {reading.step + 1} (learning "
-            f"rate {self.sgd.rate:g}; a batch of {len(batch)} images: {names}, …). This batch did "
+            f"rate {self.sgd.rate:g}; a batch of {format_count(len(batch), 'image')}: "
+            f"{names}, …). This batch did "
             f"not change the weights; {good}. Usually the learning rate is too high: train anew "
             "with a third of it (--learning-rate)"
         )

@@ -33,8 +33,12 @@ from alexnet.training.transfer import Transfer
 
 SHARE, LEAST, MOST = 0.02, 2.0, 20.0
 """The steps are measured for this share of the stated time, but for 2 to 20 seconds."""
-TOLERATED = 0.05
-"""Share of the stated time by which the last epoch may exceed it."""
+WARMING = 0.25
+"""Before the steps are measured, they are done for this share of that time, to warm up."""
+SAVES = 2
+"""Checkpoints that are saved to measure it."""
+TOLERATED = 0.01
+"""Share of the stated time by which the last epoch may exceed it: what measuring cannot tell."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +46,7 @@ class Speed:
     """How long the parts of a training take, in seconds."""
 
     start: float
-    """From the beginning to the end of the first step."""
+    """Until the first step is done, in a process that has compiled its kernels by measuring."""
     step: float
     steps: int
     """Steps per epoch."""
@@ -74,10 +78,15 @@ class Plan:
         return self.spent + self.speed.start + self.recipe.epochs * self.speed.epoch
 
     def describe(self) -> str:
-        """Return the plan in a line."""
-        epochs = format_count(self.recipe.epochs, "epoch")
-        minutes = f"{self.expected / 60:.1f} of {self.seconds / 60:.1f} minutes"
-        return f"Planned: {epochs} of {self.speed.epoch:.1f} s, {minutes}, the measuring included."
+        """Return the plan in two lines of at most 80 columns."""
+        epochs, speed = format_count(self.recipe.epochs, "epoch"), self.speed
+        return (
+            f"Planned: {epochs} of {speed.epoch:,.1f} s (training "
+            f"{speed.steps * speed.step:,.1f}, validation {speed.validation:,.1f}, saving "
+            f"{speed.saving:,.1f}),\n"
+            f"  {self.expected:,.0f} of the {self.seconds:,.0f} seconds of --time, with "
+            f"{self.spent:,.0f} for this measurement."
+        )
 
 
 TIME = re.compile(r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s)?")
@@ -173,13 +182,15 @@ def measure_speed(
             training = Training(job, deadline, Screen())
             if init is not None:
                 training.copy_layers(init)
+            built = time.monotonic() - began
             training.train_epoch(0)  # one step, as the deadline is over
-            start = time.monotonic() - began
+            first = time.monotonic() - began - built
+            _measure_steps(training, deadline, WARMING * seconds)
             step = _measure_steps(training, deadline, seconds)
             validation = _measure_validation(training, deadline, seconds)
-            began = time.monotonic()
-            training.save()
-            saving = time.monotonic() - began
+            saving = _measure_saving(training)
+            # The kernels of a CPU are compiled by now; the step of a GPU is prepared once more.
+            start = built + (step if machine.device.type == "cpu" else first)
         if deadline.came:
             raise InterruptedError(deadline.came, "stopped while the speed was measured")
     finally:
@@ -209,23 +220,37 @@ def _measure_validation(training: Training, deadline: Deadline, seconds: float) 
     split = training.pack.splits.get("val")
     if not split:
         return 0.0
-    indices = np.flatnonzero(split.labels >= 0)
+    training.network.eval()
+    _validate(training, deadline, 0.0)  # one batch, to warm up
+    n_images, duration = _validate(training, deadline, seconds)
+    training.network.train()
+    return duration * int((split.labels >= 0).sum()) / max(n_images, 1)
+
+
+def _validate(training: Training, deadline: Deadline, seconds: float) -> tuple[int, float]:
+    """Evaluate some validation images, one batch at least; return their number and the time."""
+    split, began = training.pack.splits["val"], time.monotonic()
     batches = iterate_views(
         split,
         split.labels,
-        indices,
+        np.flatnonzero(split.labels >= 0),
         training.preprocessing,
         training.machine.device,
         n_views=1,
         batch_size=training.recipe.batch_size,
     )
-    training.network.eval()
-    n_images, began = 0, time.monotonic()
-    deadline.ends = began + seconds
+    n_images, deadline.ends = 0, began + seconds
     for likely, batch in predict_batches(training.network, batches, training.machine):
         likely.sum().item()  # waits for a GPU
         n_images += len(batch.labels)
         if deadline.signal is not None:
             break
-    training.network.train()
-    return (time.monotonic() - began) * len(indices) / max(n_images, 1)
+    return n_images, time.monotonic() - began
+
+
+def _measure_saving(training: Training) -> float:
+    """Return the mean duration of two checkpoints: one makes the file, the next replaces it."""
+    began = time.monotonic()
+    for _ in range(SAVES):
+        training.save()
+    return (time.monotonic() - began) / SAVES

@@ -19,13 +19,16 @@ files, data or progress.
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 
 import torch
 from torch import Tensor, nn
 
 from alexnet.recipes.recipe import Recipe
-from alexnet.training.schedule import Rates
+from alexnet.training.schedule import Rates, compute_rates
+
+ALL_FROZEN = "every layer is frozen; leave one that learns out of --rates"
 
 
 class SGD:
@@ -98,7 +101,7 @@ class SGD:
                 changed |= p.requires_grad != is_trained
                 p.requires_grad_(is_trained)
         if not trainable:
-            raise ValueError("every layer is frozen; leave one that learns out of --rates")
+            raise ValueError(ALL_FROZEN)
         return changed
 
     def momenta(self) -> dict[str, Tensor]:
@@ -122,9 +125,17 @@ class SGD:
 def check_layers(network: nn.Module, recipe: Recipe) -> None:
     """Raise ValueError where a recipe names a layer that the network does not have, as SGD does.
 
-    The network may be on the meta device.
+    Also where its factors freeze every layer in some epoch, as `SGD.freeze` does then. The network
+    may be on the meta device.
     """
-    _make_groups({p: name for name, p in network.named_parameters()}, recipe)
+    groups = _make_groups({p: name for name, p in network.named_parameters()}, recipe)
+    changes = {math.ceil(factor.epoch) for factor in recipe.rates if factor.factor == 0}
+    for epoch in sorted(changes):
+        ends = [compute_rates(recipe, epoch + part, []) for part in (0.0, 0.999)]
+        if epoch < recipe.epochs and not any(
+            rates.of(str(group["layer"]), bool(group["bias"])) for group in groups for rates in ends
+        ):
+            raise ValueError(ALL_FROZEN)
 
 
 def _make_groups(names: dict[nn.Parameter, str], recipe: Recipe) -> list[dict[str, object]]:
