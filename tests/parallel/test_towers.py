@@ -75,3 +75,59 @@ def test_towers_have_the_outputs_and_gradients_of_the_whole_network(variations):
     torch.testing.assert_close(towers[0], whole[0], rtol=1e-10, atol=1e-10)
     assert_close(towers[1], whole[1])
     assert_close(towers[2], whole[2])
+
+
+@pytest.mark.parametrize("wire", [None, torch.bfloat16])
+def test_two_processes_have_the_same_bits_as_one(tmp_path, wire):
+    alone = train_towers(Alone(), torch.float32, 4, wire)
+    first, second = run_in_processes(2, train_towers, tmp_path, torch.float32, 4, wire)
+    assert torch.equal(first[0], alone[0])
+    assert torch.equal(first[3], alone[3])
+    assert torch.equal(second[3], alone[3])
+    for found, wanted in zip(first[1:3], alone[1:3], strict=True):
+        assert found.keys() == wanted.keys()
+        assert all(torch.equal(found[name], x) for name, x in wanted.items())
+    assert second[1] == second[2] == {}
+
+
+def test_two_processes_stay_equal_to_the_whole_network_for_20_steps(tmp_path):
+    whole = train_whole(torch.float64, 20)
+    towers, _ = run_in_processes(2, train_towers, tmp_path, torch.float64, 20)
+    torch.testing.assert_close(towers[3], whole[3], rtol=1e-9, atol=1e-9)
+    assert_close(towers[2], whole[2])
+
+
+def test_exchange_in_bf16_rounds_what_is_exchanged_only():
+    exact = train_towers(Alone(), torch.float32, 2)
+    rounded = train_towers(Alone(), torch.float32, 2, torch.bfloat16)
+    assert not torch.equal(exact[0], rounded[0])
+    torch.testing.assert_close(exact[0], rounded[0], rtol=0.05, atol=0.05)
+
+
+def test_the_masks_of_two_towers_are_the_halves_of_the_whole_mask():
+    whole = make_network(torch.float32).train()
+    towers = Towers(whole, Alone()).train()
+    set_key(whole, 7, first_row=5)
+    set_key(towers, 7, first_row=5)
+    halves = towers.dropout7([torch.ones(3, 2048)] * 2)
+    assert torch.equal(torch.cat(halves, 1), whole.dropout7(torch.ones(3, 4096)))
+
+
+@pytest.mark.parametrize(
+    ("name", "variations", "message"),
+    [
+        ("original-145", {}, "Net145 cannot be spread .* The network `alexnet` can be"),
+        ("alexnet", {"towers": 1}, "no second tower"),
+        ("alexnet", {"without": ("conv3",)}, "layers are left out"),
+    ],
+)
+def test_networks_that_are_not_two_towers_are_refused(name, variations, message):
+    with pytest.raises(ValueError, match=message):
+        Towers(nets.build(name, CLASSES, SIDE, **variations), Alone())
+
+
+def test_three_processes_cannot_share_two_towers():
+    alone = Alone()
+    alone.size = 3
+    with pytest.raises(ValueError, match="3 processes cannot share .* in 2 parts: start 1 or 2"):
+        Parts(2, alone)
