@@ -19,6 +19,9 @@ class Alone:
     def exchange(self, tensors):
         return tensors
 
+    def broadcast(self, value, source):
+        return value
+
 
 class Gloo:
     """The processes of `run_in_processes`."""
@@ -35,6 +38,11 @@ class Gloo:
         gathered = [None] * self.size
         dist.all_gather_object(gathered, tensors)
         return [sent[self.rank] for sent in gathered]
+
+    def broadcast(self, value, source):
+        value = value.clone()
+        dist.broadcast(value, source)
+        return value
 
 
 def run_in_processes(size, function, folder, *arguments):

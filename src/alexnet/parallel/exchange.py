@@ -44,7 +44,13 @@ class Peers(Protocol):
         """Return the tensors of all processes, in the order of their ranks; all of one shape."""
 
     def exchange(self, tensors: list[Tensor]) -> list[Tensor]:
-        """Send tensor r to process r, for all r; return what each process sent to this one."""
+        """Send tensor r to process r, for all r; return what each process sent to this one.
+
+        What is sent to a process has one shape, that of what it sends to itself.
+        """
+
+    def broadcast(self, value: Tensor, source: int) -> Tensor:
+        """Return the tensor of process `source`; the others give one of the same shape."""
 
 
 @dataclass(frozen=True)
@@ -128,7 +134,7 @@ class _Sum(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, parts: Parts, *shares: Tensor) -> Tensor:
         ctx.each, ctx.dtype = parts.each, shares[0].dtype
-        own = _widen(sum_pairwise(shares)).contiguous()
+        own = widen(sum_pairwise(shares)).contiguous()
         return sum_pairwise(parts.peers.all_gather(own))
 
     @staticmethod
@@ -144,11 +150,11 @@ def sum_pairwise(terms: Sequence[Tensor]) -> Tensor:
     terms = list(terms)
     while len(terms) > 1:
         pairs = zip(terms[::2], terms[1::2], strict=True)
-        terms = [_widen(a) + _widen(b) for a, b in pairs]
+        terms = [widen(a) + widen(b) for a, b in pairs]
     return terms[0]
 
 
-def _widen(x: Tensor) -> Tensor:
+def widen(x: Tensor) -> Tensor:
     """Return half precision as float32, and other types as they are."""
     return x.float() if x.dtype.itemsize < 4 else x
 

@@ -41,6 +41,12 @@ class Each(nn.ModuleDict):
         """Tensors (N, …) of the own parts → tensors (N, …) of the own parts."""
         return [module(x) for module, x in zip(self.values(), inputs, strict=True)]
 
+    def count_inputs(self) -> int:
+        """Return the number of inputs of a fully connected layer in units."""
+        first = next(iter(self.values()))
+        assert isinstance(first, nn.Linear)
+        return first.in_features
+
 
 class PartialDropout(Dropout):
     """Dropout over one part's units of a layer: the mask is that part of the whole layer's mask."""
