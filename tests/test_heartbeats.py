@@ -137,6 +137,7 @@ def test_strangers_who_connect_are_sent_away(tmp_path: Path) -> None:
             b'{"lost": 0, "why": "so"}\n',
             b'{"hello": 1, "token": "\\ud800"}\n{"lost": 1}\n',
             b"[1]\n\xff\n",
+            b"[" * 50_000 + b"\n",
             b"x" * (1 << 20),
         ):
             stranger = socket.create_connection(("localhost", first["port"]))

@@ -17,16 +17,13 @@ thread ends the process with the exit status EXIT_LOST. Every file that this pro
 that. A process that finds that it was frozen itself forgives the others that time, so a job whose
 processes are all stopped and continued goes on.
 
-A message is one line of JSON and a beat is an empty line. Rank 0 listens on a free port and takes
-only connections that begin with a random token, which the others get through `gather`. Called by
-`alexnet.processes`; imports no torch, so that the tests can stop many processes in short time.
+Messages are lines of `connections`, and a beat is an empty line. Called by `alexnet.processes`;
+imports no torch, so that the tests can stop many processes in short time.
 """
 
 from __future__ import annotations
 
-import json
 import os
-import secrets
 import selectors
 import socket
 import threading
@@ -36,6 +33,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import Any, NoReturn
 
+from alexnet.connections import Line, connect, identify, introduce, listen, make_token
 from alexnet.terminal import escape_unprintable
 
 LIMIT = "ALEXNET_WATCH_SECONDS"
@@ -50,8 +48,6 @@ GRACE = 1.0
 """Seconds that the main thread has to end after a verdict."""
 EXIT_LOST = 4
 """Exit status of a process that ends because another one was lost."""
-MAX_LINE = 1 << 16
-"""Longest message in bytes: a connection that sends more is closed."""
 
 
 @dataclass(frozen=True)
@@ -112,75 +108,30 @@ def start_watch(
     """
     if size == 1:
         return None
-    listener = _listen(address) if rank == 0 else None
+    listener = listen(address) if rank == 0 else None
     port = listener.getsockname()[1] if listener else 0
-    me = Member(rank, socket.gethostname(), os.getpid(), port, secrets.token_hex(16), read_limit())
+    me = Member(rank, socket.gethostname(), os.getpid(), port, make_token(), read_limit())
     members = [Member(**value) for value in gather(asdict(me))]
     if not members[0].seconds:
         if listener is not None:
             listener.close()
         return None
-    first = None if listener else _connect(members[0], address, rank)
+    first = None if listener else _reach(members[0], address, rank)
     return Watch(members, rank, listener, first)
 
 
-def _listen(address: str) -> socket.socket:
-    """Return a socket that listens on a free port; on loopback only, if the address is that."""
-    is_loopback = address in ("localhost", "::1") or address.startswith("127.")
-    if is_loopback:
-        family = socket.getaddrinfo(address, None, type=socket.SOCK_STREAM)[0][0]
-        return socket.create_server((address, 0), family=family)
-    if socket.has_dualstack_ipv6():
-        return socket.create_server(("", 0), family=socket.AF_INET6, dualstack_ipv6=True)
-    return socket.create_server(("", 0))
-
-
-def _connect(hub: Member, address: str, rank: int) -> _Line:
+def _reach(hub: Member, address: str, rank: int) -> Line:
     """Connect to rank 0 and say who this is."""
     try:
-        connection = socket.create_connection((address, hub.port), timeout=max(hub.seconds, 5))
+        line = Line(connect(address, hub.port, max(hub.seconds, 5.0)), 0)
     except OSError as error:
         raise ConnectionError(
             f"rank {rank} on {socket.gethostname()} cannot reach {hub} at {address}, port "
             f"{hub.port} ({error}): allow connections between the machines, or set {LIMIT}=0 to do "
             "without watching the processes"
         ) from error
-    line = _Line(connection, 0)
-    line.send({"hello": rank, "token": hub.token})
+    line.send(introduce(rank, hub.token))
     return line
-
-
-class _Line:
-    """A connection to another process: messages in, messages out, and when it was last heard."""
-
-    def __init__(self, connection: socket.socket, rank: int | None) -> None:
-        connection.settimeout(GRACE)
-        with suppress(OSError):
-            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self.socket, self.rank, self.heard = connection, rank, time.monotonic()
-        self._received = b""
-
-    def send(self, message: dict[str, Any] | None = None) -> None:
-        """Send a message or a beat. What cannot be sent shows in what is not received."""
-        with suppress(OSError):
-            self.socket.sendall(json.dumps(message).encode() + b"\n" if message else b"\n")
-
-    def receive(self) -> tuple[list[dict[str, Any]], bool]:
-        """Return the messages that have come, and whether the connection is still open."""
-        try:
-            content = self.socket.recv(MAX_LINE)
-        except TimeoutError:
-            return [], True
-        except OSError:
-            return [], False
-        self.heard = time.monotonic()
-        *lines, self._received = (self._received + content).split(b"\n")
-        try:
-            messages = [json.loads(line) for line in lines if line]
-        except ValueError:
-            return [], False
-        is_open = bool(content) and len(self._received) < MAX_LINE
-        return [message for message in messages if isinstance(message, dict)], is_open
 
 
 class Watch:
@@ -191,7 +142,7 @@ class Watch:
         members: list[Member],
         rank: int,
         listener: socket.socket | None,
-        first: _Line | None,
+        first: Line | None,
     ) -> None:
         self.members, self.rank = members, rank
         self.seconds = members[0].seconds
@@ -275,9 +226,9 @@ class Watch:
         assert self._listener is not None
         with suppress(OSError):
             connection, _ = self._listener.accept()
-            self._selector.register(connection, selectors.EVENT_READ, _Line(connection, None))
+            self._selector.register(connection, selectors.EVENT_READ, Line(connection, None))
 
-    def _read(self, line: _Line) -> None:
+    def _read(self, line: Line) -> None:
         """Act on what has come from one process."""
         messages, is_open = line.receive()
         for message in messages:
@@ -293,20 +244,17 @@ class Watch:
             if line.rank is not None and not self._leaving:
                 self._judge(line.rank, "ended without a message: it was killed, or it crashed")
 
-    def _welcome(self, line: _Line, message: dict[str, Any]) -> bool:
+    def _welcome(self, line: Line, message: dict[str, Any]) -> bool:
         """Whether a connection is from a process of this job; then it is one of the lines."""
-        rank, token = message.get("hello"), message.get("token")
-        if not isinstance(rank, int) or not isinstance(token, str):
+        rank = identify(message, self.members[0].token)
+        if rank is None or not 0 < rank < len(self.members):
             return False
-        expected = self.members[0].token.encode()
-        if not secrets.compare_digest(token.encode("utf-8", "surrogatepass"), expected):
-            return False
-        if rank not in range(1, len(self.members)) or rank in self._lines or rank in self._gone:
+        if rank in self._lines or rank in self._gone:
             return False
         line.rank, self._lines[rank] = rank, line
         return True
 
-    def _forget(self, line: _Line) -> None:
+    def _forget(self, line: Line) -> None:
         with suppress(KeyError, ValueError):
             self._selector.unregister(line.socket)
         line.socket.close()
