@@ -15,7 +15,7 @@ upper bound for programs that hide some of it. Bytes that a device sends in a st
 parameters in all, C of them in convolutions, B images in the global batch and N devices:
 
     replicas    8 P (N − 1) / N            gradients to the owners of chunks, weights back
-    towers      8 B_pair × 30,336          a device has half of the network and, with the other half,
+    towers      8 B_pair × 30,336          a device has half of the network and, with another,
                 + 8 (P / 2) (M − 1) / M    the images of two; M = N / 2 pairs are replicas
     hybrid      8 C (N − 1) / N            replicas in the convolutions; outputs of pool5 and of
                 + 8 B × 17,408 (N−1) / N   two fully connected layers, and their gradients

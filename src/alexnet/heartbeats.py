@@ -209,7 +209,7 @@ class Watch:
         if self.verdict is None:
             self._close()
         elif not self._leaving:
-            self._end_process(self.verdict)
+            self._end_process()
 
     def _forgive_own_pause(self, interval: float) -> None:
         """Do not count the time in which this process itself was stopped."""
@@ -269,11 +269,8 @@ class Watch:
         now = self._looked
         hears = range(1, len(self.members)) if self._listener else [0]
         for rank in hears:
-            line = self._lines.get(rank)
-            if (
-                rank not in self._gone
-                and now - (line.heard if line else self._began) > self.seconds
-            ):
+            heard = self._lines[rank].heard if rank in self._lines else self._began
+            if rank not in self._gone and now - heard > self.seconds:
                 self._judge(
                     rank,
                     f"has not answered for {self.seconds:g} seconds: it is frozen, its machine has "
@@ -281,7 +278,7 @@ class Watch:
                 )
 
     def _judge(self, rank: Any, why: str) -> None:
-        """Decide that a process is lost, and tell everyone."""
+        """Decide that a process is lost; tell everyone, print it, and only then let it be known."""
         if self.verdict is not None or self._leaving or rank not in range(len(self.members)):
             return
         ends = "It ends: the others have gone on without it" if rank == self.rank else "Ends, too"
@@ -289,16 +286,16 @@ class Watch:
             f"{self.members[rank]} {why}. {ends}: rank {self.rank} (process {os.getpid()}). What "
             "was saved is complete: give the same command again, for a training with --resume"
         )
-        self.verdict = ProcessLost(rank, message)
         for line in list(self._lines.values()):
             line.send({"lost": rank, "why": why})
-        self._decided.set()
-
-    def _end_process(self, verdict: ProcessLost) -> None:
-        """Print the verdict; end the process if the main thread has not ended it in time."""
-        text = f"alexnet: {escape_unprintable(verdict.message)}\n"
+        text = f"alexnet: {escape_unprintable(message)}\n"
         with suppress(OSError):
             os.write(2, text.encode("utf-8", "backslashreplace"))
+        self.verdict = ProcessLost(rank, message)  # now the main thread may end the process
+        self._decided.set()
+
+    def _end_process(self) -> None:
+        """End the process if the main thread does not do that in time."""
         time.sleep(GRACE)
         os._exit(EXIT_LOST)
 
