@@ -14,6 +14,8 @@ LAYERS = {
     "terminal": "text from outside, made safe to print",
     "notebook": "a line of progress in a notebook",
     "files": "files written whole or not at all, folders locked",
+    "connections": "connections between the processes of one job",
+    "heartbeats": "a process that is killed or frozen ends the others of its job",
     "processor": "what the CPU can do, and which of its instructions MKL uses",
     "device": "the device, its precision, its threads, what makes results repeat on it",
     "colors": "JPEG's conversion between RGB and YUV",
