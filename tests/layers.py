@@ -16,6 +16,7 @@ LAYERS = {
     "files": "files written whole or not at all, folders locked",
     "connections": "connections between the processes of one job",
     "heartbeats": "a process that is killed or frozen ends the others of its job",
+    "processes": "the processes of one job; the only module that knows torch.distributed",
     "processor": "what the CPU can do, and which of its instructions MKL uses",
     "device": "the device, its precision, its threads, what makes results repeat on it",
     "colors": "JPEG's conversion between RGB and YUV",
