@@ -24,6 +24,7 @@ LAYERS = {
     "recipes": "a training described whole; the named ones; the 2012 lab notes",
     "kernels": "the operations, one folder each: operator, reference, CPU kernel, CUDA kernel",
     "nets": "the networks, one file a paper",
+    "parallel": "a network over several processes: towers, shards, what they exchange",
     "sources": "where labeled images are found: folders, lists, archives, data sets",
     "images": "image files decoded, and made into records of one size",
     "packs": "the pack: its files read, described, checked",

@@ -31,11 +31,14 @@ TEXTS: dict[str, type[RateFactor] | type[LayerDecay] | type[Variation]] = {
 
 POSITIVE = "epochs", "batch_size", "crop", "learning_rate", "pixel_scale", "drop_factor"
 NOT_NEGATIVE = "weight_decay", "color_noise", "warmup_epochs", "drops", "bias_rate", "seed"
+NOT_NEGATIVE += ("fc_period",)
 
 LARGEST_SCALE = 1e6
 LARGEST = {
     "epochs": 1 << 20,
     "batch_size": 1 << 20,
+    "slices": 4096,
+    "fc_period": 4096,
     "crop": 1 << 14,
     "drops": 1000,
     "pixel_scale": LARGEST_SCALE,
@@ -77,6 +80,12 @@ class Recipe:
     """Number of passes through the training images."""
     batch_size: int = 128
     """Number of images in one step of training."""
+    slices: int = 1
+    """Number of slices of a batch. Several processes share them (`--devices`), and the results are
+    the same on any number of processes that divides it."""
+    fc_period: int = 0
+    """With `--devices hybrid`: after how many slices the fully connected layers are updated. 0:
+    once a batch, as all other layers; 1: after each slice, as in arXiv 1404.5997."""
     learning_rate: float = 0.01
     """Learning rate at the start, or after the warm-up if there is one."""
     momentum: float = 0.9
@@ -157,7 +166,7 @@ class Recipe:
             _require(getattr(self, name) >= 0, name, getattr(self, name), "0 or more")
         for name in ("momentum", "dropout"):
             _require(0 <= getattr(self, name) < 1, name, getattr(self, name), "in [0, 1)")
-        for name in ("patience", "chunk"):
+        for name in ("patience", "chunk", "slices"):
             _require(getattr(self, name) >= 1, name, getattr(self, name), "1 or more")
         for name, largest in LARGEST.items():
             _require(

@@ -20,6 +20,7 @@ files, data or progress.
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Collection
 
 import torch
 from torch import Tensor, nn
@@ -37,10 +38,18 @@ class SGD:
     (`found_inf`), without a synchronization.
     """
 
-    def __init__(self, network: nn.Module, recipe: Recipe) -> None:
-        """Raises ValueError where the recipe names a layer that the network does not have."""
+    def __init__(
+        self, network: nn.Module, recipe: Recipe, layers: Collection[str] | None = None
+    ) -> None:
+        """`layers`: update only these. Raises ValueError where the recipe names a layer that the
+        network does not have."""
         self.momentum = recipe.momentum
-        self.names = {p: name for name, p in network.named_parameters()}
+        check_layers(network, recipe)
+        self.names = {
+            p: name
+            for name, p in network.named_parameters()
+            if layers is None or name.split(".")[0] in layers
+        }
         groups = _make_groups(self.names, recipe)
         self.optimizer = torch.optim.SGD(groups, lr=0.0, momentum=recipe.momentum, fused=True)
         for p in self.names:
@@ -90,6 +99,14 @@ class SGD:
 
         Returns whether that changed anything. Raises ValueError if nothing would be left to train.
         """
+        changed, trainable = self.set_trained(*rates_to_come)
+        if not trainable:
+            raise ValueError("every layer is frozen; leave one that learns out of --rates")
+        return changed
+
+    def set_trained(self, *rates_to_come: Rates) -> tuple[bool, int]:
+        """Do what `freeze` does; return whether that changed anything, and how many groups are
+        trained."""
         changed, trainable = False, 0
         for group in self.optimizer.param_groups:
             is_trained = any(rates.of(group["layer"], group["bias"]) for rates in rates_to_come)
@@ -97,9 +114,7 @@ class SGD:
             for p in group["params"]:
                 changed |= p.requires_grad != is_trained
                 p.requires_grad_(is_trained)
-        if not trainable:
-            raise ValueError("every layer is frozen; leave one that learns out of --rates")
-        return changed
+        return changed, trainable
 
     def momenta(self) -> dict[str, Tensor]:
         """Return the momentum buffers b by the names of their parameters: what checkpoints keep."""
@@ -124,7 +139,13 @@ def check_layers(network: nn.Module, recipe: Recipe) -> None:
 
     The network may be on the meta device.
     """
-    _make_groups({p: name for name, p in network.named_parameters()}, recipe)
+    layers = dict.fromkeys(name.split(".")[0] for name, _ in network.named_parameters())
+    own = {factor.layer for factor in recipe.rates} | {decay.layer for decay in recipe.decays}
+    if unknown := sorted(own - layers.keys()):
+        raise ValueError(
+            f"network {recipe.network!r} has no layer {', '.join(unknown)} to give a rate or a "
+            f"decay; it has {', '.join(layers)}"
+        )
 
 
 def _make_groups(names: dict[nn.Parameter, str], recipe: Recipe) -> list[dict[str, object]]:
@@ -135,11 +156,6 @@ def _make_groups(names: dict[nn.Parameter, str], recipe: Recipe) -> list[dict[st
     decays = {decay.layer: decay.decay for decay in recipe.decays}
     own = {factor.layer for factor in recipe.rates} | decays.keys()
     layer_of = {p: name.split(".")[0] for p, name in names.items()}
-    if unknown := sorted(own - set(layer_of.values())):
-        raise ValueError(
-            f"network {recipe.network!r} has no layer {', '.join(unknown)} to give a rate or a "
-            f"decay; it has {', '.join(dict.fromkeys(layer_of.values()))}"
-        )
     parameters = defaultdict(list)
     for p, layer in layer_of.items():
         parameters[layer if layer in own else "", p.ndim == 1].append(p)

@@ -15,7 +15,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from alexnet.device import Machine
-from alexnet.nets.layers import Dropout, find_dropouts
+from alexnet.nets.layers import Dropout, find_dropouts, set_key
+from alexnet.training.schedule import Rates
 
 WARMUP = 3
 """Steps before the recording, in which libraries choose their kernels and take their memory."""
@@ -32,6 +33,13 @@ class TrainingStep:
     def __init__(self, network: nn.Module, machine: Machine) -> None:
         self.network, self.machine = network, machine
         self.forward = torch.compile(network) if machine.compiled else network
+        self.key, self.rates = 0, Rates(0.0, 0.0)
+
+    def begin(self, key: int, rates: Rates) -> None:
+        """Set what the next step needs beside its batch: the key of its dropout masks and, where
+        weights are updated within a step, the rates."""
+        self.key, self.rates = key, rates
+        set_key(self.network, key)
 
     def __call__(self, images: Tensor, labels: Tensor) -> Tensor:
         """Return the mean loss of a batch, detached; add its gradients to those of the network.
