@@ -9,40 +9,24 @@ from __future__ import annotations
 import os
 import sys
 import time
-from typing import Any
 
 import torch
-import torch.distributed as dist
 
-from alexnet.heartbeats import start_watch
+from alexnet.processes import join
 
 
 def main() -> None:
     """Add until something goes wrong."""
-    dist.init_process_group("gloo")
-    rank, size = dist.get_rank(), dist.get_world_size()
-
-    def gather(value: dict[str, Any]) -> list[dict[str, Any]]:
-        values: list[Any] = [None] * size
-        dist.all_gather_object(values, value)
-        return values
-
-    watch = start_watch(rank, size, gather, os.environ["MASTER_ADDR"])
-    assert watch is not None
-    for step in range(100_000):
-        tensor = torch.ones(1000)
-        try:
-            dist.all_reduce(tensor)
-        except RuntimeError as error:
-            watch.explain(error)
-        assert tensor.sum() == 1000 * size
-        if step == 0:
-            sys.stdout.write(f"ready {rank} {os.getpid()}\n")
-            sys.stdout.flush()
-        if step == 10 and os.environ.get("FAIL") == str(rank):
-            watch.leave("step 10 failed")
-            raise ValueError("step 10 failed")
-        time.sleep(0.02)
+    with join() as world:
+        for step in range(100_000):
+            parts = world.all_gather(torch.ones(1000))
+            assert sum(part.sum() for part in parts) == 1000 * world.size
+            if step == 0:
+                sys.stdout.write(f"ready {world.rank} {os.getpid()}\n")
+                sys.stdout.flush()
+            if step == 10 and os.environ.get("FAIL") == str(world.rank):
+                raise ValueError("step 10 failed")
+            time.sleep(0.02)
 
 
 if __name__ == "__main__":

@@ -53,7 +53,7 @@ def main() -> None:
 
         object.__setattr__(source, "stream", stream)
     make = partial(pack, source, out, size=8, shard_images=20, processes=1)
-    share(world, source, 1, lambda helpers: make(helpers=helpers))
+    share(world, lambda: source, 1, lambda helpers: make(helpers=helpers))
 
 
 if __name__ == "__main__":

@@ -28,7 +28,7 @@ import socket
 import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import IO, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import numpy as np
 
@@ -37,6 +37,11 @@ from alexnet.images.decoder_group import DecoderGroup
 from alexnet.images.decoder_process import Item, Prepared, Record
 from alexnet.images.preparation import PreparationResult, RecordOptions, compute_fingerprint
 from alexnet.sources.entry import Entry, Source
+
+if TYPE_CHECKING:
+    from io import BufferedRWPair
+
+    File = BufferedRWPair[Any, Any]
 
 BLOCK = 32
 """Consecutive images that one process decodes."""
@@ -65,12 +70,15 @@ class World(Protocol):
 
 
 def share(
-    world: World, source: Source, n_decoders: int, make: Callable[[Helpers | None], Made]
+    world: World,
+    open_images: Callable[[], Source],
+    n_decoders: int,
+    make: Callable[[Helpers | None], Made],
 ) -> Made | None:
     """Call `make` on rank 0, with the other processes as helpers; they return None when it is done.
 
-    `n_decoders` is the number of decoding processes that a helper starts. Raises ConnectionError on
-    a rank if the other end of its connection has ended before the pack was finished.
+    `open_images` opens the images on a helper, which starts `n_decoders` decoding processes. Raises
+    ConnectionError on a rank if the other end of its connection has ended before the pack was made.
     """
     if world.size == 1:
         return make(None)
@@ -80,7 +88,7 @@ def share(
     if listener is None:
         with connect(world.address, first["port"], SECONDS) as connection:
             connection.settimeout(None)
-            _serve(connection, source, n_decoders, world, first["token"])
+            _serve(connection, open_images(), n_decoders, world, first["token"])
         return None
     with listener:
         helpers = Helpers(_accept(listener, world.size, first["token"]))
@@ -95,7 +103,7 @@ class Helpers:
 
     def __init__(self, connections: list[socket.socket]) -> None:
         self._connections = connections
-        self._files: list[IO[bytes]] = [each.makefile("rwb") for each in connections]
+        self._files: list[File] = [each.makefile("rwb") for each in connections]
 
     def prepare(
         self, group: DecoderGroup, items: Iterable[Item | Prepared], split: str, position: int
@@ -194,7 +202,7 @@ def _choose(items: Iterable[Item | Prepared], rank: int, n_ranks: int) -> Iterat
     return (item for index, item in enumerate(items) if _find_rank(index, n_ranks) == rank)
 
 
-def _send(file: IO[bytes], name: str, result: PreparationResult, record: Record) -> None:
+def _send(file: File, name: str, result: PreparationResult, record: Record) -> None:
     """Send a result and, if the image is used, its record."""
     moments = None if result.moments is None else result.moments.tolist()
     fields = {**dataclasses.asdict(result), "digest": result.digest.hex(), "moments": moments}
@@ -203,7 +211,7 @@ def _send(file: IO[bytes], name: str, result: PreparationResult, record: Record)
         file.write(record.data)
 
 
-def _receive(file: IO[bytes], rank: int, item: Entry, record: Record) -> PreparationResult:
+def _receive(file: File, rank: int, item: Entry, record: Record) -> PreparationResult:
     """Return the result of an item; write its record, if it has one, into `record`."""
     message = _read(file, rank)
     fields = message["result"]
@@ -218,7 +226,7 @@ def _receive(file: IO[bytes], rank: int, item: Entry, record: Record) -> Prepara
         None if moments is None else np.array(moments, np.int64),
         fields["size"],
     )
-    if not result.reason and file.readinto(record.data) < record.nbytes:  # type: ignore[attr-defined]
+    if not result.reason and file.readinto(record.data) < record.nbytes:
         raise _make_error(rank)
     return result
 
@@ -239,14 +247,14 @@ def _check_same_file(item: Entry, name: str, fields: dict[str, Any], rank: int) 
             )
 
 
-def _write(file: IO[bytes], message: dict[str, Any], flush: bool = True) -> None:
+def _write(file: File, message: dict[str, Any], flush: bool = True) -> None:
     """Write a message. Raises OSError if the other end has ended."""
     file.write(json.dumps(message).encode() + b"\n")
     if flush:
         file.flush()
 
 
-def _read(file: IO[bytes], rank: int) -> dict[str, Any]:
+def _read(file: File, rank: int) -> dict[str, Any]:
     """Read a message. Raises ConnectionError if the other end, this rank, has ended."""
     try:
         line = file.readline()
