@@ -37,7 +37,7 @@ def update(parameters):
             p.grad = None
 
 
-def train_hybrid(world, dtype, steps, period, sizes=(IMAGES,)):
+def train_hybrid(world, dtype, steps, period, sizes=(IMAGES,), note=lambda: None):
     network = Hybrid(make_network(dtype), world, SLICES)
     shards = [p for name, p in network.named_parameters() if name.startswith("fc")]
     losses = []
@@ -57,6 +57,7 @@ def train_hybrid(world, dtype, steps, period, sizes=(IMAGES,)):
             )
         )
         update(network.parameters())
+        note()
     parameters = dict(network.named_parameters())
     logits = network.eval()(draw_batch(99, dtype)[0]).detach()
     return torch.stack(losses), join_parameters(parameters, network.cuts, network.parts), logits
