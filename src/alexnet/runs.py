@@ -77,6 +77,21 @@ class RunFolder:
                 folder.rmdir()
 
 
+class ForeignFolder(RunFolder):
+    """The folder of a training in progress that another process has made and locked."""
+
+    def __enter__(self) -> ForeignFolder:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        at: TracebackType | None,
+    ) -> None:
+        """Do nothing."""
+
+
 def check_folder(run: Path, images: Path) -> None:
     """Raise FileExistsError if `run` holds something other than a run, or lies among the images.
 

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -93,8 +95,31 @@ class PackCommand:
         options = {k: v for k, v in vars(self).items() if k in PACKING_OPTIONS}
         check_options(options)
         holdout = {name: getattr(self, name) for name in HOLDOUT_OPTIONS}
+        if os.environ.get("WORLD_SIZE", "1") != "1":
+            return self._pack_together(self.images, holdout, options)
         pack = pack_with_bar(self.images, self.pack, holdout, **options)
         print(f"Train on it: alexnet train {pack.path}")
+        return 0
+
+    def _pack_together(self, images: str, holdout: dict[str, Any], options: dict[str, Any]) -> int:
+        """Pack with the other processes that torchrun has started; return the exit status."""
+        from alexnet.images.decoder_group import count_cores
+        from alexnet.packing.sharing import Helpers, share
+        from alexnet.processes import join
+        from alexnet.sources import open_source
+
+        with join() as world:
+            given = choose_holdout(images, self.pack, holdout) if world.rank == 0 else {}
+            given = world.gather({name: _to_json(value) for name, value in given.items()})[0]
+            options["processes"] = self.processes or max(1, count_cores() // world.local_size)
+
+            def pack_here(helpers: Helpers | None) -> Pack:
+                return pack_with_bar(images, self.pack, given, helpers=helpers, **options)
+
+            open_images = partial(open_source, images, **given)
+            pack = share(world, open_images, options["processes"], pack_here)
+            if pack is not None:
+                print(f"Train on it: alexnet train {pack.path}")
         return 0
 
     def _check_options(self) -> None:
@@ -149,21 +174,30 @@ def pack_with_bar(
     `holdout` are the arguments of `open_source` that are not None; without any, validation images
     are chosen as in the pack that is there.
     """
-    from alexnet.packing.automatic import find_holdout, get_holdout
     from alexnet.packing.pack import pack
-    from alexnet.packing.versions import read_valid
     from alexnet.sources import open_source
 
-    given = {name: value for name, value in (holdout or {}).items() if value is not None}
-    if not given:
-        given = get_holdout(read_valid(path) or {}) if path else find_holdout(images, None, warn)
-    source = open_source(images, **given)
+    source = open_source(images, **choose_holdout(images, path, holdout or {}))
     if path is None:
         return pack_next_to_run_with_bar(images, source, None, **options)
     with open_bar(images, source) as bar:
         made = pack(source, path, progress=draw_progress(bar), say=bar.say, **options)
         print_summary(bar, made)
     return made
+
+
+def choose_holdout(images: str, path: Path | None, holdout: dict[str, Any]) -> dict[str, Any]:
+    """Return how images are held out: as asked for, or else as in the pack that is there."""
+    from alexnet.packing.automatic import find_holdout, get_holdout
+    from alexnet.packing.versions import read_valid
+
+    if given := {name: value for name, value in holdout.items() if value is not None}:
+        return given
+    return get_holdout(read_valid(path) or {}) if path else find_holdout(images, None, warn)
+
+
+def _to_json(value: object) -> object:
+    return str(value) if isinstance(value, Path) else value
 
 
 def pack_next_to_run_with_bar(

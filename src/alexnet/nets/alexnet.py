@@ -82,14 +82,15 @@ class AlexNet(Drawn):
         self.conv3 = Convolution(128 * towers, 192 * towers, 3, padding=1)
         self.conv4 = Convolution(192 * towers, 192 * towers, 3, padding=1, groups=towers)
         self.conv5 = Convolution(192 * towers, 256, 3, padding=1, groups=towers)
-        self.fc6 = nn.Linear(256 * side * side, 4096)
-        self.fc7 = nn.Linear(4096, 4096)
-        self.fc8 = nn.Linear(4096, classes)
+        self.fc6: nn.Module = nn.Linear(256 * side * side, 4096)
+        self.fc7: nn.Module = nn.Linear(4096, 4096)
+        self.fc8: nn.Module = nn.Linear(4096, classes)
         self.pool1 = Pool(unit, norm, overlap, towers)
         self.pool2 = Pool(unit, norm, overlap, towers)
         self.pool5 = Pool(unit, False, overlap)
         self.unit3, self.unit4, self.unit6, self.unit7 = (UNITS[unit]() for _ in range(4))
-        self.dropout6, self.dropout7 = Dropout(dropout, 6), Dropout(dropout, 7)
+        self.dropout6: nn.Module = Dropout(dropout, 6)
+        self.dropout7: nn.Module = Dropout(dropout, 7)
         for name in sorted(set(without)):
             leave_out(self, name)
 
@@ -108,19 +109,26 @@ class AlexNet(Drawn):
             draw_gaussian(layer, std=0.01, bias=float(name not in ("conv1", "conv3", "fc8")))
 
     def forward(self, x: Tensor, hook: Hook = pass_through) -> Tensor:
-        """(N, 3, H, W) → (N, classes); calls `hook` for each layer.""" # N    3 224 224
-        x = hook("conv1", self.conv1(x))                                # N   96  55  55
-        x = hook("pool1", self.pool1(x))                                # N   96  27  27
-        x = hook("conv2", self.conv2(x))                                # N  256  27  27
-        x = hook("pool2", self.pool2(x))                                # N  256  13  13
-        x = hook("conv3", self.unit3(self.conv3(x)))                    # N  384  13  13
-        x = hook("conv4", self.unit4(self.conv4(x)))                    # N  384  13  13
-        x = hook("conv5", self.conv5(x))                                # N  256  13  13
-        x = hook("pool5", self.pool5(x))                                # N  256   6   6
-        x = x.contiguous().flatten(1)                                   # N 9216
-        x = hook("fc6", self.unit6(self.fc6(x)))                        # N 4096
-        x = hook("fc7", self.unit7(self.fc7(self.dropout6(x))))         # N 4096
-        return hook("fc8", self.fc8(self.dropout7(x)))                  # N classes
+        """(N, 3, H, W) → (N, classes); calls `hook` for each layer."""
+        return self.classify(self.extract(x, hook), hook)
+
+    def extract(self, x: Tensor, hook: Hook = pass_through) -> Tensor:
+        """The convolutional layers: (N, 3, H, W) → (N, 256·6·6).""" # N    3 224 224
+        x = hook("conv1", self.conv1(x))                              # N   96  55  55
+        x = hook("pool1", self.pool1(x))                              # N   96  27  27
+        x = hook("conv2", self.conv2(x))                              # N  256  27  27
+        x = hook("pool2", self.pool2(x))                              # N  256  13  13
+        x = hook("conv3", self.unit3(self.conv3(x)))                  # N  384  13  13
+        x = hook("conv4", self.unit4(self.conv4(x)))                  # N  384  13  13
+        x = hook("conv5", self.conv5(x))                              # N  256  13  13
+        x = hook("pool5", self.pool5(x))                              # N  256   6   6
+        return x.contiguous().flatten(1)                              # N 9216
+
+    def classify(self, x: Tensor, hook: Hook = pass_through) -> Tensor:
+        """The fully connected layers: (N, 256·6·6) → (N, classes)."""
+        x = hook("fc6", self.unit6(self.fc6(x)))                      # N 4096
+        x = hook("fc7", self.unit7(self.fc7(self.dropout6(x))))       # N 4096
+        return hook("fc8", self.fc8(self.dropout7(x)))                # N classes
 
 
 class Pool(nn.Module):

@@ -29,6 +29,7 @@ Files are written in two ways. Small files (the journal and pack.json) are repla
     versions     the versions of a pack in its folder: the valid one, a new one, leftovers
     origins      which file each record was made of, and which records can be copied
     loop         one packing, from the state in the journal to pack.json
+    sharing      several processes decode for the one that packs
     journal      the saved state: packing.json
     shards       the files of one split, which are only appended to
     direct       a large file written without filling the page cache

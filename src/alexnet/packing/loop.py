@@ -33,6 +33,7 @@ from alexnet.packing.progress import (
 )
 from alexnet.packing.resume import check_done, identify_item, iterate_remaining
 from alexnet.packing.shards import SplitWriter, open_at, sync, write_array
+from alexnet.packing.sharing import Helpers
 from alexnet.packing.versions import remove_packing_files
 from alexnet.packs.checked_files import check_array, crc32
 from alexnet.packs.schema import DIGEST, FORMAT, VERSION, compute_checksum, compute_digest
@@ -44,7 +45,8 @@ from alexnet.terminal import format_count
 class Packing:
     """The part of a packing that one call does, in the folder `out` of a version.
 
-    Images whose records are `known` are not decoded. Raises ValueError if a shard or the sums that
+    Images whose records are `known` are not decoded; if none are, `helpers` share the decoding.
+    Raises ValueError if a shard or the sums that
     the journal lists are damaged.
     """
 
@@ -56,9 +58,10 @@ class Packing:
         shard_images: int,
         journal: Journal,
         known: KnownRecords,
+        helpers: Helpers | None = None,
     ) -> None:
         self.source, self.out, self.options, self.journal = source, out, options, journal
-        self.known = known
+        self.known, self.helpers = known, None if len(known) else helpers
         self.shape = record_shape(options.size, options.pixels)
         self.shard_images = shard_images
         self.statistics_split = "train" if "train" in source.splits else source.splits[0]
@@ -109,7 +112,12 @@ class Packing:
         writer = SplitWriter(self.out / split, state, self.shape, self.shard_images)
         try:
             items = self.known.replace_known(iterate_remaining(self.source, split, state))
-            for item, outcome, record in workers.prepare(items):
+            results = (
+                workers.prepare(items)
+                if self.helpers is None
+                else self.helpers.prepare(workers, items, split, state.position)
+            )
+            for item, outcome, record in results:
                 used = self._record(state, writer, log, item, outcome, record)
                 reporter.count(split, used, measure_position(item))
                 if writer.is_full:

@@ -37,6 +37,7 @@ from alexnet.packing.resume import (
     is_current,
     is_resumable,
 )
+from alexnet.packing.sharing import Helpers
 from alexnet.packing.versions import (
     begin,
     find_begun,
@@ -74,6 +75,7 @@ def pack(
     shard_images: int | None = None,
     progress: Callable[[PackingProgress], None] | None = None,
     say: Callable[[str], object] = lambda text: None,
+    helpers: Helpers | None = None,
 ) -> Pack:
     """Pack a source into the folder `out`, resume that packing, update or open the finished pack.
 
@@ -82,7 +84,8 @@ def pack(
     archives of the ILSVRC challenge, which are read as in the paper; a packing that was begun keeps
     its setting. An image whose decoder crashes, or does not answer for `timeout` seconds, is tried
     once more and then skipped. `progress` is called about ten times per second, and `say` with
-    sentences about an update. Until an update is complete, the pack is as it was before.
+    sentences about an update. Until an update is complete, the pack is as it was before. `helpers`
+    are other processes that decode, too (`packing.sharing`).
 
     Raises ValueError for invalid options and for a folder with other contents; OtherPack (a
     ValueError) if the folder holds a pack of other images or settings; BlockingIOError if another
@@ -112,7 +115,9 @@ def pack(
             if valid is not None:
                 say(_explain_update(source, out, valid))
             with DecoderGroup(options, processes, timeout) as workers:
-                packing = _pack_version(source, out, valid, metadata, options, workers, progress)
+                packing = _pack_version(
+                    source, out, valid, metadata, options, workers, progress, helpers
+                )
             if packing.known:
                 say(_describe_update(packing.known))
         made = open_pack(out)
@@ -129,6 +134,7 @@ def _pack_version(
     options: RecordOptions,
     workers: DecoderGroup,
     progress: Callable[[PackingProgress], None] | None,
+    helpers: Helpers | None,
 ) -> Packing:
     """Make a new version of a pack, or continue the newest that was begun, until it is valid.
 
@@ -145,7 +151,8 @@ def _pack_version(
             folder, journal = begin(out, metadata)
         journal.about = metadata
         known = KnownRecords(list_known(out, valid, begun))
-        packing = Packing(source, folder, options, metadata["shard_images"], journal, known)
+        shard_images = metadata["shard_images"]
+        packing = Packing(source, folder, options, shard_images, journal, known, helpers)
         try:
             packing.run(workers, progress)
         except SourceChanged:

@@ -30,12 +30,17 @@ TEXTS: dict[str, type[RateFactor] | type[LayerDecay] | type[Variation]] = {
 """Fields whose values may be given as texts and are written as texts; what each text describes."""
 
 POSITIVE = "epochs", "batch_size", "crop", "learning_rate", "pixel_scale", "drop_factor"
-NOT_NEGATIVE = "weight_decay", "color_noise", "warmup_epochs", "drops", "bias_rate", "seed"
+NOT_NEGATIVE = (
+    *("weight_decay", "color_noise", "warmup_epochs", "drops", "bias_rate", "seed"),
+    "fc_period",
+)
 
 LARGEST_SCALE = 1e6
 LARGEST = {
     "epochs": 1 << 20,
     "batch_size": 1 << 20,
+    "slices": 4096,
+    "fc_period": 4096,
     "crop": 1 << 14,
     "drops": 1000,
     "patience": 1 << 20,
@@ -79,6 +84,12 @@ class Recipe:
     """Number of passes through the training images."""
     batch_size: int = 128
     """Number of images in one step of training."""
+    slices: int = 1
+    """Number of slices of a batch. Several processes share them (`--devices`), and the results are
+    the same on any number of processes that divides it."""
+    fc_period: int = 0
+    """With `--devices hybrid`: after how many slices the fully connected layers are updated. 0:
+    once a batch, as all other layers; 1: after each slice, as in arXiv 1404.5997."""
     learning_rate: float = 0.01
     """Learning rate at the start, or after the warm-up if there is one."""
     momentum: float = 0.9
@@ -160,7 +171,7 @@ class Recipe:
         _require((self.noise_until or 0) >= 0, "noise_until", self.noise_until, "0 or more")
         for name in ("momentum", "dropout"):
             _require(0 <= getattr(self, name) < 1, name, getattr(self, name), "in [0, 1)")
-        for name in ("patience", "chunk"):
+        for name in ("patience", "chunk", "slices"):
             _require(getattr(self, name) >= 1, name, getattr(self, name), "1 or more")
         for name, largest in LARGEST.items():
             _require(

@@ -164,6 +164,22 @@ class RunLog:
             self._failed.add(path)
 
 
+class NoLog(RunLog):
+    """Logs nothing: for processes other than the first of a training."""
+
+    def __init__(self, run: Path, screen: Screen, done: int = 0) -> None:
+        """Open nothing."""
+
+    def rewind(self, epoch: int, step: int) -> None:
+        """Do nothing."""
+
+    def write(self, event: str, *, epoch: int, step: int, **values: Any) -> None:
+        """Do nothing."""
+
+    def write_scalars(self, at: int, **values: float) -> None:
+        """Do nothing."""
+
+
 class Curves:
     """The curves that one process writes for TensorBoard, in an event file of its own.
 

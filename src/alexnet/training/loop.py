@@ -12,7 +12,7 @@ import math
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import nn
@@ -24,21 +24,19 @@ from alexnet.batches.preprocessing import Preprocessing
 from alexnet.checkpoint import Checkpoint, Position
 from alexnet.device import Machine
 from alexnet.evaluation.counts import Counts, evaluate, has_top5
-from alexnet.nets.layers import set_key
 from alexnet.nets.variations import network_of
 from alexnet.packs.background_check import BackgroundCheck
 from alexnet.packs.pack import Pack
 from alexnet.recipes.recipe import Recipe
 from alexnet.terminal import format_count
+from alexnet.training.division import WHOLE, Division
 from alexnet.training.interrupt import Interrupt
-from alexnet.training.log import EpochReport, RunLog, Screen
+from alexnet.training.log import EpochReport, NoLog, RunLog, Screen
 from alexnet.training.memory import count_step_memory
 from alexnet.training.messages import format_epoch
 from alexnet.training.meter import Meter, MeterSettings, StepLoss
-from alexnet.training.saving import RunWriter, is_best
+from alexnet.training.saving import NoWriter, RunWriter, is_best
 from alexnet.training.schedule import Rates, compute_rates
-from alexnet.training.sgd import SGD
-from alexnet.training.step import make_step
 from alexnet.training.transfer import Transfer, first_init
 
 
@@ -65,6 +63,19 @@ class TrainingJob:
     """Seconds between two checkpoints within an epoch."""
     log_seconds: float = 10.0
     """Seconds between two reports."""
+    division: Division = WHOLE
+    """How it is divided among processes."""
+
+
+class Events(NamedTuple):
+    """What the loop has to act on between two steps."""
+
+    signal: int | None
+    """The signal that asks to stop, if one came."""
+    is_save_due: bool
+    """Whether it is time for a checkpoint."""
+    is_damaged: bool
+    """Whether a file of the pack turned out to be damaged."""
 
 
 @dataclass(frozen=True)
@@ -114,24 +125,30 @@ class Training:
         """
         pack, run, recipe, machine, start = job.pack, job.run, job.recipe, job.machine, job.start
         self.job, self.pack, self.run, self.recipe, self.machine = job, pack, run, recipe, machine
-        self.interrupt, self.screen = interrupt, screen
+        self.interrupt, self.division = interrupt, job.division
+        self.screen = screen if self.division.is_first else Screen()
         preprocessing = start.preprocessing if start else Preprocessing.of(pack, recipe)
         self.preprocessing = preprocessing.to(machine.device)
         network = start.build_network() if start else new_network(recipe, len(pack.classes))
-        self.network = devices.move_to_device(network.train(), machine)
-        self.sgd = SGD(self.network, recipe)
+        network = self.division.divide(network.train())
+        self.network = devices.move_to_device(network, machine)
+        self.sgd = self.division.make_sgd(self.network, recipe)
         self.position = start.position if start else Position()
         if start is not None:
-            self.sgd.restore(start.momenta, start.position.rate, start.position.rates)
+            momenta = self.division.cut(start.momenta)
+            self.sgd.restore(momenta, start.position.rate, start.position.rates)
         memory = count_step_memory(recipe, len(pack.classes), machine)
-        self.batches = Batches(pack.splits["train"], self.preprocessing, recipe, machine, memory)
+        split, find_rows = pack.splits["train"], self.division.find_rows
+        self.batches = Batches(split, self.preprocessing, recipe, machine, memory, find_rows)
         self.shape = recipe.batch_size, 3, recipe.crop, recipe.crop
         self._freeze(self.position.epoch)
-        self.step = make_step(self.network, machine, self.shape)
-        self.writer = RunWriter(pack, run, recipe, machine, job.init or first_init(run), screen)
+        self.step = self.division.make_step(self.network, self.sgd, machine, self.shape)
+        make_writer, make_log = (RunWriter, RunLog) if self.division.is_first else (NoWriter, NoLog)
+        init = job.init or first_init(run)
+        self.writer = make_writer(pack, run, recipe, machine, init, self.screen)
         self.writer.describe_run(is_new=start is None)
         epoch, step = self.position.epoch, self.position.step
-        self.log = RunLog(run, screen, done=epoch * len(self.batches) + step)
+        self.log = make_log(run, self.screen, done=epoch * len(self.batches) + step)
         self.log.rewind(epoch, step)
         self.meter = self._make_meter()
         self.background_check = BackgroundCheck(pack)
@@ -150,7 +167,12 @@ class Training:
 
     def copy_layers(self, init: Transfer) -> None:
         """Replace newly drawn layers by those of an earlier training; log and show which."""
-        taken = init.into(self.network, self.recipe, self.pack.classes)
+        whole = self.network
+        if self.division.cuts:  # draw the whole network again: the same weights
+            whole = new_network(self.recipe, len(self.pack.classes))
+        taken = init.into(whole, self.recipe, self.pack.classes)
+        if whole is not self.network:
+            self.network.load_state_dict(self.division.cut(whole.state_dict()))
         new = [name for name in self.sgd.layers if name not in taken]
         self.log.write("init", epoch=0, step=0, init=str(init.init), taken=taken, new=new)
         self.screen.say(f"Taken from {init.init}: {', '.join(taken)}.")
@@ -162,22 +184,25 @@ class Training:
         Raises Diverged if a loss is infinite or NaN, and ValueError if a file of the pack turns
         out to be damaged.
         """
-        saved = not (self.run / "last.safetensors").exists() or self._keep_best()
+        exists = self.division.is_first and (self.run / "last.safetensors").exists()
+        saved = not exists or self._keep_best()
         for epoch in range(self.position.epoch, self.recipe.epochs):
             if self._freeze(epoch):
                 del self.step  # and with it the memory of its CUDA graph
-                self.step = make_step(self.network, self.machine, self.shape)
+                self.step = self.division.make_step(
+                    self.network, self.sgd, self.machine, self.shape
+                )
             self.train_epoch(epoch)
-            stopped = self.interrupt.signal is not None
+            stopped = self._share_events().signal is not None
             measured = None if stopped else self.finish_epoch(epoch, self._validate())
             saved = self.save() and self._keep_best()
             if measured is not None:
                 self._show_epoch(epoch, measured)
-            if self.interrupt.signal is not None:
+            events = self._share_events()
+            if events.signal is not None:
                 break
-            if self.background_check.report:
-                self._handle_background_check()
-        return TrainingOutcome(self.run, self.position, self.interrupt.signal, saved)
+            self._handle_background_check(events)
+        return TrainingOutcome(self.run, self.position, self._share_events().signal, saved)
 
     def train_epoch(self, epoch: int) -> None:
         """Do the steps of an epoch, from the current position to its end or a request to stop.
@@ -190,10 +215,11 @@ class Training:
         self.meter.begin(epoch, self.batches.waited)
         self._last_save = time.monotonic()
         for step, batch in enumerate(self.batches.epoch(epoch, first), first):
-            set_key(self.network, derive_step_seed(self.recipe.seed, epoch, step))
+            rates, n_images = self.compute_rates(epoch, step), self.batches.count_images(step)
+            self.step.begin(derive_step_seed(self.recipe.seed, epoch, step), rates, n_images)
             loss = self.step(batch.images, batch.labels)
-            self.sgd.step(loss, self.compute_rates(epoch, step))
-            self.meter.add(step, loss, len(batch.labels))
+            self.sgd.step(loss, rates)
+            self.meter.add(step, loss, n_images)
             if self._handle_events():
                 break
         self._report()
@@ -206,15 +232,33 @@ class Training:
                 self.meter.show(self.position.step, self.position.rate, self.batches.waited)
         if self.meter.is_report_due:
             self._report()
-        if self.interrupt.signal is not None:
+        events = self._share_events()
+        if events.signal is not None:
             return True
-        if self.background_check.report:
-            self._handle_background_check()
-        if time.monotonic() - self._last_save > self.job.save_seconds:
+        self._handle_background_check(events)
+        if events.is_save_due:
             self._read_losses()
             self.save()
             self._last_save = time.monotonic()
         return False
+
+    def _share_events(self) -> Events:
+        """Return what has happened, on this process or another: the same answer on all of them.
+
+        What is done about it needs all processes, so all have to do it after the same step.
+        """
+        is_save_due = time.monotonic() - self._last_save > self.job.save_seconds
+        is_damaged = bool(self.background_check.report) and self.background_check.is_damaged
+        own = Events(self.interrupt.signal, is_save_due, is_damaged)
+        if self.division.world.size == 1:
+            return own
+        everyone = [Events(*event) for event in self.division.world.gather(list(own))]
+        signals = [event.signal for event in everyone if event.signal is not None]
+        return Events(
+            signals[0] if signals else None,
+            everyone[0].is_save_due,
+            any(event.is_damaged for event in everyone),
+        )
 
     def _read_losses(self) -> None:
         """Move the position past the steps done, adding their losses to `loss_sum`.
@@ -243,12 +287,16 @@ class Training:
         self._read_losses()
         self.meter.report(self.position.step, self.position.rate, self.batches.waited)
 
-    def _handle_background_check(self) -> None:
+    def _handle_background_check(self, events: Events) -> None:
         """Report that the pack's files are intact; if one is damaged, save and raise ValueError."""
+        if not events.is_damaged and not self.background_check.report:
+            return
         news = self.background_check.take_report()
-        if not self.background_check.is_damaged:
+        if not events.is_damaged:
             self.screen.say(news)
             return
+        if not self.background_check.is_damaged:
+            news = "Another process of this training has found a damaged file in its pack."
         self._read_losses()
         self.save()
         raise ValueError(
@@ -285,6 +333,7 @@ class Training:
             len(self.pack.classes),
             self.machine,
             batch_size=self.recipe.batch_size,
+            world=self.division.sharing_evaluation,
         )
 
     def finish_epoch(self, epoch: int, counts: Counts | None) -> dict[str, float]:
@@ -318,7 +367,9 @@ class Training:
 
     def save(self) -> bool:
         """Write `last.safetensors`; return False, keeping the earlier one, if that fails."""
-        return self.writer.save(
+        weights = self.division.join(self.network.state_dict())
+        momenta = self.division.join(self.sgd.join_momenta())
+        is_saved = self.writer.save(
             Checkpoint(
                 recipe=self.recipe,
                 classes=tuple(self.pack.classes),
@@ -326,10 +377,11 @@ class Training:
                 pack_checksum=self.pack.checksum,
                 preprocessing=self.preprocessing,
                 position=self.position,
-                weights=self.network.state_dict(),
-                momenta=self.sgd.momenta(),
+                weights=weights,
+                momenta=momenta,
             )
         )
+        return bool(self.division.world.broadcast(is_saved))
 
     def _keep_best(self) -> bool:
         """At the end of an epoch, keep its checkpoint as the best if it is; False if that fails."""

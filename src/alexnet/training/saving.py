@@ -93,6 +93,21 @@ class RunWriter:
         return True
 
 
+class NoWriter(RunWriter):
+    """Writes nothing: for processes other than the first of a training."""
+
+    def describe_run(self, is_new: bool) -> None:
+        """Do nothing."""
+
+    def save(self, checkpoint: Checkpoint) -> bool:
+        """Do nothing."""
+        return True
+
+    def keep_best(self, history: tuple[dict[str, float], ...]) -> bool:
+        """Do nothing."""
+        return True
+
+
 def is_best(history: tuple[dict[str, float], ...]) -> bool:
     """Whether the last epoch has a lower top-1 error than every epoch before it.
 

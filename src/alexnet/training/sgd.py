@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
+from collections.abc import Collection
 
 import torch
 from torch import Tensor, nn
@@ -40,10 +41,18 @@ class SGD:
     (`found_inf`), without a synchronization.
     """
 
-    def __init__(self, network: nn.Module, recipe: Recipe) -> None:
-        """Raises ValueError where the recipe names a layer that the network does not have."""
+    def __init__(
+        self, network: nn.Module, recipe: Recipe, layers: Collection[str] | None = None
+    ) -> None:
+        """`layers`: update only these. Raises ValueError where the recipe names a layer that the
+        network does not have."""
         self.momentum = recipe.momentum
-        self.names = {p: name for name, p in network.named_parameters()}
+        check_layers(network, recipe)
+        self.names = {
+            p: name
+            for name, p in network.named_parameters()
+            if layers is None or name.split(".")[0] in layers
+        }
         groups = _make_groups(self.names, recipe)
         self.optimizer = torch.optim.SGD(groups, lr=0.0, momentum=recipe.momentum, fused=True)
         for p in self.names:
@@ -93,6 +102,14 @@ class SGD:
 
         Returns whether that changed anything. Raises ValueError if nothing would be left to train.
         """
+        changed, trainable = self.set_trained(*rates_to_come)
+        if not trainable:
+            raise ValueError(ALL_FROZEN)
+        return changed
+
+    def set_trained(self, *rates_to_come: Rates) -> tuple[bool, int]:
+        """Do what `freeze` does; return whether that changed anything, and how many groups are
+        trained."""
         changed, trainable = False, 0
         for group in self.optimizer.param_groups:
             is_trained = any(rates.of(group["layer"], group["bias"]) for rates in rates_to_come)
@@ -100,13 +117,15 @@ class SGD:
             for p in group["params"]:
                 changed |= p.requires_grad != is_trained
                 p.requires_grad_(is_trained)
-        if not trainable:
-            raise ValueError(ALL_FROZEN)
-        return changed
+        return changed, trainable
 
     def momenta(self) -> dict[str, Tensor]:
         """Return the momentum buffers b by the names of their parameters: what checkpoints keep."""
         return {name: self.optimizer.state[p]["momentum_buffer"] for p, name in self.names.items()}
+
+    def join_momenta(self) -> dict[str, Tensor]:
+        """Return the momentum buffers for a checkpoint; all processes call this together."""
+        return self.momenta()
 
     def restore(self, momenta: dict[str, Tensor], rate: float, rates: dict[str, float]) -> None:
         """Continue from saved buffers, `rate` and `rates`.
@@ -128,6 +147,13 @@ def check_layers(network: nn.Module, recipe: Recipe) -> None:
     Also where its factors freeze every layer in some epoch, as `SGD.freeze` does then. The network
     may be on the meta device.
     """
+    layers = dict.fromkeys(name.split(".")[0] for name, _ in network.named_parameters())
+    own = {factor.layer for factor in recipe.rates} | {decay.layer for decay in recipe.decays}
+    if unknown := sorted(own - layers.keys()):
+        raise ValueError(
+            f"network {recipe.network!r} has no layer {', '.join(unknown)} to give a rate or a "
+            f"decay; it has {', '.join(layers)}"
+        )
     groups = _make_groups({p: name for name, p in network.named_parameters()}, recipe)
     changes = {math.ceil(factor.epoch) for factor in recipe.rates if factor.factor == 0}
     for epoch in sorted(changes):
@@ -146,11 +172,6 @@ def _make_groups(names: dict[nn.Parameter, str], recipe: Recipe) -> list[dict[st
     decays = {decay.layer: decay.decay for decay in recipe.decays}
     own = {factor.layer for factor in recipe.rates} | decays.keys()
     layer_of = {p: name.split(".")[0] for p, name in names.items()}
-    if unknown := sorted(own - set(layer_of.values())):
-        raise ValueError(
-            f"network {recipe.network!r} has no layer {', '.join(unknown)} to give a rate or a "
-            f"decay; it has {', '.join(dict.fromkeys(layer_of.values()))}"
-        )
     parameters = defaultdict(list)
     for p, layer in layer_of.items():
         parameters[layer if layer in own else "", p.ndim == 1].append(p)

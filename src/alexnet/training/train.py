@@ -14,14 +14,19 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import torch
+
 from alexnet import checkpoint as checkpoints
 from alexnet import device as devices
 from alexnet import runs
 from alexnet.checkpoint import Checkpoint
 from alexnet.device import Precision, Residence
+from alexnet.nets.variations import network_of
 from alexnet.packs.pack import Pack
+from alexnet.processes import ALONE
 from alexnet.recipes.named import SMALLEST_PHOTOGRAPH
 from alexnet.recipes.recipe import Recipe
+from alexnet.training.division import Division, make_division
 from alexnet.training.interrupt import Interrupt
 from alexnet.training.log import SafeScreen, Screen
 from alexnet.training.loop import Training, TrainingJob, TrainingOutcome
@@ -45,6 +50,7 @@ def train(
     save_minutes: float = 10.0,
     log_seconds: float = 10.0,
     screen: Screen | None = None,
+    division: Division | None = None,
 ) -> TrainingOutcome:
     """Train a network on the `train` images of a pack, evaluating it on `val` after every epoch.
 
@@ -82,6 +88,9 @@ def train(
     screen
         Receives progress and messages. A failure to write to the screen or the log does not end
         the training.
+    division
+        How the training is divided among processes (`training.division`). All processes call this
+        function with the same arguments; the first writes the run. By default, one process.
 
     Returns
     -------
@@ -109,38 +118,46 @@ def train(
     OSError
         The folder cannot be written.
     """
-    run, screen = Path(run), SafeScreen(screen or Screen())
-    runs.check_folder(run, Path(pack.source["path"]))
+    division = division or make_division(None, ALONE, recipe)
+    run, screen = Path(run), SafeScreen((division.is_first and screen) or Screen())
+    if division.is_first:
+        runs.check_folder(run, Path(pack.source["path"]))
     machine = devices.set_up_machine(device, precision, resident, compiled)
     if recipe.crop >= SMALLEST_PHOTOGRAPH and (hint := devices.suggest_bf16(machine)):
         screen.say(hint)
     check_pack(pack, recipe)
     check_network(pack, recipe)
+    with torch.device("meta"):
+        division.divide(network_of(recipe, len(pack.classes)))
     if hint := devices.explain_unrepeatable(machine):
         screen.say(hint)
     path = None if resume is None else runs.find_checkpoint_to_resume(resume)
     start = None if path is None else checkpoints.load(path)
-    if path is None or path.parent.resolve() != run.resolve():
+    if division.is_first and (path is None or path.parent.resolve() != run.resolve()):
         runs.check_free(run)
     if path is not None and start is not None:
         check_resumable(start, pack, recipe)
         if hint := devices.explain_changes(runs.read_environment(path.parent), machine):
             screen.warn(hint)
         if start.position.epoch >= recipe.epochs:
-            return _finish(run, path, start, screen)
+            return _finish(run, path, start, screen, division)
     elif resume is not None:
         screen.say(f"{resume} has no checkpoint yet: training begins from the start.")
         init = init or first_init(run)
     if init is not None and not isinstance(init, Transfer):
         init = Transfer(Path(init))
     job = TrainingJob(pack, run, recipe, machine, start, init, save_minutes * 60, log_seconds)
+    job = replace(job, division=division)
+    division.world.barrier()  # the folder is still as all of them have found it
     return _run(job, screen)
 
 
 def _run(job: TrainingJob, screen: Screen) -> TrainingOutcome:
     """Lock the folder and train in it, until the last epoch is done or a signal comes."""
-    with runs.RunFolder(job.run) as folder, Interrupt() as interrupt:
-        if job.start is None:
+    is_first = job.division.is_first
+    make_folder = runs.RunFolder if is_first else runs.ForeignFolder
+    with make_folder(job.run) as folder, Interrupt() as interrupt:
+        if job.start is None and is_first:
             runs.check_free(job.run)  # again, now that no other process can begin one here
         training = Training(job, interrupt, screen)
         if job.init is not None and job.start is None:
@@ -156,11 +173,13 @@ def _run(job: TrainingJob, screen: Screen) -> TrainingOutcome:
         finally:
             training.background_check.stop()
             folder.used = job.start is not None or training.meter.steps > 0
-    return replace(outcome, signal=interrupt.signal)
+    return replace(outcome, signal=outcome.signal or interrupt.signal)
 
 
-def _finish(run: Path, path: Path, start: Checkpoint, screen: Screen) -> TrainingOutcome:
+def _finish(
+    run: Path, path: Path, start: Checkpoint, screen: Screen, division: Division
+) -> TrainingOutcome:
     """The outcome of a training that has all its epochs: `best` is mended, nothing is trained."""
-    saved = mend_best(run, path, start.position, screen)
+    saved = not division.is_first or mend_best(run, path, start.position, screen)
     screen.say(format_finished(start.position, len(start.classes)))
     return TrainingOutcome(run, start.position, None, saved)
