@@ -84,10 +84,13 @@ class World:
         """
         if self.size == 1:
             return tensors
-        received = [torch.empty_like(tensors[self.rank]) for _ in range(self.size)]
-        sent = [tensor.contiguous() for tensor in tensors]
-        self._guard(lambda: dist.all_to_all(received, sent))
-        return received
+        own = tensors[self.rank]
+        sent = torch.cat([tensor.flatten() for tensor in tensors])
+        received = own.new_empty(self.size * own.numel())
+        sizes = [tensor.numel() for tensor in tensors]  # gloo takes no list of unequal tensors
+        equal = [own.numel()] * self.size
+        self._guard(lambda: dist.all_to_all_single(received, sent, equal, sizes))
+        return list(received.view(self.size, *own.shape))
 
     def agree(self, facts: dict[str, Any]) -> None:
         """Raise ValueError on every rank if these facts are not the same on all of them."""

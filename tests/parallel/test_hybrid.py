@@ -8,7 +8,8 @@ from alexnet import nets
 from alexnet.nets.layers import set_key
 from alexnet.parallel.hybrid import Hybrid, Passes, compute_gradients, cut_rows
 from alexnet.parallel.parts import join_parameters
-from tests.parallel.worlds import Alone, run_in_processes
+from alexnet.processes import ALONE
+from tests.parallel.worlds import run_in_processes, run_with_one_thread
 
 SIDE, CLASSES, IMAGES, SLICES = 63, 5, 7, 4
 RATE = 1e-3
@@ -36,7 +37,7 @@ def update(parameters):
             p.grad = None
 
 
-def train_hybrid(world, dtype, steps, period, sizes=(IMAGES,)):
+def train_hybrid(world, dtype, steps, period, sizes=(IMAGES,), note=lambda: None):
     network = Hybrid(make_network(dtype), world, SLICES)
     shards = [p for name, p in network.named_parameters() if name.startswith("fc")]
     losses = []
@@ -56,13 +57,14 @@ def train_hybrid(world, dtype, steps, period, sizes=(IMAGES,)):
             )
         )
         update(network.parameters())
+        note()
     parameters = dict(network.named_parameters())
     logits = network.eval()(draw_batch(99, dtype)[0]).detach()
     return torch.stack(losses), join_parameters(parameters, network.cuts, network.parts), logits
 
 
 def train_serially(dtype, steps, period):
-    """Test 30 of the notes on the system of 2014: one process, whole layers, one slice at a time."""
+    """Whole layers in one process, a slice at a time, as the system of 2014 is described."""
     network = make_network(dtype)
     named = dict(network.named_parameters())
     convolutions = [p for name, p in named.items() if name.startswith("conv")]
@@ -95,7 +97,7 @@ def train_serially(dtype, steps, period):
 
 @pytest.mark.parametrize("period", [1, 2, SLICES])
 def test_hybrid_equals_its_serial_reference(period):
-    losses, weights, _ = train_hybrid(Alone(), torch.float64, 3, period)
+    losses, weights, _ = train_hybrid(ALONE, torch.float64, 3, period)
     wanted, whole = train_serially(torch.float64, 3, period)
     torch.testing.assert_close(losses, wanted, rtol=1e-10, atol=0)
     assert weights.keys() == whole.keys()
@@ -106,7 +108,7 @@ def test_hybrid_equals_its_serial_reference(period):
 @pytest.mark.parametrize(("size", "period"), [(2, 1), (2, SLICES), (4, 1), (4, SLICES)])
 def test_hybrid_has_the_same_bits_on_any_number_of_processes(tmp_path, size, period):
     arguments = torch.float32, 3, period, (IMAGES, 3)  # one of the slices of 3 images is empty
-    losses, weights, logits = train_hybrid(Alone(), *arguments)
+    losses, weights, logits = run_with_one_thread(train_hybrid, ALONE, *arguments)
     for rank, found in enumerate(run_in_processes(size, train_hybrid, tmp_path, *arguments)):
         assert torch.equal(found[0], losses)
         assert torch.equal(found[2], logits)
@@ -123,9 +125,9 @@ def test_hybrid_has_the_same_bits_on_any_number_of_processes(tmp_path, size, per
 )
 def test_networks_whose_layers_cannot_be_cut_are_refused(name, variations, message):
     with pytest.raises(ValueError, match=message):
-        Hybrid(nets.build(name, CLASSES, SIDE, **variations), Alone(), SLICES)
+        Hybrid(nets.build(name, CLASSES, SIDE, **variations), ALONE, SLICES)
 
 
 def test_a_number_of_shards_that_is_no_power_of_two_is_refused():
     with pytest.raises(ValueError, match="6 parts: the number has to be a power of two"):
-        Hybrid(nets.build("alexnet", CLASSES, SIDE), Alone(), 6)
+        Hybrid(nets.build("alexnet", CLASSES, SIDE), ALONE, 6)

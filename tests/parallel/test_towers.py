@@ -9,7 +9,8 @@ from alexnet.nets.layers import set_key
 from alexnet.parallel.exchange import Parts
 from alexnet.parallel.parts import join_parameters
 from alexnet.parallel.towers import Towers
-from tests.parallel.worlds import Alone, run_in_processes
+from alexnet.processes import ALONE, World
+from tests.parallel.worlds import run_in_processes, run_with_one_thread
 
 SIDE, CLASSES, IMAGES = 63, 5, 3
 
@@ -43,7 +44,7 @@ def take_step(network, step, dtype, rate=1e-3):
 
 
 def train_towers(world, dtype, steps, wire=None, variations=()):
-    """The logits and the joined gradients of the first step, and the weights and logits at the end."""
+    """The first logits and whole gradients, then the weights and logits at the end."""
     network = Towers(make_network(dtype, **dict(variations)), world, wire)
     logits, gradients = take_step(network, 0, dtype)
     for step in range(1, steps):
@@ -71,7 +72,7 @@ def assert_close(found, wanted, tolerance=1e-10):
 @pytest.mark.parametrize("variations", [(), (("unit", "tanh"), ("overlap", False))])
 def test_towers_have_the_outputs_and_gradients_of_the_whole_network(variations):
     whole = train_whole(torch.float64, 3, variations)
-    towers = train_towers(Alone(), torch.float64, 3, None, variations)
+    towers = train_towers(ALONE, torch.float64, 3, None, variations)
     torch.testing.assert_close(towers[0], whole[0], rtol=1e-10, atol=1e-10)
     assert_close(towers[1], whole[1])
     assert_close(towers[2], whole[2])
@@ -79,7 +80,7 @@ def test_towers_have_the_outputs_and_gradients_of_the_whole_network(variations):
 
 @pytest.mark.parametrize("wire", [None, torch.bfloat16])
 def test_two_processes_have_the_same_bits_as_one(tmp_path, wire):
-    alone = train_towers(Alone(), torch.float32, 4, wire)
+    alone = run_with_one_thread(train_towers, ALONE, torch.float32, 4, wire)
     first, second = run_in_processes(2, train_towers, tmp_path, torch.float32, 4, wire)
     assert torch.equal(first[0], alone[0])
     assert torch.equal(first[3], alone[3])
@@ -98,15 +99,15 @@ def test_two_processes_stay_equal_to_the_whole_network_for_20_steps(tmp_path):
 
 
 def test_exchange_in_bf16_rounds_what_is_exchanged_only():
-    exact = train_towers(Alone(), torch.float32, 2)
-    rounded = train_towers(Alone(), torch.float32, 2, torch.bfloat16)
+    exact = train_towers(ALONE, torch.float32, 2)
+    rounded = train_towers(ALONE, torch.float32, 2, torch.bfloat16)
     assert not torch.equal(exact[0], rounded[0])
     torch.testing.assert_close(exact[0], rounded[0], rtol=0.05, atol=0.05)
 
 
 def test_the_masks_of_two_towers_are_the_halves_of_the_whole_mask():
     whole = make_network(torch.float32).train()
-    towers = Towers(whole, Alone()).train()
+    towers = Towers(whole, ALONE).train()
     set_key(whole, 7, first_row=5)
     set_key(towers, 7, first_row=5)
     halves = towers.dropout7([torch.ones(3, 2048)] * 2)
@@ -123,11 +124,10 @@ def test_the_masks_of_two_towers_are_the_halves_of_the_whole_mask():
 )
 def test_networks_that_are_not_two_towers_are_refused(name, variations, message):
     with pytest.raises(ValueError, match=message):
-        Towers(nets.build(name, CLASSES, SIDE, **variations), Alone())
+        Towers(nets.build(name, CLASSES, SIDE, **variations), ALONE)
 
 
 def test_three_processes_cannot_share_two_towers():
-    alone = Alone()
-    alone.size = 3
-    with pytest.raises(ValueError, match="3 processes cannot share .* in 2 parts: start 1 or 2"):
-        Parts(2, alone)
+    three = World(size=3)
+    with pytest.raises(ValueError, match=r"3 processes cannot share .* in 2 parts: start 1 or 2"):
+        Parts(2, three)

@@ -2,72 +2,53 @@
 
 import multiprocessing
 import os
+import socket
 from pathlib import Path
 
 import torch
-import torch.distributed as dist
 
-
-class Alone:
-    """A world of one process."""
-
-    rank, size = 0, 1
-
-    def all_gather(self, tensor):
-        return [tensor]
-
-    def exchange(self, tensors):
-        return tensors
-
-    def broadcast(self, value, source):
-        return value
-
-
-class Gloo:
-    """The processes of `run_in_processes`."""
-
-    def __init__(self, rank, size):
-        self.rank, self.size = rank, size
-
-    def all_gather(self, tensor):
-        parts = [torch.empty_like(tensor) for _ in range(self.size)]
-        dist.all_gather(parts, tensor)
-        return parts
-
-    def exchange(self, tensors):
-        gathered = [None] * self.size
-        dist.all_gather_object(gathered, tensors)
-        return [sent[self.rank] for sent in gathered]
-
-    def broadcast(self, value, source):
-        value = value.clone()
-        dist.broadcast(value, source)
-        return value
+from alexnet.processes import ALONE, join
 
 
 def run_in_processes(size, function, folder, *arguments):
-    """Run `function(world, *arguments)` in `size` processes; return what each returned."""
+    """Run `function(world, *arguments)` in `size` processes; return what each returned.
+
+    Every process has one thread, as results have the same bits for the same number of threads.
+    """
     if size == 1:
-        torch.set_num_threads(1)
-        return [function(Alone(), *arguments)]
+        return [run_with_one_thread(function, ALONE, *arguments)]
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
     context = multiprocessing.get_context("spawn")
-    folder = Path(folder)
     started = [
-        context.Process(target=_run, args=(rank, size, folder, function, arguments), daemon=True)
+        context.Process(
+            target=_run, args=(rank, size, port, Path(folder), function, arguments), daemon=True
+        )
         for rank in range(size)
     ]
     for process in started:
         process.start()
     for process in started:
-        process.join(120)
+        process.join(300)
     assert [process.exitcode for process in started] == [0] * size
-    return [torch.load(folder / f"{rank}.pt", weights_only=False) for rank in range(size)]
+    return [torch.load(Path(folder) / f"{rank}.pt", weights_only=False) for rank in range(size)]
 
 
-def _run(rank, size, folder, function, arguments):
-    os.environ["GLOO_SOCKET_IFNAME"] = "lo"
+def run_with_one_thread(function, *arguments):
+    """Run a function with one thread, as each of several processes has."""
+    before = torch.get_num_threads()
     torch.set_num_threads(1)
-    dist.init_process_group("gloo", f"file://{folder}/store", rank=rank, world_size=size)
-    torch.save(function(Gloo(rank, size), *arguments), folder / f"{rank}.pt")
-    dist.barrier()
-    dist.destroy_process_group()
+    try:
+        return function(*arguments)
+    finally:
+        torch.set_num_threads(before)
+
+
+def _run(rank, size, port, folder, function, arguments):
+    os.environ |= {"RANK": str(rank), "WORLD_SIZE": str(size), "LOCAL_RANK": str(rank)}
+    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    os.environ["OMP_NUM_THREADS"] = "1"
+    torch.set_num_threads(1)
+    with join() as world:
+        torch.save(function(world, *arguments), folder / f"{rank}.pt")

@@ -7,6 +7,7 @@ This module has the options and the order of the steps; `recipe_options` chooses
 from __future__ import annotations
 
 import dataclasses
+import os
 import shlex
 import sys
 import time
@@ -35,6 +36,7 @@ from alexnet.commands.training_pack import TrainingPack
 if TYPE_CHECKING:
     from alexnet.device import Machine
     from alexnet.packs.pack import Pack
+    from alexnet.processes import World
     from alexnet.recipes.recipe import Recipe
     from alexnet.training.log import Screen
     from alexnet.training.loop import TrainingOutcome
@@ -78,6 +80,13 @@ class Train:
     time: str | None = None
     """Train for about this time, as 20m, 90s or 1h30m: a few seconds are measured, and the number
     of epochs and the schedule are planned for it."""
+    devices: Literal["towers", "hybrid"] | None = None
+    """How the processes that torchrun has started divide the network. towers: two processes have
+    one tower each (Figure 2). hybrid: each has the convolutions for its part of the batch, and a
+    part of the units of the fully connected layers (arXiv 1404.5997; --slices, --fc-period)."""
+    exchange: Literal["exact", "bf16"] = "exact"
+    """With --devices towers: whether what the towers send each other is rounded to bf16, which
+    halves it."""
     quiet: bool = False
     """Print warnings and errors only, and one line at the end."""
     json: bool = False
@@ -94,13 +103,22 @@ class Train:
     """Fields of the recipe that are to be different."""
 
     def run(self) -> int:
+        """Join the other processes, if there are any, and train."""
+        from alexnet.processes import ALONE, join
+
+        self._check_options()
+        if self.devices is None:
+            return self._run(ALONE)
+        with join() as world:
+            return self._run(world)
+
+    def _run(self, world: World) -> int:
         """Pack the images if necessary, choose the recipe, train, and print the next commands."""
         from alexnet.commands.refusals import TrainingPlan, check_order, check_start
         from alexnet.device import set_up_machine
         from alexnet.packing.automatic import pack_name
         from alexnet.runs import check_folder
 
-        self._check_options()
         check_order(self.images, self.run_folder)
         machine = set_up_machine(self.device, self.precision, self.resident, self.compiled)
         resumed = find_resumed(self.resume, self.run_folder, self.images)
@@ -113,18 +131,22 @@ class Train:
         check_start(plan, intervals=intervals)
         images = TrainingPack(self.images, choice, resumed, self._transfer)
         if self.dry_run or self.print_config:
-            return show_plan(images, folder, machine, only_recipe=self.print_config)
-        with silence(self.quiet):
-            pack = images.open_or_make(folder)
+            only_recipe = self.print_config
+            return world.rank and show_plan(images, folder, machine, only_recipe=only_recipe)
+        folder = Path(world.broadcast(str(folder)))  # also: all have checked before one writes
+        with silence(self.quiet or world.rank > 0):
+            pack = _open_pack(images, folder, world)
             if resumed is not None and (recipe := read_recipe(resumed)) is not None:
                 recipe = dataclasses.replace(recipe, **choice.changes)
             else:
                 recipe = choice.choose_for_pack(pack)
         if self.time is not None:
             recipe = self._plan(pack, folder, recipe, machine, choice.changes)
-        if self.json:
+        if self.json and world.rank == 0:
             print_start(pack, folder, recipe)
-        outcome = self._train(pack, folder, recipe, resumed)
+        outcome = self._train(pack, folder, recipe, resumed, world)
+        if world.rank:
+            return 128 + outcome.signal if outcome.signal is not None else int(not outcome.saved)
         return self._report(outcome, folder, recipe)
 
     def _plan(
@@ -148,6 +170,7 @@ class Train:
             )
         if (self.take or self.reset) and not self.init:
             raise ValueError("--take and --reset name layers of a run: say which, --init RUN")
+        self._check_devices()
         if self.time is None:
             return
         from alexnet.training.planning import parse_time
@@ -161,6 +184,18 @@ class Train:
         if "epochs" in get_given_fields(self.changes):
             raise ValueError("--time plans the number of epochs: leave --epochs away, or --time")
 
+    def _check_devices(self) -> None:
+        """Raise ValueError for options that several processes cannot have."""
+        n_processes = os.environ.get("WORLD_SIZE", "1")
+        if self.devices is None and n_processes != "1":
+            raise ValueError(
+                f"there are {n_processes} processes, and nothing says how they share the training: "
+                "give --devices towers or --devices hybrid"
+            )
+        if self.devices is not None and (self.time is not None or self.compiled):
+            option = "--compile" if self.compiled else "--time"
+            raise ValueError(f"{option} does not go together with --devices: leave it away")
+
     @property
     def _transfer(self) -> Transfer | None:
         """The earlier training that this one begins with."""
@@ -169,11 +204,19 @@ class Train:
         return Transfer(self.init, self.take, self.reset) if self.init else None
 
     def _train(
-        self, pack: Pack, folder: Path, recipe: Recipe, resumed: Path | None
+        self, pack: Pack, folder: Path, recipe: Recipe, resumed: Path | None, world: World
     ) -> TrainingOutcome:
+        import torch
+
+        from alexnet import __version__
+        from alexnet.training.division import make_division
         from alexnet.training.train import train
 
-        with self._open_screen() as screen:
+        wire = torch.bfloat16 if self.exchange == "bf16" else None
+        division = make_division(self.devices, world, recipe, wire)
+        facts = {"version": __version__, "devices": self.devices, "exchange": self.exchange}
+        world.agree({**facts, "recipe": str(recipe), "pack": pack.checksum})
+        with self._open_screen(world.rank) as screen:
             return train(
                 pack,
                 folder,
@@ -187,13 +230,19 @@ class Train:
                 save_minutes=self.save_minutes,
                 log_seconds=self.log_seconds,
                 screen=screen,
+                division=division,
             )
 
     @contextmanager
-    def _open_screen(self) -> Iterator[Screen]:
-        """The screen for a person, a quiet one, or one that prints JSON beside either."""
+    def _open_screen(self, rank: int) -> Iterator[Screen]:
+        """The screen for a person, a quiet one, or one that prints JSON beside either; none for
+        other processes than the first."""
         from alexnet.screen import TrainingScreen
+        from alexnet.training.log import Screen
 
+        if rank:
+            yield Screen()
+            return
         with nullcontext(QuietScreen()) if self.quiet else TrainingScreen() as screen:
             yield JsonScreen(screen) if self.json else screen
 
@@ -220,3 +269,10 @@ class Train:
             if not self.json and not self.quiet:
                 print(format_next_steps(folder, recipe), flush=True)
         return 0
+
+
+def _open_pack(images: TrainingPack, folder: Path, world: World) -> Pack:
+    """Return the pack, which the first process makes if it has to be made."""
+    pack = images.open_or_make(folder) if world.rank == 0 else None
+    world.barrier()
+    return pack or images.open_or_make(folder)

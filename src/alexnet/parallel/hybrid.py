@@ -79,11 +79,13 @@ class Hybrid(AlexNet):
         """(N, 3, H, W) → (N, classes)."""
         return self.classify_shards([self.extract(images)] * self.parts.each)
 
+    # fmt: off
     def classify_shards(self, x: Sequence[Tensor]) -> Tensor:
         """pool5 for each own shard, (N, 9216) → (N, classes)."""         # in each shard:
         x = self.dropout6(self.unit6(self.fc6(x)))                        # N 4096/V
         x = self.dropout7(self.unit7(self.fc7(gather_parts(x, self.parts))))  # N 4096/V
         return sum_parts(self.fc8(x), self.parts)                         # N classes
+    # fmt: on
 
     def list_replicated(self) -> list[nn.Parameter]:
         """Return the parameters that all processes have: those of the convolutions."""
@@ -137,7 +139,7 @@ def compute_gradients(
     own, step = network.parts.own, _Step(network, passes, cast)
     pool5 = {i: step.extract(x) for i, x in zip(own, images, strict=True) if len(x)}
     right = dict(zip(own, labels, strict=True))
-    for i, rows in enumerate(passes.slices):
+    for i in range(len(passes.slices)):
         step.run_pass(i, pool5.get(i), right.get(i))
         if passes.is_update_due(i):
             update(step.losses[-1])
@@ -183,9 +185,7 @@ class _Step:
         self.losses.append(loss.detach())
         self.gradients.append(sum_pairwise([cast(Tensor, leaf.grad) for leaf in leaves]))
 
-    def _share(
-        self, i: int, pool5: Tensor | None, labels: Tensor | None
-    ) -> tuple[Tensor, Tensor]:
+    def _share(self, i: int, pool5: Tensor | None, labels: Tensor | None) -> tuple[Tensor, Tensor]:
         """Return pool5 and the labels of slice i, which the process that has it sends to all."""
         n, like = len(self.passes.slices[i]), next(self.network.parameters())
         if pool5 is None or labels is None:

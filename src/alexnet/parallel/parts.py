@@ -63,9 +63,7 @@ class PartialDropout(Dropout):
         return whole[:, self.part * units :][:, :units]
 
 
-def cut_layer(
-    layer: nn.Module, parts: Parts, how: Literal["units", "inputs"] = "units"
-) -> Each:
+def cut_layer(layer: nn.Module, parts: Parts, how: Literal["units", "inputs"] = "units") -> Each:
     """Return the own parts of a layer, with their part of its weights.
 
     A convolution of `total` groups loses its groups, as each part is one of them.
@@ -95,9 +93,7 @@ def _make_like(layer: nn.Module, tensors: Mapping[str, Tensor]) -> nn.Module:
         return nn.Linear(inputs, outputs, bias="bias" in tensors)
 
 
-def cut_parameters(
-    whole: Mapping[str, Tensor], cuts: Cuts, parts: Parts
-) -> dict[str, Tensor]:
+def cut_parameters(whole: Mapping[str, Tensor], cuts: Cuts, parts: Parts) -> dict[str, Tensor]:
     """Return the parameters of the own parts, copied, by the names that they have in a part.
 
     Parameters of layers that are not cut are returned as they are.

@@ -63,6 +63,7 @@ class Towers(nn.Module):
             for whole in (network.dropout6, network.dropout7)
         )
 
+    # fmt: off
     def forward(self, images: Tensor) -> Tensor:
         """(N, 3, H, W) → (N, classes)."""              # in each tower:  N   3 224 224
         x = self.pool1(self.conv1([images] * self.parts.each))          # N  48  27  27
@@ -74,6 +75,7 @@ class Towers(nn.Module):
         x = self.dropout6(self.unit(self.fc6(x)))                       # N 2048
         x = self.dropout7(self.unit(self.fc7(gather_parts(x, self.parts))))     # N 2048
         return sum_parts(self.fc8(x), self.parts)                       # N classes
+    # fmt: on
 
 
 def _make_pool(whole: Pool, part: int) -> Pool:

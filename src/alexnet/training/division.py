@@ -13,13 +13,12 @@ shows progress. Nothing here knows files.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
 from alexnet.device import Machine
-from alexnet.nets.layers import set_key
 from alexnet.parallel.exchange import Parts
 from alexnet.parallel.hybrid import CUTS as SHARDS
 from alexnet.parallel.hybrid import Hybrid, Passes, compute_gradients, cut_rows
@@ -38,8 +37,8 @@ Devices = Literal["towers", "hybrid"]
 class Division:
     """One process, or several that all have the whole network."""
 
-    cuts: Cuts = {}
-    """The layers that are cut, and how."""
+    cuts: Cuts | None = None
+    """The layers that are cut, and how; None: none are."""
     n_parts = 1
     """Into how many parts."""
 
@@ -106,7 +105,7 @@ class TowersDivision(Division):
 
 
 class HybridDivision(Division):
-    """Each process has the convolutions for its slices of the batch, and some shards of the rest."""
+    """Each process has the convolutions for its slices, and some shards of the other layers."""
 
     cuts = SHARDS
 

@@ -14,11 +14,14 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import torch
+
 from alexnet import checkpoint as checkpoints
 from alexnet import device as devices
 from alexnet import runs
 from alexnet.checkpoint import Checkpoint
 from alexnet.device import Precision, Residence
+from alexnet.nets.variations import network_of
 from alexnet.packs.pack import Pack
 from alexnet.recipes.named import SMALLEST_PHOTOGRAPH
 from alexnet.recipes.recipe import Recipe
@@ -122,6 +125,8 @@ def train(
         screen.say(hint)
     check_pack(pack, recipe)
     check_network(pack, recipe)
+    with torch.device("meta"):
+        division.divide(network_of(recipe, len(pack.classes)))
     if hint := devices.explain_unrepeatable(machine):
         screen.say(hint)
     path = None if resume is None else runs.find_checkpoint_to_resume(resume)
