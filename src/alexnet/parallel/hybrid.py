@@ -54,22 +54,21 @@ class Hybrid(AlexNet):
 
     cuts = CUTS
 
-    def __init__(self, network: AlexNet, peers: Peers, shards: int) -> None:
+    def __init__(self, network: nn.Module, peers: Peers, shards: int) -> None:
         """Take the convolutions of a network, and the own shards of its fully connected layers.
 
         Raises ValueError for a network without them, or where `shards` is not a power of two that
         the number of processes divides.
         """
         nn.Module.__init__(self)
-        check_hybrid(network)
+        network = check_hybrid(network)
         for name, layer in network.named_children():
             self.add_module(name, layer)
         self.parts = parts = Parts(shards, peers)
         self.fc6, self.fc7 = (cut_layer(layer, parts) for layer in (network.fc6, network.fc7))
         self.fc8 = cut_layer(network.fc8, parts, "inputs")
-        self.unit6, self.unit7 = (
-            Each(parts, lambda part, unit=unit: unit) for unit in (network.unit6, network.unit7)
-        )
+        unit6, unit7 = network.unit6, network.unit7
+        self.unit6, self.unit7 = Each(parts, lambda part: unit6), Each(parts, lambda part: unit7)
         self.dropout6, self.dropout7 = (
             Each(parts, partial(PartialDropout, whole, total=shards))
             for whole in (network.dropout6, network.dropout7)
@@ -189,7 +188,7 @@ class _Step:
         """Return pool5 and the labels of slice i, which the process that has it sends to all."""
         n, like = len(self.passes.slices[i]), next(self.network.parameters())
         if pool5 is None or labels is None:
-            width = self.network.fc6.count_inputs()
+            width = cast(Each, self.network.fc6).count_inputs()
             with self.cast():
                 pool5 = torch.empty(n, width, dtype=get_dtype(like), device=like.device)
             labels = torch.empty(n, dtype=torch.int64, device=like.device)
@@ -258,8 +257,8 @@ def cut_rows(n_images: int, slices: int) -> tuple[range, ...]:
     return tuple(map(range, ends, ends[1:]))
 
 
-def check_hybrid(network: nn.Module) -> None:
-    """Raise ValueError for a network whose fully connected layers cannot be cut into shards."""
+def check_hybrid(network: nn.Module) -> AlexNet:
+    """Return the network. Raises ValueError if its fully connected layers cannot be cut."""
     cure = (
         "The network `alexnet` can be (--network alexnet, without the variation without=fc…); any "
         "network can be trained with --devices replicas"
@@ -273,3 +272,4 @@ def check_hybrid(network: nn.Module) -> None:
         raise ValueError(
             f"a network without one of {', '.join(CUTS)} cannot be cut into shards. {cure}"
         )
+    return network

@@ -37,7 +37,7 @@ class Each(nn.ModuleDict):
         """`make` returns the module of a part."""
         super().__init__({str(part): make(part) for part in parts.own})
 
-    def forward(self, inputs: Sequence[Tensor]) -> list[Tensor]:  # type: ignore[override]
+    def forward(self, inputs: Sequence[Tensor]) -> list[Tensor]:
         """Tensors (N, …) of the own parts → tensors (N, …) of the own parts."""
         return [module(x) for module, x in zip(self.values(), inputs, strict=True)]
 
@@ -51,7 +51,9 @@ class Each(nn.ModuleDict):
 class PartialDropout(Dropout):
     """Dropout over one part's units of a layer: the mask is that part of the whole layer's mask."""
 
-    def __init__(self, whole: Dropout, part: int, total: int) -> None:
+    def __init__(self, whole: nn.Module, part: int, total: int) -> None:
+        """`whole`: the Dropout of the whole layer."""
+        assert isinstance(whole, Dropout)
         super().__init__(whole.p, whole.layer)
         self.part, self.total = part, total
 
@@ -129,8 +131,7 @@ def join_parameters(own: Mapping[str, Tensor], cuts: Cuts, parts: Parts) -> dict
             joined = own.get(f"{layer}.0.{kind}", torch.empty(0))  # process 0 has part 0
         else:
             mine = torch.stack([own[f"{layer}.{part}.{kind}"].detach() for part in parts.own])
-            joined = torch.cat(parts.peers.all_gather(mine)).unbind()
-            joined = torch.cat(joined, dim)
+            joined = torch.cat(torch.cat(parts.peers.all_gather(mine)).unbind(), dim)
         if parts.peers.rank == 0:
             whole[name] = joined.detach().cpu()
     return whole

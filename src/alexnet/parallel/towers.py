@@ -38,7 +38,7 @@ class Towers(nn.Module):
 
     cuts = CUTS
 
-    def __init__(self, network: AlexNet, peers: Peers, wire: torch.dtype | None = None) -> None:
+    def __init__(self, network: nn.Module, peers: Peers, wire: torch.dtype | None = None) -> None:
         """Take the own towers out of a network; its weights are copied.
 
         `wire`: the type in which units and gradients are exchanged, such as torch.bfloat16; by
@@ -46,7 +46,7 @@ class Towers(nn.Module):
         more than two processes.
         """
         super().__init__()
-        check_towers(network)
+        network = check_towers(network)
         self.parts = parts = Parts(2, peers, wire)
         cut = partial(cut_layer, parts=parts)
         self.conv1, self.conv2 = cut(network.conv1), cut(network.conv2)
@@ -57,7 +57,8 @@ class Towers(nn.Module):
             Each(parts, partial(_make_pool, whole))
             for whole in (network.pool1, network.pool2, network.pool5)
         )
-        self.unit = Each(parts, lambda part: network.unit3)
+        unit = network.unit3
+        self.unit = Each(parts, lambda part: unit)
         self.dropout6, self.dropout7 = (
             Each(parts, partial(PartialDropout, whole, total=2))
             for whole in (network.dropout6, network.dropout7)
@@ -83,8 +84,8 @@ def _make_pool(whole: Pool, part: int) -> Pool:
     return Pool(whole.unit, whole.norm, whole.size == 3)
 
 
-def check_towers(network: nn.Module) -> None:
-    """Raise ValueError for a network that is not two towers as in Figure 2."""
+def check_towers(network: nn.Module) -> AlexNet:
+    """Return the network. Raises ValueError unless it is two towers as in Figure 2."""
     cure = (
         "The network `alexnet` can be (--network alexnet, without the variations towers=1 and "
         "without=…); any network can be trained with --devices replicas"
@@ -94,10 +95,11 @@ def check_towers(network: nn.Module) -> None:
             f"{type(network).__name__} cannot be spread over two processes as towers: where its "
             f"halves are and where they read each other is only known for Figure 2. {cure}"
         )
-    if network.conv2.groups != 2:
+    if network.conv1.out_channels != 96:
         raise ValueError(f"a network with towers=1 has no second tower to put elsewhere. {cure}")
     if any(isinstance(getattr(network, name), nn.Identity) for name in CUTS):
         raise ValueError(
             "a network in which layers are left out (without=…) cannot be spread over two "
             f"processes: its towers read each other elsewhere than in Figure 2. {cure}"
         )
+    return network

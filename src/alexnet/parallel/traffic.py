@@ -6,8 +6,8 @@
     count_replicas    for a step: gradients and weights of the whole network
 
 All numbers are those of all processes together. With 1000 classes and images of 224×224 pixels, two
-towers send 460,608 bytes for an image and two replicas 487,721,792 for a step: as much as towers for
-1,059 images. `CountedWorld` counts what is sent; a test compares the two.
+towers send 460,608 bytes for an image, and two replicas 487,721,792 for a step, as much as towers
+for 1,059 images. `CountedWorld` counts what is sent; a test compares the two.
 """
 
 from __future__ import annotations

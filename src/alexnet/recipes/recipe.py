@@ -30,8 +30,10 @@ TEXTS: dict[str, type[RateFactor] | type[LayerDecay] | type[Variation]] = {
 """Fields whose values may be given as texts and are written as texts; what each text describes."""
 
 POSITIVE = "epochs", "batch_size", "crop", "learning_rate", "pixel_scale", "drop_factor"
-NOT_NEGATIVE = "weight_decay", "color_noise", "warmup_epochs", "drops", "bias_rate", "seed"
-NOT_NEGATIVE += ("fc_period",)
+NOT_NEGATIVE = (
+    *("weight_decay", "color_noise", "warmup_epochs", "drops", "bias_rate", "seed"),
+    "fc_period",
+)
 
 LARGEST_SCALE = 1e6
 LARGEST = {
