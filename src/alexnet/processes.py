@@ -24,7 +24,7 @@ from typing import Any, Self, TypeVar
 
 import torch
 import torch.distributed as dist
-from torch import Tensor
+from torch import Tensor, nn
 
 from alexnet.heartbeats import ProcessLost, Watch, start_watch
 
@@ -91,6 +91,24 @@ class World:
         equal = [own.numel()] * self.size
         self._guard(lambda: dist.all_to_all_single(received, sent, equal, sizes))
         return list(received.view(self.size, *own.shape))
+
+    def exchange_chunks(self, row: Tensor, out: Tensor) -> Tensor:
+        """Cut a row into one chunk a rank and send chunk r to rank r; return what came.
+
+        row, out: contiguous, of the same length, which the number of ranks divides. `out` receives
+        the chunks that were sent to this rank; they are returned as (size, length / size).
+        """
+        if self.size == 1:
+            return row[None]
+        self._guard(lambda: dist.all_to_all_single(out, row))
+        return out.view(self.size, -1)
+
+    def replicate(self, network: nn.Module) -> nn.Module:
+        """Return the network with gradients averaged over all ranks in the backward pass, in
+        buckets, by an all-reduce (PyTorch's DistributedDataParallel)."""
+        if self.size == 1:
+            return network
+        return nn.parallel.DistributedDataParallel(network, broadcast_buffers=False)
 
     def agree(self, facts: dict[str, Any]) -> None:
         """Raise ValueError on every rank if these facts are not the same on all of them."""

@@ -14,7 +14,7 @@ calls this module.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -53,10 +53,14 @@ class EpochPlan:
     batch_size: int
     color_noise: float
     """The recipe's color noise in this epoch: the images are divided by 1 + color_noise."""
+    find_rows: Callable[[int], range] = range
+    """Of a batch of so many images, which ones this process computes: consecutive rows."""
 
     def positions(self, step: int) -> slice:
-        """The positions of the epoch that make up one step."""
-        return slice(step * self.batch_size, (step + 1) * self.batch_size)
+        """The positions of the epoch that make up one step, or this process's share of it."""
+        start = step * self.batch_size
+        rows = self.find_rows(min(self.batch_size, len(self.indices) - start))
+        return slice(start + rows.start, start + rows.stop)
 
 
 class Loader(Protocol):

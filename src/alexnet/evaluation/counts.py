@@ -21,6 +21,7 @@ from alexnet.batches.views import iterate_views
 from alexnet.device import Machine
 from alexnet.evaluation.confusion import ClassScores, find_mistaken_pairs, score_counts
 from alexnet.packs.pack import Split
+from alexnet.processes import ALONE, World
 
 CPU = torch.device("cpu")
 VIEWS_PER_BATCH = 128
@@ -46,6 +47,8 @@ class Counts:
     """For each class, the images, the top-1 errors and the top-5 errors: int64 (classes, 3)."""
     log_loss: Tensor = field(init=False)
     """The sum of the negative log-probabilities of the right classes, float64, in nats."""
+    batch_losses: list[Tensor] = field(init=False, default_factory=list)
+    """For each batch, its part of that sum: float64 scalars."""
     pairs: list[Tensor] = field(init=False, default_factory=list)
     """For each batch, the right and the most probable class of each image: int64 (N, 2)."""
 
@@ -60,13 +63,34 @@ class Counts:
         rows = torch.stack([torch.ones_like(ranks), (ranks >= 1).long(), (ranks >= 5).long()], 1)
         self.per_class.index_add_(0, labels, rows)
         self.pairs.append(torch.stack([labels, probabilities.argmax(1)], 1))
-        self.log_loss -= right.double().clamp_min(1e-45).log().sum()
+        self.batch_losses.append(-right.double().clamp_min(1e-45).log().sum())
+        self.log_loss += self.batch_losses[-1]
 
     def read(self) -> Counts:
         """Wait for the device and return the same counts on the CPU."""
         counts = Counts(self.classes)
         counts.per_class, counts.log_loss = self.per_class.cpu(), self.log_loss.cpu()
         counts.pairs = [torch.cat(self.pairs).cpu()] if self.pairs else []
+        counts.batch_losses = list(torch.stack(self.batch_losses).cpu()) if self.batch_losses else []
+        return counts
+
+    def join(self, world: World) -> Counts:
+        """Return the counts of all processes, summed in the order of their batches.
+
+        All processes call this together. The result has the same bits as one process that counts
+        all batches.
+        """
+        if world.size == 1:
+            return self
+        losses = [float(loss) for loss in self.batch_losses]
+        own = {"per_class": self.per_class.tolist(), "losses": losses}
+        counts = Counts(self.classes)
+        for part in world.gather({**own, "pairs": [pairs.tolist() for pairs in self.pairs]}):
+            counts.per_class += torch.tensor(part["per_class"])
+            counts.pairs += [torch.tensor(pairs).view(-1, 2) for pairs in part["pairs"]]
+            for loss in part["losses"]:
+                counts.batch_losses.append(torch.tensor(loss, dtype=torch.float64))
+                counts.log_loss += loss
         return counts
 
     def score_classes(self) -> ClassScores:
@@ -173,6 +197,7 @@ def evaluate(
     n_views: int = 1,
     batch_size: int = VIEWS_PER_BATCH,
     relabel: NDArray[np.int64] | None = None,
+    world: World = ALONE,
 ) -> Counts:
     """Count the top-1 and top-5 errors of a network on every image of a split.
 
@@ -188,26 +213,39 @@ def evaluate(
         batch_size: the number of views per batch.
         relabel: `relabel[i]` is the network's index for class i of the pack, or −1 to leave out
             the images of that class.
+        world: the processes that share the batches. All of them call this function, and all get
+            the counts of all images, with the same bits as one process.
 
     Raises RuntimeError if the number of counted images is not the number that had to be counted.
     """
     labels = split.labels if relabel is None else relabel[split.labels]
     indices, counts = np.flatnonzero(labels >= 0), Counts(classes, machine.device)
-    was_training = network.training
+    was_training, n_images = network.training, max(1, batch_size // n_views)
     network.eval()
     batches = iterate_views(
         split,
         labels,
-        indices,
+        choose_own(indices, n_images, world),
         preprocessing,
         machine.device,
         n_views=n_views,
-        batch_size=max(1, batch_size // n_views),
+        batch_size=n_images,
     )
     for likely, batch in predict_batches(network, batches, machine, n_views):
         counts.add(likely, batch.labels)
     network.train(was_training)
-    counts = counts.read()
+    counts = counts.read().join(world)
     if counts.seen != len(indices):
         raise RuntimeError(f"{counts.seen} images were counted, but there are {len(indices)}")
     return counts
+
+
+def choose_own(indices: NDArray[np.int64], n_images: int, world: World) -> NDArray[np.int64]:
+    """Return the indices that a process evaluates: those of consecutive whole batches.
+
+    The probabilities of an image have the same bits in the same batch only, so batches of
+    `n_images` are the same whichever process has them. Every index belongs to one process.
+    """
+    n_batches = -(-len(indices) // n_images)
+    first, last = (n_batches * (world.rank + i) // world.size * n_images for i in (0, 1))
+    return indices[first:last]

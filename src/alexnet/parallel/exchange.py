@@ -49,6 +49,10 @@ class Peers(Protocol):
         What is sent to a process has one shape, that of what it sends to itself.
         """
 
+    def exchange_chunks(self, row: Tensor, out: Tensor) -> Tensor:
+        """Cut a row into one chunk a process and send chunk r to process r; return what came into
+        `out`, as (processes, length of a chunk)."""
+
     def broadcast(self, value: Tensor, source: int) -> Tensor:
         """Return the tensor of process `source`; the others give one of the same shape."""
 

@@ -1,6 +1,7 @@
 """How a training is divided among processes: which part of the network each has, and its step.
 
     Division           one process with the whole network; what the others inherit
+    ReplicasDivision   each process has the whole network and a part of each batch (`replicas`)
     TowersDivision     each process has one tower (`parallel.towers`)
     HybridDivision     whole convolutions, shards of the rest (`parallel.hybrid`)
 
@@ -27,11 +28,13 @@ from alexnet.parallel.towers import CUTS as TOWERS
 from alexnet.parallel.towers import Towers
 from alexnet.processes import ALONE, World
 from alexnet.recipes.recipe import Recipe
+from alexnet.training.replicas import BucketedStep, ChunkedSGD, SlicedStep
 from alexnet.training.schedule import Rates
 from alexnet.training.sgd import SGD
 from alexnet.training.step import TrainingStep, make_step
 
-Devices = Literal["towers", "hybrid"]
+Devices = Literal["replicas", "towers", "hybrid"]
+Reduction = Literal["tree", "bucketed"]
 
 
 class Division:
@@ -54,6 +57,15 @@ class Division:
     def parts(self) -> Parts:
         """The parts of this process."""
         return Parts(self.n_parts, self.world)
+
+    def find_rows(self, n_images: int) -> range:
+        """Return the rows of a batch that this process computes."""
+        return range(n_images)
+
+    @property
+    def sharing_evaluation(self) -> World:
+        """The processes that share the images of an evaluation: those with a whole network."""
+        return ALONE
 
     def divide(self, network: nn.Module) -> nn.Module:
         """Return this process's part of a network that is whole.
@@ -79,6 +91,69 @@ class Division:
     ) -> TrainingStep:
         """Return the training step for this process's part of the network."""
         return make_step(network, machine, shape)
+
+
+class ReplicasDivision(Division):
+    """Each process has the whole network and computes some of the slices of a batch."""
+
+    def __init__(self, world: World, slices: int, reduction: Reduction = "tree") -> None:
+        """Raises ValueError where so many slices cannot be shared by these processes."""
+        super().__init__(world)
+        self.is_bucketed = reduction == "bucketed"
+        if self.is_bucketed:
+            if slices > 1:
+                raise ValueError(
+                    f"{slices} slices and --reduction bucketed: it computes each process's part of "
+                    "a batch at once. Leave --slices away, or --reduction"
+                )
+            return
+        if slices & (slices - 1) or slices % world.size:
+            raise ValueError(_explain_slices(slices, world.size))
+        self.n_slices = slices
+
+    @property
+    def sharing_evaluation(self) -> World:
+        """All processes."""
+        return self.world
+
+    def find_rows(self, n_images: int) -> range:
+        """Return the rows of the own slices."""
+        if self.is_bucketed:
+            return cut_rows(n_images, self.world.size)[self.world.rank]
+        rows, own = cut_rows(n_images, self.n_slices), Parts(self.n_slices, self.world).own
+        return range(rows[own.start].start, rows[own.stop - 1].stop)
+
+    def make_sgd(self, network: nn.Module, recipe: Recipe) -> SGD:
+        """Return the update rule for the own chunk of the weights, or for all of them."""
+        if self.is_bucketed or self.world.size == 1:
+            return SGD(network, recipe)
+        return ChunkedSGD(network, recipe, self.world)
+
+    def make_step(
+        self, network: nn.Module, sgd: SGD, machine: Machine, shape: tuple[int, ...]
+    ) -> TrainingStep:
+        """Return the step in slices, or with DistributedDataParallel."""
+        if self.is_bucketed:
+            return BucketedStep(network, machine, self.world)
+        return SlicedStep(network, sgd, machine, shape, Parts(self.n_slices, self.world))
+
+
+def _explain_slices(slices: int, size: int) -> str:
+    """What to do where processes cannot share slices."""
+    text = "the number of slices has to be a power of two that the number of processes divides"
+    if size & (size - 1):
+        fitting = 1 << (size.bit_length() - 1)
+        return (
+            f"{size} processes cannot share the slices of a batch ({slices}): {text}. Start "
+            f"{fitting} (torchrun --nproc-per-node {fitting}, --slices {max(fitting, 1)}), or give "
+            "--reduction bucketed, which needs no slices"
+        )
+    fitting = max(size, 1 << (slices.bit_length() - 1))
+    return (
+        f"{size} processes cannot share {slices} slices of a batch: {text}. Set --slices "
+        f"{fitting}, which changes the last bits of the result, or give --reduction bucketed, "
+        "whose last bits depend on the number of processes"
+    )
 
 
 class TowersDivision(Division):
@@ -182,7 +257,7 @@ class HybridStep(TrainingStep):
         super().__init__(network, machine)
         self.hybrid, self.sgd, self.period = network, sgd, period
 
-    def __call__(self, images: Tensor, labels: Tensor) -> Tensor:
+    def __call__(self, images: Tensor, labels: Tensor, share: float = 1.0) -> Tensor:
         """Return the mean loss of a batch, the same on all processes; leave its gradients."""
         rows = cut_rows(len(images), self.hybrid.parts.total)
         own = [slice(rows[i].start, rows[i].stop) for i in self.hybrid.parts.own]
@@ -201,9 +276,13 @@ WHOLE = Division()
 
 
 def make_division(
-    devices: Devices | None, world: World, recipe: Recipe, wire: torch.dtype | None = None
+    devices: Devices | None,
+    world: World,
+    recipe: Recipe,
+    wire: torch.dtype | None = None,
+    reduction: Reduction = "tree",
 ) -> Division:
-    """Return the division that `--devices` names.
+    """Return the division that `--devices` names; by default replicas, if there is what to share.
 
     Raises ValueError where the recipe or the number of processes does not fit it.
     """
@@ -212,8 +291,14 @@ def make_division(
             f"the recipe updates the fully connected layers every {recipe.fc_period} passes "
             "(fc_period), which only --devices hybrid does"
         )
+    if reduction == "bucketed" and devices not in (None, "replicas"):
+        raise ValueError(f"--reduction is for replicas, not for --devices {devices}: leave it away")
     if devices == "towers":
         return TowersDivision(world, wire)
     if wire is not None:
         raise ValueError("what is exchanged can be rounded between towers only (--devices towers)")
-    return HybridDivision(world, recipe) if devices == "hybrid" else Division(world)
+    if devices == "hybrid":
+        return HybridDivision(world, recipe)
+    if world.size == 1 and (recipe.slices == 1 or reduction == "bucketed"):
+        return Division(world)
+    return ReplicasDivision(world, recipe.slices, reduction)

@@ -138,7 +138,8 @@ class Training:
             momenta = self.division.cut(start.momenta)
             self.sgd.restore(momenta, start.position.rate, start.position.rates)
         memory = count_step_memory(recipe, len(pack.classes), machine)
-        self.batches = Batches(pack.splits["train"], self.preprocessing, recipe, machine, memory)
+        split, find_rows = pack.splits["train"], self.division.find_rows
+        self.batches = Batches(split, self.preprocessing, recipe, machine, memory, find_rows)
         self.shape = recipe.batch_size, 3, recipe.crop, recipe.crop
         self._freeze(self.position.epoch)
         self.step = self.division.make_step(self.network, self.sgd, machine, self.shape)
@@ -214,11 +215,11 @@ class Training:
         self.meter.begin(epoch, self.batches.waited)
         self._last_save = time.monotonic()
         for step, batch in enumerate(self.batches.epoch(epoch, first), first):
-            rates = self.compute_rates(epoch, step)
-            self.step.begin(derive_step_seed(self.recipe.seed, epoch, step), rates)
+            rates, n_images = self.compute_rates(epoch, step), self.batches.count_images(step)
+            self.step.begin(derive_step_seed(self.recipe.seed, epoch, step), rates, n_images)
             loss = self.step(batch.images, batch.labels)
             self.sgd.step(loss, rates)
-            self.meter.add(step, loss, len(batch.labels))
+            self.meter.add(step, loss, n_images)
             if self._handle_events():
                 break
         self._report()
@@ -332,6 +333,7 @@ class Training:
             len(self.pack.classes),
             self.machine,
             batch_size=self.recipe.batch_size,
+            world=self.division.sharing_evaluation,
         )
 
     def finish_epoch(self, epoch: int, counts: Counts | None) -> dict[str, float]:
@@ -366,7 +368,7 @@ class Training:
     def save(self) -> bool:
         """Write `last.safetensors`; return False, keeping the earlier one, if that fails."""
         weights = self.division.join(self.network.state_dict())
-        momenta = self.division.join(self.sgd.momenta())
+        momenta = self.division.join(self.sgd.join_momenta())
         is_saved = self.writer.save(
             Checkpoint(
                 recipe=self.recipe,

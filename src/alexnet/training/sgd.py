@@ -120,6 +120,10 @@ class SGD:
         """Return the momentum buffers b by the names of their parameters: what checkpoints keep."""
         return {name: self.optimizer.state[p]["momentum_buffer"] for p, name in self.names.items()}
 
+    def join_momenta(self) -> dict[str, Tensor]:
+        """Return the momentum buffers for a checkpoint; all processes call this together."""
+        return self.momenta()
+
     def restore(self, momenta: dict[str, Tensor], rate: float, rates: dict[str, float]) -> None:
         """Continue from saved buffers, `rate` and `rates`.
 

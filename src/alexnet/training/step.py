@@ -33,22 +33,29 @@ class TrainingStep:
     def __init__(self, network: nn.Module, machine: Machine) -> None:
         self.network, self.machine = network, machine
         self.forward = torch.compile(network) if machine.compiled else network
-        self.key, self.rates = 0, Rates(0.0, 0.0)
+        self.key, self.rates, self.n_images = 0, Rates(0.0, 0.0), 0
 
-    def begin(self, key: int, rates: Rates) -> None:
-        """Set what the next step needs beside its batch: the key of its dropout masks and, where
-        weights are updated within a step, the rates."""
-        self.key, self.rates = key, rates
+    def begin(self, key: int, rates: Rates, n_images: int = 0) -> None:
+        """Set what the next step needs beside its batch: the key of its dropout masks; where
+        weights are updated within a step, the rates; and where the batch is shared by several
+        processes, the number of images that all of them have."""
+        self.key, self.rates, self.n_images = key, rates, n_images
         set_key(self.network, key)
 
-    def __call__(self, images: Tensor, labels: Tensor) -> Tensor:
+    def __call__(self, images: Tensor, labels: Tensor, share: float = 1.0) -> Tensor:
         """Return the mean loss of a batch, detached; add its gradients to those of the network.
 
         images: (N, 3, crop, crop), of the machine's type; labels: (N,), int64. The loss is a
-        scalar on the device; reading it waits for the GPU.
+        scalar on the device; reading it waits for the GPU. It is multiplied by `share`, the part
+        that these images are of a larger batch.
         """
+        return self._compute(images, labels, share)
+
+    def _compute(self, images: Tensor, labels: Tensor, share: float | Tensor) -> Tensor:
         with self.machine.cast():
             loss = F.cross_entropy(self.forward(images).float(), labels)
+        if isinstance(share, Tensor) or share != 1:
+            loss = loss * share
         loss.backward()
         return loss.detach()
 
@@ -57,6 +64,7 @@ class GraphedStep(TrainingStep):
     """The same step as a CUDA graph: one launch instead of about a hundred.
 
         images, labels ──copy──► self.images, self.labels ─┐
+        share of the batch ────► self.share ───────────────┤
         dropout's key ───write─► layer.draw ───────────────┤ replay ► self.loss, self.gradients
         weights (updated in place) ────────────────────────┘
 
@@ -72,6 +80,7 @@ class GraphedStep(TrainingStep):
         images = torch.zeros(shape, dtype=machine.dtype, device=machine.device)
         self.images = images.contiguous(memory_format=torch.channels_last)
         self.labels = torch.zeros(shape[0], dtype=torch.int64, device=machine.device)
+        self.share = torch.ones((), device=machine.device)
         with keys_written_outside(self.dropouts):
             self._record()
         self.gradients = {p: p.grad for p in network.parameters()}
@@ -82,20 +91,21 @@ class GraphedStep(TrainingStep):
         side.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(side):
             for _ in range(WARMUP):
-                super().__call__(self.images, self.labels)
+                self._compute(self.images, self.labels, self.share)
                 self.network.zero_grad()
         torch.cuda.current_stream().wait_stream(side)
         self.graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(self.graph):
-            self.loss = super().__call__(self.images, self.labels)
+            self.loss = self._compute(self.images, self.labels, self.share)
 
-    def __call__(self, images: Tensor, labels: Tensor) -> Tensor:
+    def __call__(self, images: Tensor, labels: Tensor, share: float = 1.0) -> Tensor:
         """As TrainingStep; the loss is a copy, which the next replay does not overwrite."""
         if images.shape != self.images.shape:
             self.network.zero_grad()
-            return super().__call__(images, labels)
+            return super().__call__(images, labels, share)
         self.images.copy_(images)
         self.labels.copy_(labels)
+        self.share.fill_(share)
         for dropout in self.dropouts:
             dropout.draw_key()
         self.graph.replay()

@@ -23,9 +23,10 @@ from alexnet.checkpoint import Checkpoint
 from alexnet.device import Precision, Residence
 from alexnet.nets.variations import network_of
 from alexnet.packs.pack import Pack
+from alexnet.processes import ALONE
 from alexnet.recipes.named import SMALLEST_PHOTOGRAPH
 from alexnet.recipes.recipe import Recipe
-from alexnet.training.division import WHOLE, Division
+from alexnet.training.division import Division, make_division
 from alexnet.training.interrupt import Interrupt
 from alexnet.training.log import SafeScreen, Screen
 from alexnet.training.loop import Training, TrainingJob, TrainingOutcome
@@ -49,7 +50,7 @@ def train(
     save_minutes: float = 10.0,
     log_seconds: float = 10.0,
     screen: Screen | None = None,
-    division: Division = WHOLE,
+    division: Division | None = None,
 ) -> TrainingOutcome:
     """Train a network on the `train` images of a pack, evaluating it on `val` after every epoch.
 
@@ -117,6 +118,7 @@ def train(
     OSError
         The folder cannot be written.
     """
+    division = division or make_division(None, ALONE, recipe)
     run, screen = Path(run), SafeScreen((division.is_first and screen) or Screen())
     if division.is_first:
         runs.check_folder(run, Path(pack.source["path"]))
