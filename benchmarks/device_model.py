@@ -11,18 +11,19 @@ GPUs, which share the path between two CPUs, it promises 14 % more than was publ
                    + bytes that a device sends / bandwidth + messages in sequence × latency
 
 Communication is not hidden behind compute: this is what the exact sum of this program does, and an
-upper bound for programs that hide some of it. Bytes that a device sends in a step, with P
-parameters in all, C of them in convolutions, B images in the global batch and N devices:
+upper bound for programs that hide some of it. The bytes are those of `alexnet.parallel.traffic`,
+which a test compares with what processes send. One of N devices sends in a step of B images
 
-    replicas    8 P (N − 1) / N            gradients to the owners of chunks, weights back
-    towers      8 B_pair × 30,336          a device has half of the network and, with another,
-                + 8 (P / 2) (M − 1) / M    the images of two; M = N / 2 pairs are replicas
-    hybrid      8 C (N − 1) / N            replicas in the convolutions; outputs of pool5 and of
-                + 8 B × 17,408 (N−1) / N   two fully connected layers, and their gradients
+    replicas    8 P (N − 1) / N          gradients of P parameters to their owners, weights back
+    hybrid      8 C (N − 1) / N          the same for the C parameters of the convolutions, and
+                + B × 106,504 (N−1) / N  outputs of pool5 and fc6 and their gradients
+                + B × 4,000 (N − 1)      logits of all shards, summed in a fixed order
+    towers      230,304 B, on two devices. On more, which this program does not offer, N / 2 pairs
+                of towers are replicas of one another
 
-(The network of 2014 has 61.1 million parameters, 2.5 of them in convolutions: nearly the same.) So
-replicas send the same however large the batch is, and hybrid less as long as the global batch is
-below about 3,400 images, whatever the number of devices.
+So replicas send the same however large the batch is. Hybrid sends less as long as the batch is
+below 4,100 images on 2 devices, 3,400 on 8 and 1,300 on 64. (The network of 2014 has 61.1 million
+parameters, 2.5 of them in convolutions: nearly the same.)
 """
 
 from __future__ import annotations
@@ -30,18 +31,15 @@ from __future__ import annotations
 import argparse
 import math
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
-PARAMETERS = 60_965_224
-CONVOLUTIONS = 2_334_080
-"""Parameters of the convolutions among them (`nets.alexnet`)."""
-POOL5, HIDDEN = 9216, 4096
-"""Outputs of pool5, and of each hidden fully connected layer."""
-TOWER_VALUES = 128 * 13 * 13 + POOL5 // 2 + 2 * (HIDDEN // 2)
-"""Values an image that a tower sends: its half of what conv3, fc6, fc7 and fc8 read."""
-HYBRID_VALUES = POOL5 + 2 * HIDDEN
-"""Values an image that a shard sends or hands on: inputs of fc6, fc7 and fc8."""
-FLOAT = 4
+import torch
+from torch import nn
+
+from alexnet import nets
+from alexnet.parallel.traffic import Traffic, count_hybrid, count_replicas, count_towers
+
 KINDS = "replicas", "towers", "hybrid"
 COUNTS = tuple(1 << power for power in range(11))
 """Numbers of devices: 1 to 1,024."""
@@ -69,20 +67,30 @@ class Machine:
     """Where the numbers come from."""
 
 
+@cache
+def make_network() -> nn.Module:
+    """Return the paper's network without memory for its weights."""
+    with torch.device("meta"):
+        return nets.build("alexnet", 1000)
+
+
+@cache
+def count_traffic(kind: str, n: int) -> Traffic:
+    """Return the bytes that all of `n` devices send in a step."""
+    network = make_network()
+    if kind == "replicas":
+        return count_replicas(network, n)
+    if kind == "hybrid":
+        return count_hybrid(network, 224, n)
+    if kind != "towers":
+        raise ValueError(f"kind is {kind!r}, but must be one of {', '.join(KINDS)}")
+    among_pairs = count_replicas(network, n // 2).per_step  # two halves of the weights
+    return Traffic(count_towers(network, 224).per_image, among_pairs)
+
+
 def count_bytes(kind: str, n: int, batch: int) -> float:
     """Return the bytes that one of `n` devices sends in a step with this global batch."""
-    if n == 1:
-        return 0.0
-    if kind == "replicas":
-        return 2 * FLOAT * PARAMETERS * (n - 1) / n
-    if kind == "towers":
-        pairs = n // 2
-        shared = 2 * FLOAT * PARAMETERS / 2 * (pairs - 1) / pairs
-        return shared + 2 * FLOAT * TOWER_VALUES * batch / pairs
-    if kind == "hybrid":
-        shared = 2 * FLOAT * CONVOLUTIONS * (n - 1) / n
-        return shared + 2 * FLOAT * HYBRID_VALUES * batch * (n - 1) / n
-    raise ValueError(f"kind is {kind!r}, but must be one of {', '.join(KINDS)}")
+    return count_traffic(kind, n).of_step(batch) / n if n > 1 else 0.0
 
 
 def count_messages(kind: str, n: int) -> float:
