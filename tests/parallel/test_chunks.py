@@ -58,9 +58,7 @@ class OneOfTwo(World):
 
 @pytest.mark.parametrize("rank", [0, 1])
 def test_the_fused_update_of_a_chunk_has_the_bits_of_the_whole_update(rank):
-    whole, cut = (
-        new_network(QUICK, 3).to(memory_format=torch.channels_last) for _ in range(2)
-    )
+    whole, cut = (new_network(QUICK, 3).to(memory_format=torch.channels_last) for _ in range(2))
     sgd = SGD(whole, QUICK)
     chunked = ChunkedSGD(cut, QUICK, OneOfTwo(rank=rank, size=2))
     chunked.chunks.share_weights = lambda: None
