@@ -204,6 +204,10 @@ class Train:
 
     def _check_devices(self) -> None:
         """Raise ValueError for options that several processes cannot have."""
+        if self.compiled and self.devices in ("towers", "hybrid"):
+            raise ValueError(f"--compile does not go together with --devices {self.devices}")
+        if self.time is not None and self.devices in ("towers", "hybrid"):
+            raise ValueError(f"--time does not go together with --devices {self.devices}")
         if not is_one_of_several():
             return
         if self.time is not None:
@@ -211,8 +215,6 @@ class Train:
                 "--time measures the speed of one process, and there are "
                 f"{os.environ['WORLD_SIZE']}: give --epochs in its place"
             )
-        if self.compiled and self.devices in ("towers", "hybrid"):
-            raise ValueError(f"--compile does not go together with --devices {self.devices}")
         if self.run_folder is None and os.environ.get("TORCHELASTIC_MAX_RESTARTS", "0") != "0":
             raise ValueError(
                 "under torchrun --max-restarts, a training that is started again has to find its "
@@ -277,7 +279,14 @@ class Train:
 
     def _report(self, outcome: TrainingOutcome, folder: Path, recipe: Recipe) -> int:
         """Print how the training ended and what to do next; return the exit status."""
-        resume = shlex.join(["alexnet", "train", self.images, "--resume", str(folder)])
+        words = ["alexnet", "train", self.images, "--resume", str(folder)]
+        if is_one_of_several():
+            n_here = os.environ.get("LOCAL_WORLD_SIZE", os.environ["WORLD_SIZE"])
+            words = ["torchrun", "--nproc-per-node", n_here, "-m", *words]
+        for name, default in (("devices", None), ("reduction", "tree"), ("exchange", "exact")):
+            if (value := getattr(self, name)) != default:
+                words += [f"--{name}", value]
+        resume = shlex.join(words)
         with suppress(BrokenPipeError):  # nobody reads the output any more; the training is done
             if self.json:
                 print_end(outcome)
