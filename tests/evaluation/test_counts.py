@@ -3,9 +3,20 @@
 import numpy as np
 import pytest
 import torch
+from tests.conftest import QUICK
 from torch import nn
 
-from alexnet.evaluation.counts import Counts, predict_probabilities, rank_labels
+from alexnet.batches.preprocessing import Preprocessing
+from alexnet.device import Machine
+from alexnet.evaluation.counts import (
+    Counts,
+    choose_own,
+    evaluate,
+    predict_probabilities,
+    rank_labels,
+)
+from alexnet.processes import World
+from alexnet.training.loop import new_network
 
 
 def test_ten_views_average_probabilities_and_not_logits():
@@ -77,3 +88,28 @@ def test_read_returns_the_same_counts():
     assert (found.seen, found.wrong1, found.wrong5) == (2, 1, 0)
     assert found.per_class.tolist() == [[1, 0, 0], [0, 0, 0], [1, 1, 0]]
     assert found.loss == counts.loss == (0 - np.log(0.5) - np.log(0.25)) / 2
+
+
+class Doubled(World):
+    """A world in which every process has counted the same images."""
+
+    def gather(self, value):
+        return [value, value]
+
+
+def test_every_image_belongs_to_one_process_whatever_their_number():
+    indices = np.arange(107)
+    for size in (1, 2, 3, 4, 64):
+        parts = [choose_own(indices, 16, World(rank, size)) for rank in range(size)]
+        assert np.array_equal(np.concatenate(parts), indices)
+        assert all(len(part) % 16 == 0 for part in parts[:-1] if 107 not in part + 1)
+
+
+def test_an_evaluation_that_saw_other_than_all_images_fails(tiny_pack):
+    network = new_network(QUICK, 3)
+    preprocessing = Preprocessing.of(tiny_pack, QUICK)
+    arguments = network, tiny_pack.splits["val"], preprocessing, 3, Machine(torch.device("cpu"))
+    counts = evaluate(*arguments, batch_size=32)
+    assert counts.seen == 60
+    with pytest.raises(RuntimeError, match="64 images were counted, but there are 60"):
+        evaluate(*arguments, batch_size=32, world=Doubled(size=2))

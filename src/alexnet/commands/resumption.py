@@ -34,6 +34,17 @@ def find_resumed(resume: Resume, run_folder: Path | None, images: str) -> Path |
     return newest
 
 
+def find_restarted(run_folder: Path | None) -> Path | None:
+    """Return the run that torchrun has started before and starts again after a failure.
+
+    None if this is the first start, or if the first one ended before it began a run.
+    """
+    is_restart = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") != "0"
+    if not is_restart or run_folder is None or not (run_folder / "recipe.json").exists():
+        return None
+    return run_folder
+
+
 def find_folder(resumed: Path | None) -> Path | None:
     """Return the folder of a run or of a checkpoint file."""
     if resumed is None or resumed.suffix != ".safetensors" or resumed.is_dir():

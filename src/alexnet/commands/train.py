@@ -21,7 +21,13 @@ from tyro.conf import Positional, arg
 
 from alexnet.commands.dry_run import show_plan
 from alexnet.commands.recipe_options import Changes, RecipeChoice, get_given_fields
-from alexnet.commands.resumption import Resume, find_folder, find_resumed, read_recipe
+from alexnet.commands.resumption import (
+    Resume,
+    find_folder,
+    find_restarted,
+    find_resumed,
+    read_recipe,
+)
 from alexnet.commands.training_output import (
     JsonScreen,
     QuietScreen,
@@ -32,12 +38,13 @@ from alexnet.commands.training_output import (
     silence,
 )
 from alexnet.commands.training_pack import TrainingPack
+from alexnet.recipes.recipe import Recipe
 
 if TYPE_CHECKING:
     from alexnet.device import Machine
     from alexnet.packs.pack import Pack
     from alexnet.processes import World
-    from alexnet.recipes.recipe import Recipe
+    from alexnet.training.division import Division
     from alexnet.training.log import Screen
     from alexnet.training.loop import TrainingOutcome
     from alexnet.training.transfer import Transfer
@@ -81,10 +88,15 @@ class Train:
     time: str | None = None
     """Train for about this time, as 20m, 90s or 1h30m: a few seconds are measured, and the number
     of epochs and the schedule are planned for it."""
-    devices: Literal["towers", "hybrid"] | None = None
-    """How the processes that torchrun has started divide the network. towers: two processes have
+    devices: Literal["replicas", "towers", "hybrid"] | None = None
+    """How the processes that torchrun has started share the training. replicas, the default: each
+    has the whole network and computes a part of the batch (--slices). towers: two processes have
     one tower each (Figure 2). hybrid: each has the convolutions for its part of the batch, and a
     part of the units of the fully connected layers (arXiv 1404.5997; --slices, --fc-period)."""
+    reduction: Literal["tree", "bucketed"] = "tree"
+    """With replicas, how gradients are summed. tree: over the slices of the batch, with the same
+    bits on any number of processes. bucketed: while they are computed, by PyTorch's
+    DistributedDataParallel, with last bits that depend on the number of processes."""
     exchange: Literal["exact", "bf16"] = "exact"
     """With --devices towers: whether what the towers send each other is rounded to bf16, which
     halves it."""
@@ -105,11 +117,13 @@ class Train:
 
     def run(self) -> int:
         """Join the other processes, if there are any, and train."""
-        from alexnet.processes import ALONE, join
-
         self._check_options()
-        if self.devices is None:
+        if not is_one_of_several():
+            from alexnet.processes import ALONE
+
             return self._run(ALONE)
+        from alexnet.processes import join
+
         with join() as world:
             return self._run(world)
 
@@ -122,8 +136,9 @@ class Train:
 
         check_order(self.images, self.run_folder)
         machine = set_up_machine(self.device, self.precision, self.resident, self.compiled)
-        with silence(self.quiet):
-            resumed = find_resumed(self.resume, self.run_folder, self.images)
+        resumed = find_restarted(self.run_folder)
+        with silence(self.quiet or world.rank > 0):
+            resumed = resumed or find_resumed(self.resume, self.run_folder, self.images)
         name = f"{pack_name(self.images)}-{time.strftime('%Y%m%d-%H%M%S')}"  # in local time
         folder = self.run_folder or find_folder(resumed) or Path("runs") / name
         check_folder(folder, Path(self.images).absolute())
@@ -131,6 +146,9 @@ class Train:
         plan = TrainingPlan(folder, choice, resumed, self._transfer)
         intervals = {"save_minutes": self.save_minutes, "log_seconds": self.log_seconds}
         check_start(plan, intervals=intervals)
+        if resumed is None:  # the named recipes have the defaults of these two fields
+            fields = {k: v for k, v in choice.changes.items() if k in ("slices", "fc_period")}
+            self._divide(world, Recipe(**fields))
         images = TrainingPack(self.images, choice, resumed, self._transfer)
         if self.dry_run or self.print_config:
             only_recipe = self.print_config
@@ -189,15 +207,22 @@ class Train:
 
     def _check_devices(self) -> None:
         """Raise ValueError for options that several processes cannot have."""
-        n_processes = os.environ.get("WORLD_SIZE", "1")
-        if self.devices is None and n_processes != "1":
+        if self.compiled and self.devices in ("towers", "hybrid"):
+            raise ValueError(f"--compile does not go together with --devices {self.devices}")
+        if self.time is not None and self.devices in ("towers", "hybrid"):
+            raise ValueError(f"--time does not go together with --devices {self.devices}")
+        if not is_one_of_several():
+            return
+        if self.time is not None:
             raise ValueError(
-                f"there are {n_processes} processes, and nothing says how they share the training: "
-                "give --devices towers or --devices hybrid"
+                "--time measures the speed of one process, and there are "
+                f"{os.environ['WORLD_SIZE']}: give --epochs in its place"
             )
-        if self.devices is not None and (self.time is not None or self.compiled):
-            option = "--compile" if self.compiled else "--time"
-            raise ValueError(f"{option} does not go together with --devices: leave it away")
+        if self.run_folder is None and os.environ.get("TORCHELASTIC_MAX_RESTARTS", "0") != "0":
+            raise ValueError(
+                "under torchrun --max-restarts, a training that is started again has to find its "
+                "run: name the folder of the run after the images"
+            )
 
     @property
     def _transfer(self) -> Transfer | None:
@@ -206,18 +231,24 @@ class Train:
 
         return Transfer(self.init, self.take, self.reset) if self.init else None
 
+    def _divide(self, world: World, recipe: Recipe) -> Division:
+        """Return how the training is shared. Raises ValueError where that is not possible."""
+        import torch
+
+        from alexnet.training.division import make_division
+
+        wire = torch.bfloat16 if self.exchange == "bf16" else None
+        return make_division(self.devices, world, recipe, wire, self.reduction)
+
     def _train(
         self, pack: Pack, folder: Path, recipe: Recipe, resumed: Path | None, world: World
     ) -> TrainingOutcome:
-        import torch
-
         from alexnet import __version__
-        from alexnet.training.division import make_division
         from alexnet.training.train import train
 
-        wire = torch.bfloat16 if self.exchange == "bf16" else None
-        division = make_division(self.devices, world, recipe, wire)
-        facts = {"version": __version__, "devices": self.devices, "exchange": self.exchange}
+        division = self._divide(world, recipe)
+        facts = {name: getattr(self, name) for name in ("devices", "reduction", "exchange")}
+        facts |= {"version": __version__, "precision": self.precision}
         world.agree({**facts, "recipe": str(recipe), "pack": pack.checksum})
         with self._open_screen(world.rank) as screen:
             return train(
@@ -253,7 +284,14 @@ class Train:
         self, outcome: TrainingOutcome, folder: Path, recipe: Recipe, n_classes: int
     ) -> int:
         """Print how the training ended and what to do next; return the exit status."""
-        resume = shlex.join(["alexnet", "train", self.images, "--resume", str(folder)])
+        words = ["alexnet", "train", self.images, "--resume", str(folder)]
+        if is_one_of_several():
+            n_here = os.environ.get("LOCAL_WORLD_SIZE", os.environ["WORLD_SIZE"])
+            words = ["torchrun", "--nproc-per-node", n_here, "-m", *words]
+        for name, default in (("devices", None), ("reduction", "tree"), ("exchange", "exact")):
+            if (value := getattr(self, name)) != default:
+                words += [f"--{name}", value]
+        resume = shlex.join(words)
         with suppress(BrokenPipeError):  # nobody reads the output any more; the training is done
             if self.json:
                 print_end(outcome, n_classes)
@@ -274,6 +312,11 @@ class Train:
             if not self.json and not self.quiet:
                 print(format_next_steps(folder, recipe), flush=True)
         return 0
+
+
+def is_one_of_several() -> bool:
+    """Whether torchrun has started several processes, of which this is one."""
+    return os.environ.get("WORLD_SIZE", "1") != "1"
 
 
 def _open_pack(images: TrainingPack, folder: Path, world: World) -> Pack:

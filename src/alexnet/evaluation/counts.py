@@ -71,7 +71,9 @@ class Counts:
         counts = Counts(self.classes)
         counts.per_class, counts.log_loss = self.per_class.cpu(), self.log_loss.cpu()
         counts.pairs = [torch.cat(self.pairs).cpu()] if self.pairs else []
-        counts.batch_losses = list(torch.stack(self.batch_losses).cpu()) if self.batch_losses else []
+        counts.batch_losses = (
+            list(torch.stack(self.batch_losses).cpu()) if self.batch_losses else []
+        )
         return counts
 
     def join(self, world: World) -> Counts:

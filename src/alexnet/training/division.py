@@ -197,6 +197,11 @@ class HybridDivision(Division):
                 f"number of processes divides. Set --slices {fitting}"
             )
 
+    def find_rows(self, n_images: int) -> range:
+        """Return the rows of the own slices."""
+        rows, own = cut_rows(n_images, self.n_parts), self.parts.own
+        return range(rows[own.start].start, rows[own.stop - 1].stop)
+
     def divide(self, network: nn.Module) -> nn.Module:
         """Return the network with this process's shards."""
         return Hybrid(network, self.world, self.n_parts)
@@ -258,14 +263,17 @@ class HybridStep(TrainingStep):
         self.hybrid, self.sgd, self.period = network, sgd, period
 
     def __call__(self, images: Tensor, labels: Tensor, share: float = 1.0) -> Tensor:
-        """Return the mean loss of a batch, the same on all processes; leave its gradients."""
-        rows = cut_rows(len(images), self.hybrid.parts.total)
-        own = [slice(rows[i].start, rows[i].stop) for i in self.hybrid.parts.own]
+        """Return the mean loss of the batch of all processes; leave its gradients.
+
+        images, labels: those of the own slices. The loss is the same on all processes.
+        """
+        rows = cut_rows(self.n_images, self.hybrid.parts.total)
+        sizes = [len(rows[i]) for i in self.hybrid.parts.own]
         return compute_gradients(
             self.hybrid,
-            [images[i] for i in own],
-            [labels[i] for i in own],
-            Passes(len(images), rows, self.period, self.key),
+            images.split(sizes),
+            labels.split(sizes),
+            Passes(self.n_images, rows, self.period, self.key),
             lambda loss: self.sgd.shards.step(loss, self.rates),
             self.machine.cast,
         )
