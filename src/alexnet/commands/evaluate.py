@@ -6,6 +6,7 @@ The command parses its arguments here and prints scores; `alexnet.evaluation` do
 from __future__ import annotations
 
 import json
+import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -65,6 +66,13 @@ class Evaluate:
         """Measure, write the requested files and print the scores; return the exit status."""
         runs, pack = self.split_arguments()
         alone = len(runs) == 1 and not self.dumps
+        if os.environ.get("WORLD_SIZE", "1") != "1":
+            if not alone or self.dump or self.submission:
+                raise ValueError(
+                    "several processes can measure one run, without --dump and --submission: leave "
+                    "torchrun away, and one process does the rest"
+                )
+            return self._run_together(runs[0], pack)
         if alone and not (self.dump or self.submission):
             from alexnet.evaluation.scores import evaluate_run
 
@@ -80,6 +88,18 @@ class Evaluate:
         if not predictions.labeled and (self.dump or self.submission):
             return 0  # images without labels have no errors; their predictions are written
         return self.report(predictions.scores(), runs[0] if alone else None)
+
+    def _run_together(self, run: Path, pack: Path | None) -> int:
+        """Measure with the other processes that torchrun has started; return the exit status."""
+        from alexnet.evaluation.scores import evaluate_run
+        from alexnet.processes import join
+
+        with join() as world:
+            images = self.choose_pack(run, pack) if world.rank == 0 else None  # it may pack them
+            world.barrier()
+            images = images if world.rank == 0 else self.choose_pack(run, pack)
+            scores = evaluate_run(run, images, **self.measure_options(), world=world)
+            return self.report(scores, run) if world.rank == 0 else 0
 
     def split_arguments(self) -> tuple[tuple[Path, ...], Path | None]:
         """Split the positional arguments into runs and the pack or the images, if named.

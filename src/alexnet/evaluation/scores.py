@@ -27,6 +27,7 @@ from alexnet.evaluation.measured_pack import open_run_and_pack
 from alexnet.files import replace_json
 from alexnet.packs.background_check import check_while_reading
 from alexnet.packs.pack import Pack
+from alexnet.processes import ALONE, World
 from alexnet.terminal import escape_unprintable
 
 UNEVEN = 2
@@ -223,6 +224,7 @@ def evaluate_run(
     device: str = "auto",
     ignore_unknown: bool = False,
     batch_size: int = VIEWS_PER_BATCH,
+    world: World = ALONE,
 ) -> Scores:
     """Measure the top-1 and top-5 error of a run's network on every image of a split.
 
@@ -236,6 +238,7 @@ def evaluate_run(
         device: auto, cpu, cuda, or cuda:1 for the second GPU.
         ignore_unknown: leave out images of classes that the network does not know.
         batch_size: views per batch.
+        world: the processes that share the images, each of which calls this function.
 
     Classes of the pack and of the network are matched by name. Raises FileNotFoundError if the run
     or the pack is missing; ValueError if the split is missing, if images have no labels, if there
@@ -261,6 +264,7 @@ def evaluate_run(
             n_views=views,
             batch_size=batch_size,
             relabel=relabel,
+            world=world,
         )
     return Scores(
         members=(WeightedCheckpoint.of(path),),
