@@ -3,13 +3,13 @@
 import pytest
 import torch
 import torch.nn.functional as F
+from tests.parallel.worlds import run_in_processes, run_with_one_thread
 
 from alexnet import nets
 from alexnet.nets.layers import set_key
 from alexnet.parallel.hybrid import Hybrid, Passes, compute_gradients, cut_rows
 from alexnet.parallel.parts import join_parameters
 from alexnet.processes import ALONE
-from tests.parallel.worlds import run_in_processes, run_with_one_thread
 
 SIDE, CLASSES, IMAGES, SLICES = 63, 5, 7, 4
 RATE = 1e-3

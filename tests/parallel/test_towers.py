@@ -3,6 +3,7 @@
 import pytest
 import torch
 import torch.nn.functional as F
+from tests.parallel.worlds import run_in_processes, run_with_one_thread
 
 from alexnet import nets
 from alexnet.nets.layers import set_key
@@ -10,7 +11,6 @@ from alexnet.parallel.exchange import Parts
 from alexnet.parallel.parts import join_parameters
 from alexnet.parallel.towers import Towers
 from alexnet.processes import ALONE, World
-from tests.parallel.worlds import run_in_processes, run_with_one_thread
 
 SIDE, CLASSES, IMAGES = 63, 5, 3
 

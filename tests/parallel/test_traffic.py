@@ -1,13 +1,13 @@
 """The bytes that processes send are those that are computed from shapes."""
 
 import torch
+from tests.parallel.test_hybrid import train_hybrid
+from tests.parallel.test_towers import CLASSES, IMAGES, SIDE, make_network, take_step
+from tests.parallel.worlds import run_in_processes
 
 from alexnet import nets
 from alexnet.parallel.towers import Towers
 from alexnet.parallel.traffic import CountedWorld, count_hybrid, count_replicas, count_towers
-from tests.parallel.test_hybrid import train_hybrid
-from tests.parallel.test_towers import CLASSES, IMAGES, SIDE, make_network, take_step
-from tests.parallel.worlds import run_in_processes
 
 
 def count_in_a_step(world):
