@@ -106,3 +106,13 @@ def test_torchrun_ends_and_names_the_process_that_froze(tmp_path: Path) -> None:
     assert f"(process {pids[1]}) has not answered for 4 seconds" in errors
     with pytest.raises(ProcessLookupError):
         os.kill(pids[1], 0)
+
+
+def test_torchrun_starts_the_processes_again_and_they_meet_again() -> None:
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--max-restarts", "1"]
+    command += ["--nproc-per-node", "2", "-m", "tests.reducer"]
+    environment = os.environ | {"FAIL": "1", "STEPS": "20", "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "step 10 failed" in done.stderr
+    assert done.stdout.count("ready") == 4

@@ -23,9 +23,11 @@ imports no torch, so that the tests can stop many processes in short time.
 
 from __future__ import annotations
 
+import atexit
 import os
 import selectors
 import socket
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -161,6 +163,7 @@ class Watch:
         self._listener = listener
         self._thread = threading.Thread(target=self._run, name="heartbeats", daemon=True)
         self._thread.start()
+        atexit.register(self._end_at_exit)
 
     def check(self) -> None:
         """Raise ProcessLost if another process is known to be lost."""
@@ -298,6 +301,13 @@ class Watch:
         """End the process if the main thread does not do that in time."""
         time.sleep(GRACE)
         os._exit(EXIT_LOST)
+
+    def _end_at_exit(self) -> None:
+        """Do not wait at the exit for what libraries still have to say to the lost process."""
+        if self.verdict is not None:
+            with suppress(Exception):
+                sys.stdout.flush()
+            os._exit(EXIT_LOST)
 
     def _close(self) -> None:
         """Close all connections."""

@@ -15,7 +15,9 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import secrets
 import socket
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -32,6 +34,8 @@ VARIABLES = "RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"
 """What torchrun sets. Without WORLD_SIZE, the process is alone."""
 TIMEOUT = timedelta(minutes=30)
 """Time that a collective may take. The watch notices lost processes long before that."""
+MEETING = timedelta(minutes=10)
+"""Time that the processes have to come together at the start."""
 Result = TypeVar("Result")
 
 
@@ -189,7 +193,9 @@ def join() -> World:
         torch.cuda.set_device(local_rank % torch.cuda.device_count())
         backend = "cpu:gloo,cuda:nccl"
     try:
-        dist.init_process_group(backend, timeout=TIMEOUT)
+        store, _, _ = next(iter(dist.rendezvous("env://", timeout=MEETING)))
+        store = dist.PrefixStore(_meet(store, rank, size), store)
+        dist.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=TIMEOUT)
     except RuntimeError as error:  # torch.distributed.DistError is one
         raise ConnectionError(
             f"rank {rank} on {socket.gethostname()} cannot join the others at {address}, port "
@@ -197,6 +203,36 @@ def join() -> World:
         ) from error
     watch = start_watch(rank, size, lambda value: _gather(value, size), address)
     return World(rank, size, local_rank, _read_number("LOCAL_WORLD_SIZE", 1), address, watch)
+
+
+def _meet(store: dist.Store, rank: int, size: int) -> str:
+    """Return a word that all processes of this attempt have in common, and those before do not.
+
+    Where torchrun starts the processes again, it keeps its store, with the addresses of the
+    processes that have ended, and gloo would connect to these. So each process asks with a word of
+    its own, and rank 0 answers who asks. Raises ConnectionError on rank 0 if one does not ask.
+    """
+    own = secrets.token_hex(8)
+    if rank:
+        store.set(f"alexnet/asks/{rank}", own)
+        word: str = store.get(f"alexnet/answer/{own}").decode()
+        store.set(f"alexnet/came/{word}/{rank}", "")
+        return word
+    missing, answered, ends = set(range(1, size)), set[bytes](), time.monotonic() + MEETING.seconds
+    while missing:
+        for other in sorted(missing):
+            if store.check([f"alexnet/came/{own}/{other}"]):
+                missing.discard(other)
+            elif store.check([f"alexnet/asks/{other}"]):
+                asked = store.get(f"alexnet/asks/{other}")
+                if asked not in answered:
+                    answered.add(asked)
+                    store.set(f"alexnet/answer/{asked.decode()}", own)
+        if time.monotonic() > ends:
+            ranks = ", ".join(map(str, sorted(missing)))
+            raise ConnectionError(f"rank {ranks} did not come in {MEETING.seconds} seconds")
+        time.sleep(0.02)
+    return own
 
 
 def _read_number(name: str, default: int) -> int:
