@@ -2,7 +2,6 @@
 
 import pytest
 import torch
-from tests.conftest import QUICK
 
 from alexnet.parallel.chunks import ALIGNMENT, Chunks, PairwiseSum, Row
 from alexnet.parallel.exchange import sum_pairwise
@@ -10,6 +9,7 @@ from alexnet.processes import World
 from alexnet.training.loop import new_network
 from alexnet.training.replicas import ChunkedSGD
 from alexnet.training.sgd import SGD
+from tests.conftest import QUICK
 
 
 def draw_gradients(network, seed):

@@ -23,8 +23,11 @@ from alexnet.batches.preprocessing import Preprocessing
 from alexnet.evaluation.counts import Counts, evaluate
 from alexnet.kernels.cropping import operator as crops
 from alexnet.nets.layers import Strided, find_dropouts, set_key
+from alexnet.processes import ALONE
 from alexnet.recipes.recipe import Recipe
+from alexnet.training.division import ReplicasDivision
 from alexnet.training.memory import count_step_memory
+from alexnet.training.schedule import Rates
 from alexnet.training.sgd import SGD
 from alexnet.training.step import GraphedStep, make_step
 from alexnet.training.train import train
@@ -204,6 +207,25 @@ def test_dropout_of_a_recorded_step_reads_keys_that_are_written_before_a_replay(
     assert replayed[1:] == [[5, 4], [6, 4]]
     assert len(drawn) == 1
     assert dropout.draw.data_ptr() == place
+
+
+def test_a_step_in_slices_replays_the_graph_of_a_slice_for_each(gpus):
+    machine = devices.set_up_machine("cuda", "float32")
+    network = devices.move_to_device(nets.build("cifar", 4, dropout=0.5).train(), machine)
+    division, sgd = ReplicasDivision(ALONE, 4), SGD(network, Recipe())
+    step = division.make_step(network, sgd, machine, (16, 3, 32, 32))
+    graphed, (dropout,), replayed = step.compute, find_dropouts(network), []
+
+    def replay():
+        replayed.append((dropout.draw.tolist(), float(graphed.share)))
+        for gradient in graphed.gradients.values():
+            gradient.fill_(len(replayed))
+
+    graphed.graph = types.SimpleNamespace(replay=replay)
+    step.begin(7, Rates(0.01, 0.01), 16)
+    step(torch.randn(16, 3, 32, 32), torch.arange(16) % 4)
+    assert replayed == [([7, row], 0.25) for row in (0, 4, 8, 12)]
+    assert all((p.grad == 1 + 2 + 3 + 4).all() for p in network.parameters())
 
 
 @pytest.mark.parametrize("resident", ["yes", "no", "auto"])
