@@ -27,6 +27,7 @@ from alexnet.evaluation.measured_pack import open_run_and_pack
 from alexnet.files import replace_json
 from alexnet.packs.background_check import check_while_reading
 from alexnet.packs.pack import Pack
+from alexnet.processes import ALONE, World
 from alexnet.terminal import escape_unprintable
 
 UNEVEN = 2
@@ -223,6 +224,7 @@ def evaluate_run(
     device: str = "auto",
     ignore_unknown: bool = False,
     batch_size: int = VIEWS_PER_BATCH,
+    world: World = ALONE,
 ) -> Scores:
     """Measure the top-1 and top-5 error of a run's network on every image of a split.
 
@@ -236,6 +238,8 @@ def evaluate_run(
         device: auto, cpu, cuda, or cuda:1 for the second GPU.
         ignore_unknown: leave out images of classes that the network does not know.
         batch_size: views per batch.
+        world: the processes that share the images. All of them call this function with the same
+            arguments, and all get the scores of all images, with the same bits as one process.
 
     Classes of the pack and of the network are matched by name. Raises FileNotFoundError if the run
     or the pack is missing; ValueError if the split is missing, if images have no labels, if there
@@ -251,6 +255,9 @@ def evaluate_run(
     path, trained, opened = open_run_and_pack(run, pack, split, ignore_unknown)
     preprocessing, machine = trained.adapt_preprocessing(opened), devices.set_up_machine(device)
     relabel = match_classes(trained, opened, split, ignore_unknown)
+    member = WeightedCheckpoint.of(path)
+    world.agree({"checkpoint": member.sha256, "pack": opened.checksum, "split": split})
+    world.agree({"views": views, "device": machine.device.type, "precision": machine.precision})
     with check_while_reading(opened, split):
         counts = evaluate(
             devices.move_to_device(trained.build_network(), machine),
@@ -261,9 +268,11 @@ def evaluate_run(
             n_views=views,
             batch_size=batch_size,
             relabel=relabel,
+            world=world,
         )
+    world.barrier()  # no process has found a damaged file
     return Scores(
-        members=(WeightedCheckpoint.of(path),),
+        members=(member,),
         pack=opened.path,
         pack_checksum=opened.checksum,
         split=split,
