@@ -6,7 +6,6 @@ The command parses its arguments here and prints scores; `alexnet.evaluation` do
 from __future__ import annotations
 
 import json
-import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ from tyro.conf import Positional
 if TYPE_CHECKING:
     from alexnet.evaluation.predictions import SplitPredictions
     from alexnet.evaluation.scores import Scores
+    from alexnet.processes import World
 
 
 @dataclass(frozen=True)
@@ -63,22 +63,28 @@ class Evaluate:
     """Print the scores as JSON instead of a table."""
 
     def run(self) -> int:
-        """Measure, write the requested files and print the scores; return the exit status."""
+        """Join the other processes, if torchrun has started several, and measure with them."""
         runs, pack = self.split_arguments()
+        from alexnet.processes import join
+
+        with join() as world:
+            return self.measure(runs, pack, world)
+
+    def measure(self, runs: tuple[Path, ...], pack: Path | None, world: World) -> int:
+        """Measure, write the requested files and print the scores; return the exit status.
+
+        Of several processes, the first writes and prints.
+        """
         alone = len(runs) == 1 and not self.dumps
-        if os.environ.get("WORLD_SIZE", "1") != "1":
-            if not alone or self.dump or self.submission:
-                raise ValueError(
-                    "several processes can measure one run, without --dump and --submission: leave "
-                    "torchrun away, and one process does the rest"
-                )
-            return self._run_together(runs[0], pack)
         if alone and not (self.dump or self.submission):
             from alexnet.evaluation.scores import evaluate_run
 
-            images = self.choose_pack(runs[0], pack)
-            return self.report(evaluate_run(runs[0], images, **self.measure_options()), runs[0])
-        predictions = self.average(runs, pack)
+            images = self.choose_pack_together(runs[0], pack, world)
+            scores = evaluate_run(runs[0], images, **self.measure_options(), world=world)
+            return self.report(scores, runs[0]) if world.rank == 0 else 0
+        predictions = self.average(runs, pack, world)
+        if predictions is None:
+            return 0
         if self.dump:
             predictions.write(self.dump)
         if self.submission:
@@ -88,18 +94,6 @@ class Evaluate:
         if not predictions.labeled and (self.dump or self.submission):
             return 0  # images without labels have no errors; their predictions are written
         return self.report(predictions.scores(), runs[0] if alone else None)
-
-    def _run_together(self, run: Path, pack: Path | None) -> int:
-        """Measure with the other processes that torchrun has started; return the exit status."""
-        from alexnet.evaluation.scores import evaluate_run
-        from alexnet.processes import join
-
-        with join() as world:
-            images = self.choose_pack(run, pack) if world.rank == 0 else None  # it may pack them
-            world.barrier()
-            images = images if world.rank == 0 else self.choose_pack(run, pack)
-            scores = evaluate_run(run, images, **self.measure_options(), world=world)
-            return self.report(scores, run) if world.rank == 0 else 0
 
     def split_arguments(self) -> tuple[tuple[Path, ...], Path | None]:
         """Split the positional arguments into runs and the pack or the images, if named.
@@ -128,6 +122,12 @@ class Evaluate:
                 "--dumps: give one for each"
             )
         return runs, images
+
+    def choose_pack_together(self, run: Path, images: Path | None, world: World) -> Path | None:
+        """Return what `choose_pack` does, which the first process calls: it may have to pack."""
+        path = self.choose_pack(run, images) if world.rank == 0 else None
+        chosen = world.broadcast(None if path is None else str(path))
+        return None if chosen is None else Path(chosen)
 
     def choose_pack(self, run: Path, images: Path | None) -> Path | None:
         """Return the pack to measure a run on; None for the pack that it was trained on.
@@ -158,16 +158,24 @@ class Evaluate:
         names = "split", "views", "device", "ignore_unknown"
         return {name: getattr(self, name) for name in names}
 
-    def average(self, runs: tuple[Path, ...], pack: Path | None) -> SplitPredictions:
-        """Return the weighted average of the runs' predictions and of those in files."""
+    def average(
+        self, runs: tuple[Path, ...], pack: Path | None, world: World
+    ) -> SplitPredictions | None:
+        """Return the weighted average of the runs' predictions and of those in files.
+
+        Only the first process averages; None on the others.
+        """
         from alexnet.evaluation.ensemble import average_predictions, predict_split, search_weights
         from alexnet.evaluation.predictions import load_predictions
 
         predictions: list[SplitPredictions] = []
         for run in runs:
             first = predictions[0].pack if predictions else None
-            images = self.choose_pack(run, pack) or first
-            predictions.append(predict_split(run, images, **self.measure_options()))
+            images = self.choose_pack_together(run, pack, world) or first
+            options = self.measure_options()
+            predictions.append(predict_split(run, images, **options, world=world))
+        if world.rank:
+            return None
         predictions += map(load_predictions, self.dumps)
         weights = self.weights
         if self.search:

@@ -20,11 +20,12 @@ from torch import Tensor
 
 from alexnet import device as devices
 from alexnet.batches.views import iterate_views
-from alexnet.evaluation.counts import VIEWS_PER_BATCH, predict_batches, rank_labels
+from alexnet.evaluation.counts import VIEWS_PER_BATCH, choose_own, predict_batches, rank_labels
 from alexnet.evaluation.measured_pack import open_run_and_pack
 from alexnet.evaluation.predictions import UNLABELED, SplitPredictions
 from alexnet.evaluation.scores import WeightedCheckpoint, match_classes
 from alexnet.packs.background_check import check_while_reading
+from alexnet.processes import ALONE, World
 
 WEIGHTS = 0.0, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0
 """Weights that `search_weights` tries for each network in turn; all weights start at 1."""
@@ -40,31 +41,38 @@ def predict_split(
     device: str = "auto",
     ignore_unknown: bool = False,
     batch_size: int = VIEWS_PER_BATCH,
+    world: World = ALONE,
 ) -> SplitPredictions:
     """Compute the probabilities of a run's network for every image of a split, labeled or not.
 
     The arguments and the errors are those of `scores.evaluate_run`, but images without a label are
-    accepted.
+    accepted. Raises RuntimeError if the number of predictions is not that of the images.
     """
     path, trained, opened = open_run_and_pack(run, pack, split)
     images, machine = opened.splits[split], devices.set_up_machine(device)
     matched = match_classes(trained, opened, split, ignore_unknown, unlabeled=True)
     labels = np.append(matched, UNLABELED)[images.labels]  # a label of −1 takes the last entry
     indices = np.flatnonzero((labels >= 0) | (images.labels < 0))
+    member, n_images = WeightedCheckpoint.of(path), max(1, batch_size // views)
+    world.agree({"checkpoint": member.sha256, "pack": opened.checksum, "split": split})
     batches = iterate_views(
         images,
         labels,
-        indices,
+        choose_own(indices, n_images, world),
         trained.adapt_preprocessing(opened).to(machine.device),
         machine.device,
         n_views=views,
-        batch_size=max(1, batch_size // views),
+        batch_size=n_images,
     )
     network = devices.move_to_device(trained.build_network(), machine)
     with check_while_reading(opened, split):
         parts = [likely.cpu() for likely, _ in predict_batches(network, batches, machine, views)]
+    own = torch.cat([torch.empty(0, len(trained.classes)), *parts])
+    probabilities = gather_rows(own, world)
+    if len(probabilities) != len(indices):
+        raise RuntimeError(f"{len(probabilities)} predictions of {len(indices)} images were made")
     return SplitPredictions(
-        members=(WeightedCheckpoint.of(path),),
+        members=(member,),
         pack=str(opened.path),
         pack_checksum=opened.checksum,
         split=split,
@@ -74,8 +82,19 @@ def predict_split(
         left_out=len(images) - len(indices),
         names=np.array(images.names, np.str_)[indices],
         labels=labels[indices],
-        probabilities=torch.cat(parts or [torch.empty(0, len(trained.classes))]).numpy(),
+        probabilities=probabilities.numpy(),
     )
+
+
+def gather_rows(own: Tensor, world: World) -> Tensor:
+    """Return the rows of all processes, rank 0's first: (n, …), n of each process → (N, …)."""
+    if world.size == 1:
+        return own
+    lengths = world.gather(len(own))
+    padded = own.new_zeros(max(lengths), *own.shape[1:])
+    padded[: len(own)] = own
+    parts = zip(world.all_gather(padded), lengths, strict=True)
+    return torch.cat([rows[:n] for rows, n in parts])
 
 
 def average_predictions(

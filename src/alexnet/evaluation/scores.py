@@ -242,7 +242,8 @@ def evaluate_run(
         device: auto, cpu, cuda, or cuda:1 for the second GPU.
         ignore_unknown: leave out images of classes that the network does not know.
         batch_size: views per batch.
-        world: the processes that share the images, each of which calls this function.
+        world: the processes that share the images. All of them call this function with the same
+            arguments, and all get the scores of all images, with the same bits as one process.
 
     Classes of the pack and of the network are matched by name. Raises FileNotFoundError if the run
     or the pack is missing; ValueError if the split is missing, if images have no labels, if there
@@ -258,6 +259,9 @@ def evaluate_run(
     path, trained, opened = open_run_and_pack(run, pack, split, ignore_unknown)
     preprocessing, machine = trained.adapt_preprocessing(opened), devices.set_up_machine(device)
     relabel = match_classes(trained, opened, split, ignore_unknown)
+    member = WeightedCheckpoint.of(path)
+    world.agree({"checkpoint": member.sha256, "pack": opened.checksum, "split": split})
+    world.agree({"views": views, "device": machine.device.type, "precision": machine.precision})
     with check_while_reading(opened, split):
         counts = evaluate(
             devices.move_to_device(trained.build_network(), machine),
@@ -270,8 +274,9 @@ def evaluate_run(
             relabel=relabel,
             world=world,
         )
+    world.barrier()  # no process has found a damaged file
     return Scores(
-        members=(WeightedCheckpoint.of(path),),
+        members=(member,),
         pack=opened.path,
         pack_checksum=opened.checksum,
         split=split,
