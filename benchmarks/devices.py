@@ -4,8 +4,9 @@ python benchmarks/devices.py --json benchmarks/results/devices.json
 python benchmarks/devices.py --device cuda --processes 1 2 4 8        # as many GPUs as processes
 
 Compared, with the same global batch: one process; PyTorch's DistributedDataParallel of the same
-network and update rule; replicas with the exact sum over a tree, and with bucketed sums; towers (two
-processes); hybrid.
+network and update rule; replicas with the exact sum over a tree, and with bucketed sums; towers
+(two processes); hybrid.
+
 On a CPU each process has one thread, so that one process uses one core. The processes of a machine
 with fewer cores than processes share them: then no kind can be faster than the cores allow, and the
 column "efficiency", images per second relative to N times those of one process, says what the
