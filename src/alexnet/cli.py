@@ -24,8 +24,8 @@ from alexnet.training.interrupt import end_at_signals
 DESCRIPTION = """Train an image classifier on labeled images, evaluate it and use it: AlexNet, the
 system of Krizhevsky, Sutskever & Hinton (2012), in PyTorch. With a folder of photos, begin with
 `alexnet train photos`; `alexnet demo` shows every step in about a minute; `alexnet COMMAND --help`
-explains a command. Exit codes: 0 success, 1 error, 2 wrong usage, 3 the training diverged, 4 another
-process of the job was lost, 129, 130 or 143 stopped by a signal."""
+explains a command. Exit codes: 0 success, 1 error, 2 wrong usage, 3 the training diverged, 4
+another process of the job was lost, 129, 130 or 143 stopped by a signal."""
 """What `alexnet --help` prints first."""
 
 FAILURES = (OSError, ValueError, RuntimeError, MemoryError)
