@@ -39,7 +39,7 @@ def test_a_path_and_keyword_arguments_are_enough(photos, capsys):
     recipe = read_recipe(outcome)
     assert (recipe.epochs, recipe.network) == (1, "cifar")
     shown = capsys.readouterr().err
-    assert "Recipe `cifar` (the images are small (32×32))" in shown
+    assert "Recipe `cifar` (the packed images are small (32×32))" in shown
     assert "epoch 1/1" in shown
     assert "1 epoch done" in repr(outcome)
     again = alexnet.train("photos", epochs=2, resume=outcome, device="cpu", progress=False)

@@ -109,7 +109,7 @@ def test_the_columns_of_csv_are_those_that_are_documented(run, images, capsys):
 
 def test_images_below_the_threshold_are_unsure_and_counted(run, images, capsys):
     status, out, err = predict(run, images / "a.png", capsys=capsys, threshold=1.0)
-    assert (status, "unsure (below 1)" in out) == (0, True)
+    assert (status, "below 100.00%" in out) == (0, True)
     assert "unsure: 1 of 1 image" in err
     _, out, err = predict(run, images / "a.png", capsys=capsys, threshold=0.0)
     assert "unsure" not in out

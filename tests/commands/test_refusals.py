@@ -72,7 +72,7 @@ def parse(*words):
         ("--rates conv9=0", "no layer conv9"),
         ("--decays conv9=0", "no layer conv9"),
         ("--schedule steps", "needs factors"),
-        ("--init nothing", "no trained network at nothing"),
+        ("--init nothing", "there is no nothing, and so no trained network"),
         ("--take conv1", "say which, --init RUN"),
         ("--save-minutes -1", "--save-minutes is -1"),
         ("--log-seconds nan", "--log-seconds is nan"),
@@ -177,7 +177,7 @@ def test_a_dry_run_shows_the_training_and_writes_nothing(photos):
     assert done.returncode == 0, done.stderr
     for text in (
         "9 train, 3 val; 3 classes",
-        "Recipe:      `cifar` (the images are small (32×32))",
+        "Recipe:      `cifar` (the packed images are small (32×32))",
         "crop             28   (paper: 224)",
         "parameters, crops of 28×28",
         "Memory:      about",

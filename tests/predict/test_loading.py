@@ -76,5 +76,5 @@ def test_a_list_of_runs_and_other_objects_are_type_errors(run):
 
 
 def test_a_path_that_does_not_exist_is_named():
-    with pytest.raises(FileNotFoundError, match="no trained network at runs/none"):
+    with pytest.raises(FileNotFoundError, match="there is no runs/none, and so no trained network"):
         alexnet.load(Path("runs/none"))

@@ -35,7 +35,7 @@ def test_every_kind_of_pack_gets_a_recipe_that_exists():
 
 
 def test_the_reason_says_what_the_pack_has():
-    assert recommend("cifar10", 32, 50_000, True)[1] == "the images are small (32×32)"
+    assert recommend("cifar10", 32, 50_000, True)[1] == "the packed images are small (32×32)"
     assert "9,469" in recommend("folder", 256, 9_469, True)[1]
 
 

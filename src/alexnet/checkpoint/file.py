@@ -143,8 +143,12 @@ def find(run: str | os.PathLike[str], prefer: tuple[str, ...] = ("best", "last")
     for name in prefer:
         if (path := run / f"{name}.safetensors").is_file():
             return path
+    if run.exists():
+        what = f"no trained network at {run}: it has no {' or '.join(prefer)}.safetensors"
+    else:
+        what = f"there is no {run}, and so no trained network"
     raise FileNotFoundError(
-        f"no trained network at {run}: it has no {' or '.join(prefer)}.safetensors. Train one: "
+        f"{what}. Train one: "
         f"alexnet train IMAGES {'RUN' if run.exists() else run}"  # never into what is there
         + (". If it is a folder of images, name the run first and then the images" * run.is_dir())
     )

@@ -350,6 +350,6 @@ def _format_table(prediction: Prediction, threshold: float | None) -> str:
     if prediction.error is not None:
         return f"{name}\n  error: {escape_unprintable(prediction.error)}"
     if prediction.unsure is not None:
-        return f"{name}\n  {prediction.unsure:7.2%}  unsure (below {threshold:g})"
+        return f"{name}\n  unsure: at most {prediction.unsure:.2%}, below {threshold:.2%}"
     pairs = zip(prediction.labels, prediction.probabilities, strict=True)
     return "\n".join([name, *(f"  {p:7.2%}  {escape_unprintable(label)}" for label, p in pairs)])

@@ -67,7 +67,7 @@ def pack_next_to_run(
         except OtherPack as other:
             others.append(other.reason)
     for reason in others:
-        say(f"Not used: {reason}.")
+        say(f"Another pack of these images is made: {reason}.")
     return pack(source, choose_path(source, run, name, options), say=say, **options)
 
 

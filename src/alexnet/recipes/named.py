@@ -77,7 +77,7 @@ def recommend(kind: str, size: int, images: int, validation: bool) -> tuple[str,
     if kind in DIGITS:
         return "digits", "the images are digits, which must not be mirrored"
     if size < SMALLEST_PHOTOGRAPH:
-        return "cifar", f"the images are small ({size}×{size})"
+        return "cifar", f"the packed images are small ({size}×{size})"
     if images < FEW_IMAGES:
         return "small", (
             f"there are few training images ({images:,}), with which the paper's initialization "

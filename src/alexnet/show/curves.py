@@ -123,7 +123,7 @@ def draw_curves(log: TrainingLog, *, title: str | None = None) -> Figure:
         error,
         "validation error (%)",
         [
-            (name, [(x, 100 * y) for x, y in log.epochs.get(key, [])], color, style, marker)
+            (name, _read_percent(log, key), color, style, marker)
             for name, key, color, style, marker in (
                 ("top-1", "val_top1", RED, "-", "o"),
                 ("top-5", "val_top5", ORANGE, "--", "s"),
@@ -134,6 +134,12 @@ def draw_curves(log: TrainingLog, *, title: str | None = None) -> Figure:
     if log.rate and all(y > 1 / LARGEST for _, y in log.rate):
         rate.set_yscale("log")
     return figure
+
+
+def _read_percent(log: TrainingLog, key: str) -> Points:
+    """The points of an error in percent; none of a top-5 error that is always 0 (five classes)."""
+    points = [(x, 100 * y) for x, y in log.epochs.get(key, [])]
+    return points if any(y for _, y in points) or key == "val_top1" else []
 
 
 def _draw_lines(axes: Axes, name: str, lines: Sequence[tuple[str, Points, str, str, str]]) -> None:

@@ -98,7 +98,9 @@ def draw_heat_maps(
             3 * cell - 0.2,
         )
     figure.supxlabel(
-        "yellow: what spoke most for the label; blue: nothing", fontsize=SMALL, color=GRAY
+        "yellow: what spoke most for the label; dark: what did not matter",
+        fontsize=SMALL,
+        color=GRAY,
     )
     return figure
 

@@ -192,10 +192,10 @@ class FigureKind:
 FIGURES: dict[str, FigureKind] = {
     "predictions": FigureKind(
         _draw_predictions,
-        "Five most probable labels",
-        "Images with the five labels that the network finds most probable, as in Figure 4 (left) "
-        "of the paper. The bar of the right label is green and has a check mark; a cross before "
-        "the title says that another label came first.",
+        "Most probable labels",
+        "Images with the labels, at most five, that the network finds most probable, as in Figure "
+        "4 (left) of the paper. The bar of the right label is green and has a check mark; a cross "
+        "before the title says that another label came first.",
     ),
     "mistakes": FigureKind(
         _draw_mistakes,
@@ -213,7 +213,7 @@ FIGURES: dict[str, FigureKind] = {
         _draw_class_scores,
         "Class by class",
         "For each class, worst first: the shares of its images that are wrong by the first label "
-        "and by the first five; and precision, recall and F1.",
+        "and, of more than five classes, by the first five; and precision, recall and F1.",
     ),
     "confusion": FigureKind(
         _draw_confusion,

@@ -37,6 +37,8 @@ WARMING = 0.25
 """Before the steps are measured, they are done for this share of that time, to warm up."""
 SAVES = 2
 """Checkpoints that are saved to measure it."""
+SMALL = "cifar"
+"""A network that is many times faster than those for photographs."""
 TOLERATED = 0.01
 """Share of the stated time by which the last epoch may exceed it: what measuring cannot tell."""
 
@@ -145,14 +147,20 @@ def plan_recipe(
     spent = time.monotonic() - began
     epochs = count_epochs(speed, seconds - spent, seconds)
     if epochs < 1:
-        raise ValueError(
-            f"one epoch of {format_count(len(pack.splits['train']), 'image')} takes about "
-            f"{speed.epoch + speed.start + spent:,.0f} seconds with its validation, more than the "
-            f"{seconds:,.0f} that --time gives. Give it more time, a smaller --network, or fewer "
-            "images"
-        )
+        needed = spent + speed.start + speed.epoch
+        raise ValueError(_explain_too_short(pack, recipe, needed, seconds))
     epochs = min(epochs, int(LARGEST["epochs"]))
     return Plan(fit_to_epochs(recipe, epochs, kept), speed, seconds, spent)
+
+
+def _explain_too_short(pack: Pack, recipe: Recipe, needed: float, seconds: float) -> str:
+    """What to do where `needed` seconds for one epoch are more than the stated ones."""
+    small = "fewer images" if recipe.network == SMALL else f"a small network (--network {SMALL})"
+    return (
+        f"one epoch of {format_count(len(pack.splits['train']), 'image')} takes about "
+        f"{needed:,.0f} seconds here with its validation, more than the {seconds:,.0f} of --time. "
+        f"Give it --time {math.ceil(1.1 * needed / 60)}m or more, or {small}"
+    )
 
 
 def count_epochs(speed: Speed, left: float, seconds: float) -> int:
