@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -83,7 +84,7 @@ def test_a_killed_training_goes_on_by_itself_and_has_the_bits_of_an_undisturbed_
 ):
     straight, run = tmp_path / "straight", tmp_path / "run"
     recipe = dataclasses.replace(RECIPE, epochs=6)
-    run_with_one_thread(train, tiny_pack, straight, recipe, device="cpu")
+    run_with_one_thread(partial(train, device="cpu"), tiny_pack, straight, recipe)
     options = ["--config", str(straight / "recipe.json")]
     command = build_command(tiny_pack.path, run, *options, torchrun=["--max-restarts", "3"])
     with subprocess.Popen(command, env=ENVIRONMENT, stderr=subprocess.PIPE, text=True) as training:
