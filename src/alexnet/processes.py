@@ -22,18 +22,21 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Self, TypeVar, cast
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from alexnet.heartbeats import ProcessLost, Watch, start_watch
+from alexnet.heartbeats import ProcessLost, Watch, read_limit, start_watch
 
 VARIABLES = "RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"
 """What torchrun sets. Without WORLD_SIZE, the process is alone."""
-TIMEOUT = timedelta(minutes=30)
-"""Time that a collective may take. The watch notices lost processes long before that."""
+TIMEOUT = timedelta(days=7)
+"""Time that a collective may take, as while rank 0 packs images for all. The watch notices lost
+processes long before that."""
+UNWATCHED = timedelta(minutes=30)
+"""The same, where the watch is turned off."""
 MEETING = timedelta(minutes=10)
 """Time that the processes have to come together at the start."""
 Result = TypeVar("Result")
@@ -126,6 +129,22 @@ class World:
                     "with the same command, data and version"
                 )
 
+    def check(self, check: Callable[[], Result]) -> Result:
+        """Return what `check` returns. An error that it raises on all ranks alike is printed once.
+
+        A rank that is alone with its error tells the others, as with any other error.
+        """
+        try:
+            result, error = check(), None
+        except (OSError, ValueError, RuntimeError) as raised:
+            result, error = None, raised
+        messages = self.gather(None if error is None else str(error))
+        if error is None:
+            return cast(Result, result)
+        if set(messages) == {str(error)}:
+            vars(error)["is_shared"] = True
+        raise error
+
     def barrier(self) -> None:
         """Wait until every rank has come here."""
         if self.size > 1:
@@ -152,6 +171,11 @@ class World:
         trace: TracebackType | None,
     ) -> None:
         if isinstance(error, ProcessLost):
+            return
+        if getattr(error, "is_shared", False):  # all ranks have raised it, and rank 0 prints it
+            self.leave()
+            if self.rank:
+                raise SystemExit(getattr(error, "exit_code", 1)) from error
             return
         ends_well = error is None or (isinstance(error, SystemExit) and not error.code)
         self.leave("" if ends_well else str(error) or type(error).__name__)
@@ -195,7 +219,8 @@ def join() -> World:
     try:
         store, _, _ = next(iter(dist.rendezvous("env://", timeout=MEETING)))
         store = dist.PrefixStore(_meet(store, rank, size), store)
-        dist.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=TIMEOUT)
+        timeout = TIMEOUT if read_limit() else UNWATCHED
+        dist.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=timeout)
     except RuntimeError as error:  # torch.distributed.DistError is one
         raise ConnectionError(
             f"rank {rank} on {socket.gethostname()} cannot join the others at {address}, port "

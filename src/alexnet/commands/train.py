@@ -129,30 +129,12 @@ class Train:
 
     def _run(self, world: World) -> int:
         """Pack the images if necessary, choose the recipe, train, and print the next commands."""
-        from alexnet.commands.refusals import TrainingPlan, check_order, check_start
-        from alexnet.device import set_up_machine
-        from alexnet.packing.automatic import pack_name
-        from alexnet.runs import check_folder
-
-        check_order(self.images, self.run_folder)
-        machine = set_up_machine(self.device, self.precision, self.resident, self.compiled)
-        resumed = find_restarted(self.run_folder)
-        with silence(self.quiet or world.rank > 0):
-            resumed = resumed or find_resumed(self.resume, self.run_folder, self.images)
-        name = f"{pack_name(self.images)}-{time.strftime('%Y%m%d-%H%M%S')}"  # in local time
-        folder = self.run_folder or find_folder(resumed) or Path("runs") / name
-        check_folder(folder, Path(self.images).absolute())
-        choice = RecipeChoice(self.recipe, self.init, get_given_fields(self.changes))
-        plan = TrainingPlan(folder, choice, resumed, self._transfer)
-        intervals = {"save_minutes": self.save_minutes, "log_seconds": self.log_seconds}
-        check_start(plan, intervals=intervals)
-        if resumed is None:  # the named recipes have the defaults of these two fields
-            fields = {k: v for k, v in choice.changes.items() if k in ("slices", "fc_period")}
-            self._divide(world, Recipe(**fields))
+        folder, resumed, choice, machine = world.check(lambda: self._check_start(world))
         images = TrainingPack(self.images, choice, resumed, self._transfer)
         if self.dry_run or self.print_config:
-            only_recipe = self.print_config
-            return 0 if world.rank else show_plan(images, folder, machine, only_recipe=only_recipe)
+            if world.rank:
+                return 0
+            return show_plan(images, folder, machine, only_recipe=self.print_config)
         folder = Path(world.broadcast(str(folder)))  # also: all have checked before one writes
         with silence(self.quiet or world.rank > 0):
             pack = _open_pack(images, folder, world)
@@ -165,10 +147,38 @@ class Train:
             recipe = self._plan(pack, folder, recipe, machine, choice.changes)
         if self.json and world.rank == 0:
             print_start(pack, folder, recipe)
+        world.agree({"device": machine.device.type, "precision": machine.precision})
         outcome = self._train(pack, folder, recipe, resumed, world)
         if world.rank:
             return 128 + outcome.signal if outcome.signal is not None else int(not outcome.saved)
         return self._report(outcome, folder, recipe, len(pack.classes))
+
+    def _check_start(self, world: World) -> tuple[Path, Path | None, RecipeChoice, Machine]:
+        """Check what can be checked before images are packed, the same on all processes.
+
+        Returns the folder of the run, the run to resume, the recipe's choice, and the machine.
+        """
+        from alexnet.commands.refusals import TrainingPlan, check_order, check_start
+        from alexnet.device import set_up_machine
+        from alexnet.packing.automatic import pack_name
+        from alexnet.runs import check_folder
+
+        check_order(self.images, self.run_folder)
+        machine = set_up_machine(self.device, self.precision, self.resident, self.compiled)
+        with silence(self.quiet or world.rank > 0):
+            resumed = find_restarted(self.run_folder)
+            resumed = resumed or find_resumed(self.resume, self.run_folder, self.images)
+        name = f"{pack_name(self.images)}-{time.strftime('%Y%m%d-%H%M%S')}"  # in local time
+        folder = self.run_folder or find_folder(resumed) or Path("runs") / name
+        check_folder(folder, Path(self.images).absolute())
+        choice = RecipeChoice(self.recipe, self.init, get_given_fields(self.changes))
+        plan = TrainingPlan(folder, choice, resumed, self._transfer)
+        intervals = {"save_minutes": self.save_minutes, "log_seconds": self.log_seconds}
+        check_start(plan, intervals=intervals)
+        if resumed is None:  # the named recipes have the defaults of these two fields
+            fields = {k: v for k, v in choice.changes.items() if k in ("slices", "fc_period")}
+            self._divide(world, Recipe(**fields))
+        return folder, resumed, choice, machine
 
     def _plan(
         self, pack: Pack, folder: Path, recipe: Recipe, machine: Machine, kept: Collection[str]
@@ -218,6 +228,11 @@ class Train:
                 "--time measures the speed of one process, and there are "
                 f"{os.environ['WORLD_SIZE']}: give --epochs in its place"
             )
+        if ":" in self.device and os.environ.get("LOCAL_WORLD_SIZE", "1") != "1":
+            raise ValueError(
+                f"--device {self.device} names one GPU for all processes of this machine: say "
+                "--device cuda, and each takes its own"
+            )
         if self.run_folder is None and os.environ.get("TORCHELASTIC_MAX_RESTARTS", "0") != "0":
             raise ValueError(
                 "under torchrun --max-restarts, a training that is started again has to find its "
@@ -243,12 +258,14 @@ class Train:
     def _train(
         self, pack: Pack, folder: Path, recipe: Recipe, resumed: Path | None, world: World
     ) -> TrainingOutcome:
+        import torch
+
         from alexnet import __version__
         from alexnet.training.train import train
 
         division = self._divide(world, recipe)
         facts = {name: getattr(self, name) for name in ("devices", "reduction", "exchange")}
-        facts |= {"version": __version__, "precision": self.precision}
+        facts |= {"version": __version__, "torch": torch.__version__}
         world.agree({**facts, "recipe": str(recipe), "pack": pack.checksum})
         with self._open_screen(world.rank) as screen:
             return train(

@@ -85,8 +85,8 @@ class Recipe:
     batch_size: int = 128
     """Number of images in one step of training."""
     slices: int = 1
-    """Number of slices of a batch. Several processes share them (`--devices`), and the results are
-    the same on any number of processes that divides it."""
+    """Number of slices of a batch, a power of two. Several processes share them (`--devices`), and
+    the results are the same on any number of processes that divides it."""
     fc_period: int = 0
     """With `--devices hybrid`: after how many slices the fully connected layers are updated. 0:
     once a batch, as all other layers; 1: after each slice, as in arXiv 1404.5997."""

@@ -44,6 +44,8 @@ class Diverged(RuntimeError):  # noqa: N818 - the word of the field
     """The loss of a batch was infinite or NaN. The weights are those from before that batch."""
 
     exit_code = 3
+    is_shared = True
+    """All processes raise it, after the same step (`processes.World`)."""
 
 
 @dataclass(frozen=True)
@@ -76,6 +78,8 @@ class Events(NamedTuple):
     """Whether it is time for a checkpoint."""
     is_damaged: bool
     """Whether a file of the pack turned out to be damaged."""
+    is_reading_due: bool
+    """Whether the losses are to be read, and with them whether one is not finite."""
 
 
 @dataclass(frozen=True)
@@ -226,13 +230,13 @@ class Training:
 
     def _handle_events(self) -> bool:
         """Read, report, check and save where that is due; return whether to stop."""
-        if self.meter.should_read:
+        events = self._share_events()
+        if events.is_reading_due:
             self._read_losses()
             if self.meter.is_show_due:
                 self.meter.show(self.position.step, self.position.rate, self.batches.waited)
-        if self.meter.is_report_due:
-            self._report()
-        events = self._share_events()
+            if self.meter.is_report_due:
+                self._report()
         if events.signal is not None:
             return True
         self._handle_background_check(events)
@@ -249,7 +253,8 @@ class Training:
         """
         is_save_due = time.monotonic() - self._last_save > self.job.save_seconds
         is_damaged = bool(self.background_check.report) and self.background_check.is_damaged
-        own = Events(self.interrupt.signal, is_save_due, is_damaged)
+        is_reading_due = self.meter.should_read or self.meter.is_report_due
+        own = Events(self.interrupt.signal, is_save_due, is_damaged, is_reading_due)
         if self.division.world.size == 1:
             return own
         everyone = [Events(*event) for event in self.division.world.gather(list(own))]
@@ -258,6 +263,7 @@ class Training:
             signals[0] if signals else None,
             everyone[0].is_save_due,
             any(event.is_damaged for event in everyone),
+            any(event.is_reading_due for event in everyone),
         )
 
     def _read_losses(self) -> None:
