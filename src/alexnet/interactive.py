@@ -42,8 +42,8 @@ from alexnet.recipes.recipe import TEXTS, Recipe
 from alexnet.runs import check_folder
 from alexnet.screen import TrainingScreen
 from alexnet.training import train as training
+from alexnet.training.job import TrainingOutcome
 from alexnet.training.log import Screen
-from alexnet.training.loop import TrainingOutcome
 from alexnet.training.transfer import Transfer
 from alexnet.validate import check, suggest
 

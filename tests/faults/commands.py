@@ -116,7 +116,8 @@ def _argument(text: str) -> str:
 @contextlib.contextmanager
 def _no_work() -> Any:
     """Trainings and exports end where their work would begin."""
-    from alexnet.training.loop import Training, TrainingOutcome
+    from alexnet.training.job import TrainingOutcome
+    from alexnet.training.loop import Training
 
     def no_epochs(training: Any) -> TrainingOutcome:
         return TrainingOutcome(training.run, training.position, None, True)

@@ -1,14 +1,13 @@
 """`alexnet train`: train a network on images or a pack.
 
 This module has the options and the order of the steps; `recipe_options` chooses the recipe,
-`training_pack` the pack and `resumption` the run to resume. torch is imported only within `run`.
+`training_pack` the pack, `resumption` the run to resume, and `several_processes` checks what
+torchrun has started. torch is imported only within `run`.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import os
-import shlex
 import sys
 import time
 from collections.abc import Collection, Iterator
@@ -28,6 +27,12 @@ from alexnet.commands.resumption import (
     find_resumed,
     read_recipe,
 )
+from alexnet.commands.several_processes import (
+    SHARED,
+    check_several,
+    format_command,
+    open_shared_pack,
+)
 from alexnet.commands.training_output import (
     JsonScreen,
     QuietScreen,
@@ -45,8 +50,8 @@ if TYPE_CHECKING:
     from alexnet.packs.pack import Pack
     from alexnet.processes import World
     from alexnet.training.division import Division
+    from alexnet.training.job import TrainingOutcome
     from alexnet.training.log import Screen
-    from alexnet.training.loop import TrainingOutcome
     from alexnet.training.transfer import Transfer
 
 
@@ -117,13 +122,9 @@ class Train:
 
     def run(self) -> int:
         """Join the other processes, if there are any, and train."""
-        self._check_options()
-        if not is_one_of_several():
-            from alexnet.processes import ALONE
-
-            return self._run(ALONE)
         from alexnet.processes import join
 
+        self._check_options()
         with join() as world:
             return self._run(world)
 
@@ -137,7 +138,7 @@ class Train:
             return show_plan(images, folder, machine, only_recipe=self.print_config)
         folder = Path(world.broadcast(str(folder)))  # also: all have checked before one writes
         with silence(self.quiet or world.rank > 0):
-            pack = _open_pack(images, folder, world)
+            pack = open_shared_pack(images, folder, world)
             images.warn_of_change(pack)
             if resumed is not None and (recipe := read_recipe(resumed)) is not None:
                 recipe = dataclasses.replace(recipe, **choice.changes)
@@ -201,7 +202,9 @@ class Train:
             )
         if (self.take or self.reset) and not self.init:
             raise ValueError("--take and --reset name layers of a run: say which, --init RUN")
-        self._check_devices()
+        check_several(
+            self.devices, self.device, self.time, self.compiled, has_folder=bool(self.run_folder)
+        )
         if self.time is None:
             return
         from alexnet.training.planning import parse_time
@@ -214,30 +217,6 @@ class Train:
             )
         if "epochs" in get_given_fields(self.changes):
             raise ValueError("--time plans the number of epochs: leave --epochs away, or --time")
-
-    def _check_devices(self) -> None:
-        """Raise ValueError for options that several processes cannot have."""
-        if self.compiled and self.devices in ("towers", "hybrid"):
-            raise ValueError(f"--compile does not go together with --devices {self.devices}")
-        if self.time is not None and self.devices in ("towers", "hybrid"):
-            raise ValueError(f"--time does not go together with --devices {self.devices}")
-        if not is_one_of_several():
-            return
-        if self.time is not None:
-            raise ValueError(
-                "--time measures the speed of one process, and there are "
-                f"{os.environ['WORLD_SIZE']}: give --epochs in its place"
-            )
-        if ":" in self.device and os.environ.get("LOCAL_WORLD_SIZE", "1") != "1":
-            raise ValueError(
-                f"--device {self.device} names one GPU for all processes of this machine: say "
-                "--device cuda, and each takes its own"
-            )
-        if self.run_folder is None and os.environ.get("TORCHELASTIC_MAX_RESTARTS", "0") != "0":
-            raise ValueError(
-                "under torchrun --max-restarts, a training that is started again has to find its "
-                "run: name the folder of the run after the images"
-            )
 
     @property
     def _transfer(self) -> Transfer | None:
@@ -264,7 +243,7 @@ class Train:
         from alexnet.training.train import train
 
         division = self._divide(world, recipe)
-        facts = {name: getattr(self, name) for name in ("devices", "reduction", "exchange")}
+        facts = {name: getattr(self, name) for name in SHARED}
         facts |= {"version": __version__, "torch": torch.__version__}
         world.agree({**facts, "recipe": str(recipe), "pack": pack.checksum})
         with self._open_screen(world.rank) as screen:
@@ -301,14 +280,8 @@ class Train:
         self, outcome: TrainingOutcome, folder: Path, recipe: Recipe, n_classes: int
     ) -> int:
         """Print how the training ended and what to do next; return the exit status."""
-        words = ["alexnet", "train", self.images, "--resume", str(folder)]
-        if is_one_of_several():
-            n_here = os.environ.get("LOCAL_WORLD_SIZE", os.environ["WORLD_SIZE"])
-            words = ["torchrun", "--nproc-per-node", n_here, "-m", *words]
-        for name, default in (("devices", None), ("reduction", "tree"), ("exchange", "exact")):
-            if (value := getattr(self, name)) != default:
-                words += [f"--{name}", value]
-        resume = shlex.join(words)
+        shared = {name: getattr(self, name) for name in SHARED}
+        resume = format_command(["train", self.images, "--resume", str(folder)], shared)
         with suppress(BrokenPipeError):  # nobody reads the output any more; the training is done
             if self.json:
                 print_end(outcome, n_classes)
@@ -329,15 +302,3 @@ class Train:
             if not self.json and not self.quiet:
                 print(format_next_steps(folder, recipe), flush=True)
         return 0
-
-
-def is_one_of_several() -> bool:
-    """Whether torchrun has started several processes, of which this is one."""
-    return os.environ.get("WORLD_SIZE", "1") != "1"
-
-
-def _open_pack(images: TrainingPack, folder: Path, world: World) -> Pack:
-    """Return the pack, which the first process makes if it has to be made."""
-    pack = images.open_or_make(folder) if world.rank == 0 else None
-    world.barrier()
-    return pack or images.open_or_make(folder)

@@ -23,7 +23,7 @@ from alexnet.training.log import EpochReport, Screen
 if TYPE_CHECKING:
     from alexnet.packs.pack import Pack
     from alexnet.recipes.recipe import Recipe
-    from alexnet.training.loop import TrainingOutcome
+    from alexnet.training.job import TrainingOutcome
 
 
 @contextmanager

@@ -10,8 +10,7 @@ from __future__ import annotations
 import hashlib
 import math
 import time
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import torch
@@ -22,15 +21,13 @@ from alexnet.batches.augment import draw_order
 from alexnet.batches.epochs import Batches
 from alexnet.batches.preprocessing import Preprocessing
 from alexnet.checkpoint import Checkpoint, Position
-from alexnet.device import Machine
 from alexnet.evaluation.counts import Counts, evaluate, has_top5
 from alexnet.nets.variations import network_of
 from alexnet.packs.background_check import BackgroundCheck
-from alexnet.packs.pack import Pack
 from alexnet.recipes.recipe import Recipe
 from alexnet.terminal import format_count
-from alexnet.training.division import WHOLE, Division
 from alexnet.training.interrupt import Interrupt
+from alexnet.training.job import TrainingJob, TrainingOutcome
 from alexnet.training.log import EpochReport, NoLog, RunLog, Screen
 from alexnet.training.memory import count_step_memory
 from alexnet.training.messages import format_epoch
@@ -48,27 +45,6 @@ class Diverged(RuntimeError):  # noqa: N818 - the word of the field
     """All processes raise it, after the same step (`processes.World`)."""
 
 
-@dataclass(frozen=True)
-class TrainingJob:
-    """The inputs of a training, which do not change while it runs."""
-
-    pack: Pack
-    run: Path
-    """Folder that the run is written to."""
-    recipe: Recipe
-    machine: Machine
-    start: Checkpoint | None
-    """The checkpoint to resume from; None for a new training."""
-    init: Transfer | None
-    """The earlier training whose layers this one begins with; None: all weights are drawn."""
-    save_seconds: float = 600.0
-    """Seconds between two checkpoints within an epoch."""
-    log_seconds: float = 10.0
-    """Seconds between two reports."""
-    division: Division = WHOLE
-    """How it is divided among processes."""
-
-
 class Events(NamedTuple):
     """What the loop has to act on between two steps."""
 
@@ -80,37 +56,6 @@ class Events(NamedTuple):
     """Whether a file of the pack turned out to be damaged."""
     is_reading_due: bool
     """Whether the losses are to be read, and with them whether one is not finite."""
-
-
-@dataclass(frozen=True)
-class TrainingOutcome:
-    """How a training ended."""
-
-    run: Path
-    position: Position
-    signal: int | None
-    """The number of the signal that stopped it early; None if none did."""
-    saved: bool
-    """Whether `last.safetensors` holds this position: False if the disk was full."""
-
-    def __fspath__(self) -> str:
-        """Return the run's folder: the outcome can be given wherever a run is named by its path."""
-        return str(self.run)
-
-    def __repr__(self) -> str:
-        """Return the run, the epochs done, the last errors, and how it ended if early."""
-        parts = [f"{str(self.run)!r}: {format_count(self.position.epoch, 'epoch')} done"]
-        if self.position.step:
-            parts.append(f"{format_count(self.position.step, 'step')} of the next")
-        for measured in self.position.history[-1:]:
-            parts.append(f"training loss {measured['train_loss']:.4f}")
-            if "val_top1" in measured:
-                parts.append(f"validation error {measured['val_top1']:.2%}")
-        if self.signal is not None:
-            parts.append(f"stopped by signal {self.signal}")
-        if not self.saved:
-            parts.append("NOT saved")
-        return f"TrainingOutcome({', '.join(parts)})"
 
 
 class Training:

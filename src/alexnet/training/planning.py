@@ -27,8 +27,9 @@ from alexnet.recipes.planned import fit_to_epochs
 from alexnet.recipes.recipe import LARGEST, Recipe
 from alexnet.terminal import format_count
 from alexnet.training.interrupt import Interrupt
+from alexnet.training.job import TrainingJob
 from alexnet.training.log import Screen
-from alexnet.training.loop import Training, TrainingJob
+from alexnet.training.loop import Training
 from alexnet.training.transfer import Transfer
 
 SHARE, LEAST, MOST = 0.02, 2.0, 20.0

@@ -28,8 +28,9 @@ from alexnet.recipes.named import SMALLEST_PHOTOGRAPH
 from alexnet.recipes.recipe import Recipe
 from alexnet.training.division import Division, make_division
 from alexnet.training.interrupt import Interrupt
+from alexnet.training.job import TrainingJob, TrainingOutcome
 from alexnet.training.log import SafeScreen, Screen
-from alexnet.training.loop import Training, TrainingJob, TrainingOutcome
+from alexnet.training.loop import Training
 from alexnet.training.messages import explain_out_of_memory, format_finished, is_out_of_memory
 from alexnet.training.refusals import check_network, check_pack, check_resumable
 from alexnet.training.saving import mend_best
