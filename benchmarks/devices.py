@@ -4,7 +4,8 @@ python benchmarks/devices.py --json benchmarks/results/devices.json
 python benchmarks/devices.py --device cuda --processes 1 2 4 8        # as many GPUs as processes
 
 Compared, with the same global batch: one process; PyTorch's DistributedDataParallel of the same
-network and update rule; replicas with the exact sum over a tree; towers (two processes); hybrid.
+network and update rule; replicas with the exact sum over a tree, and with bucketed sums; towers (two
+processes); hybrid.
 On a CPU each process has one thread, so that one process uses one core. The processes of a machine
 with fewer cores than processes share them: then no kind can be faster than the cores allow, and the
 column "efficiency", images per second relative to N times those of one process, says what the
@@ -28,7 +29,7 @@ from interleave import Contestant, Turn, contest, keeper, options, report
 CLASSES = 1000
 SLICES = 4
 """Slices of the batch of replicas and hybrid: each number of processes divides them."""
-KINDS = "one", "ddp", "replicas", "towers", "hybrid"
+KINDS = "one", "ddp", "replicas", "bucketed", "towers", "hybrid"
 COUNTS = {"one": (1,), "towers": (1, 2)}
 """Numbers of processes of the kinds that cannot have any number."""
 
@@ -162,16 +163,19 @@ def make_step(kind: str, world: Any, device: str, batch: int) -> Callable[[], No
     machine = devices.set_up_machine(device, "auto")
     slices = SLICES if kind in ("replicas", "hybrid") else 1
     recipe = Recipe(batch_size=batch, initialization="variance", slices=slices)
-    division = make_division(None if kind == "one" else kind, world, recipe)  # type: ignore[arg-type]
+    name: Any = {"one": None, "bucketed": "replicas"}.get(kind, kind)
+    reduction: Any = "bucketed" if kind == "bucketed" else "tree"
+    division = make_division(name, world, recipe, reduction=reduction)
     whole = new_network(recipe, CLASSES).train()
     network = devices.move_to_device(division.divide(whole), machine)
     sgd = division.make_sgd(network, recipe)
-    images, labels = make_batch(batch, device, machine.dtype)
-    step, rates = division.make_step(network, sgd, machine, tuple(images.shape)), Rates(1e-3, 2e-3)
+    images, labels = make_batch(len(division.find_rows(batch)), device, machine.dtype)
+    step = division.make_step(network, sgd, machine, (batch, 3, 224, 224))
+    rates = Rates(1e-3, 2e-3)
     key = iter(range(1 << 60))
 
     def do_step() -> None:
-        step.begin(next(key), rates)
+        step.begin(next(key), rates, batch)
         sgd.step(step(images, labels), rates)
 
     return do_step
