@@ -22,7 +22,7 @@ from alexnet.commands.train import Train
 from alexnet.processes import World
 from alexnet.training.train import train
 
-RECIPE = dataclasses.replace(QUICK, batch_size=16, slices=2)
+RECIPE = dataclasses.replace(QUICK, network="cifar-80sec", crop=24, batch_size=16, slices=2)
 OPTIONS = ["--network", "cifar-80sec", "--crop", "24", "--batch-size", "16", "--device", "cpu"]
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
 ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "ALEXNET_WATCH_SECONDS": "120"}
