@@ -47,7 +47,7 @@ class SGD:
         """`layers`: update only these. Raises ValueError where the recipe names a layer that the
         network does not have."""
         self.momentum = recipe.momentum
-        check_layers(network, recipe)
+        _check_names(network, recipe)
         self.names = {
             p: name
             for name, p in network.named_parameters()
@@ -142,18 +142,12 @@ class SGD:
 
 
 def check_layers(network: nn.Module, recipe: Recipe) -> None:
-    """Raise ValueError where a recipe names a layer that the network does not have, as SGD does.
+    """Raise ValueError for a recipe whose rates or decays the layers of a network cannot have.
 
-    Also where its factors freeze every layer in some epoch, as `SGD.freeze` does then. The network
-    may be on the meta device.
+    It names a layer that the network does not have, or freezes every layer in some epoch; SGD and
+    `SGD.freeze` raise the same. The network may be on the meta device.
     """
-    layers = dict.fromkeys(name.split(".")[0] for name, _ in network.named_parameters())
-    own = {factor.layer for factor in recipe.rates} | {decay.layer for decay in recipe.decays}
-    if unknown := sorted(own - layers.keys()):
-        raise ValueError(
-            f"network {recipe.network!r} has no layer {', '.join(unknown)} to give a rate or a "
-            f"decay; it has {', '.join(layers)}"
-        )
+    _check_names(network, recipe)
     groups = _make_groups({p: name for name, p in network.named_parameters()}, recipe)
     changes = {math.ceil(factor.epoch) for factor in recipe.rates if factor.factor == 0}
     for epoch in sorted(changes):
@@ -162,6 +156,17 @@ def check_layers(network: nn.Module, recipe: Recipe) -> None:
             rates.of(str(group["layer"]), bool(group["bias"])) for group in groups for rates in ends
         ):
             raise ValueError(ALL_FROZEN)
+
+
+def _check_names(network: nn.Module, recipe: Recipe) -> None:
+    """Raise ValueError where a recipe names a layer that the network does not have."""
+    layers = dict.fromkeys(name.split(".")[0] for name, _ in network.named_parameters())
+    own = {factor.layer for factor in recipe.rates} | {decay.layer for decay in recipe.decays}
+    if unknown := sorted(own - layers.keys()):
+        raise ValueError(
+            f"network {recipe.network!r} has no layer {', '.join(unknown)} to give a rate or a "
+            f"decay; it has {', '.join(layers)}"
+        )
 
 
 def _make_groups(names: dict[nn.Parameter, str], recipe: Recipe) -> list[dict[str, object]]:
