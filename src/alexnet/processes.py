@@ -39,6 +39,9 @@ UNWATCHED = timedelta(minutes=30)
 """The same, where the watch is turned off."""
 MEETING = timedelta(minutes=10)
 """Time that the processes have to come together at the start."""
+PRINTING = 2.0
+"""Seconds for which the others wait after an error that all have: torchrun ends rank 0 as soon as
+one of them has ended, and it has to print the error first."""
 Result = TypeVar("Result")
 
 
@@ -175,6 +178,7 @@ class World:
         if getattr(error, "is_shared", False):  # all ranks have raised it, and rank 0 prints it
             self.leave()
             if self.rank:
+                time.sleep(PRINTING)
                 raise SystemExit(getattr(error, "exit_code", 1)) from error
             return
         ends_well = error is None or (isinstance(error, SystemExit) and not error.code)
