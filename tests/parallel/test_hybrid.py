@@ -7,7 +7,8 @@ from tests.parallel.worlds import run_in_processes, run_with_one_thread
 
 from alexnet import nets
 from alexnet.nets.layers import set_key
-from alexnet.parallel.hybrid import Hybrid, Passes, compute_gradients, cut_rows
+from alexnet.parallel.exchange import cut_rows
+from alexnet.parallel.hybrid import Hybrid, Passes, compute_gradients
 from alexnet.parallel.parts import join_parameters
 from alexnet.processes import ALONE
 

@@ -18,7 +18,6 @@ import statistics
 import textwrap
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,7 +26,7 @@ from alexnet.recipes.recipe import Recipe
 from alexnet.terminal import format_count
 
 if TYPE_CHECKING:
-    from alexnet.commands.training_pack import TrainingPack
+    from alexnet.commands.training_pack import Outline, TrainingPack
     from alexnet.device import Machine
     from alexnet.training.memory import TrainingMemory
 
@@ -45,23 +44,6 @@ COPIES = 2
 """Bytes beyond those that are counted, in multiples of the weights."""
 FORWARD_SHARE = 1 / 3
 """Time of a forward pass, as a share of a training step: the backward pass takes two of three."""
-
-
-@dataclass(frozen=True)
-class Outline:
-    """What is known of the images of a training without decoding them."""
-
-    images: str
-    kind: str
-    counts: dict[str, int]
-    """Number of images of each split."""
-    n_classes: int
-    size: int
-    """Width and height of the packed images."""
-    description: str
-    """How they are, or would be, packed."""
-    pack_bytes: int
-    """Bytes of a pack that is still to be made."""
 
 
 def show_plan(images: TrainingPack, folder: Path, machine: Machine, *, only_recipe: bool) -> int:

@@ -18,11 +18,27 @@ from alexnet.commands.resumption import find_folder
 from alexnet.recipes.named import packed_side
 
 if TYPE_CHECKING:
-    from alexnet.commands.dry_run import Outline
     from alexnet.packs.pack import Pack
     from alexnet.recipes.recipe import Recipe
     from alexnet.sources import Source
     from alexnet.training.transfer import Transfer
+
+
+@dataclass(frozen=True)
+class Outline:
+    """What is known of the images of a training without decoding them."""
+
+    images: str
+    kind: str
+    counts: dict[str, int]
+    """Number of images of each split."""
+    n_classes: int
+    size: int
+    """Width and height of the packed images."""
+    description: str
+    """How they are, or would be, packed."""
+    pack_bytes: int
+    """Bytes of a pack that is still to be made."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +99,6 @@ class TrainingPack:
 
         An archive is read once, to count its images.
         """
-        from alexnet.commands.dry_run import Outline
         from alexnet.commands.refusals import count_images, count_records
         from alexnet.packing.automatic import find_holdout
         from alexnet.packs.pack import open_pack

@@ -260,8 +260,9 @@ def evaluate_run(
     preprocessing, machine = trained.adapt_preprocessing(opened), devices.set_up_machine(device)
     relabel = match_classes(trained, opened, split, ignore_unknown)
     member = WeightedCheckpoint.of(path)
-    world.agree({"checkpoint": member.sha256, "pack": opened.checksum, "split": split})
-    world.agree({"views": views, "device": machine.device.type, "precision": machine.precision})
+    files = {"checkpoint": member.sha256, "pack": opened.checksum, "split": split}
+    kind = {"device": machine.device.type, "precision": machine.precision}
+    world.agree({**files, "views": views, **kind})
     with check_while_reading(opened, split):
         counts = evaluate(
             devices.move_to_device(trained.build_network(), machine),

@@ -28,7 +28,7 @@ import socket
 import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -41,6 +41,8 @@ from alexnet.sources.entry import Entry, Source
 if TYPE_CHECKING:
     from io import BufferedRWPair
 
+    from alexnet.processes import World
+
     File = BufferedRWPair[Any, Any]
 
 BLOCK = 32
@@ -48,25 +50,6 @@ BLOCK = 32
 SECONDS = 60.0
 """Time that the processes have to connect to rank 0."""
 Made = TypeVar("Made")
-
-
-class World(Protocol):
-    """What is needed of `processes.World`."""
-
-    @property
-    def rank(self) -> int:
-        """Number of this process."""
-
-    @property
-    def size(self) -> int:
-        """Number of processes."""
-
-    @property
-    def address(self) -> str:
-        """Where rank 0 can be reached."""
-
-    def gather(self, value: Any) -> list[Any]:
-        """Return the values of all ranks in order."""
 
 
 def share(

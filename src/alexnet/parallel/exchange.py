@@ -92,6 +92,12 @@ class Parts:
         return range(self.peers.rank * self.each, (self.peers.rank + 1) * self.each)
 
 
+def cut_rows(n_images: int, slices: int) -> tuple[range, ...]:
+    """Return the rows of each slice of a batch: consecutive, and as equal as can be."""
+    ends = [i * n_images // slices for i in range(slices + 1)]
+    return tuple(map(range, ends, ends[1:]))
+
+
 def gather_parts(units: Sequence[Tensor], parts: Parts) -> list[Tensor]:
     """Return the units of all parts, once for each part that this process holds.
 

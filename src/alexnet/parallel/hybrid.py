@@ -251,12 +251,6 @@ def get_dtype(like: Tensor) -> torch.dtype:
     return torch.get_autocast_dtype(device) if is_cast else like.dtype
 
 
-def cut_rows(n_images: int, slices: int) -> tuple[range, ...]:
-    """Return the rows of each slice of a batch: consecutive, and as equal as can be."""
-    ends = [i * n_images // slices for i in range(slices + 1)]
-    return tuple(map(range, ends, ends[1:]))
-
-
 def check_hybrid(network: nn.Module) -> AlexNet:
     """Return the network. Raises ValueError if its fully connected layers cannot be cut."""
     cure = (

@@ -20,9 +20,9 @@ import torch
 from torch import Tensor, nn
 
 from alexnet.device import Machine
-from alexnet.parallel.exchange import Parts
+from alexnet.parallel.exchange import Parts, cut_rows
 from alexnet.parallel.hybrid import CUTS as SHARDS
-from alexnet.parallel.hybrid import Hybrid, Passes, compute_gradients, cut_rows
+from alexnet.parallel.hybrid import Hybrid, Passes, compute_gradients
 from alexnet.parallel.parts import Cuts, cut_parameters, join_parameters
 from alexnet.parallel.towers import CUTS as TOWERS
 from alexnet.parallel.towers import Towers
@@ -44,6 +44,8 @@ class Division:
     """The layers that are cut, and how; None: none are."""
     n_parts = 1
     """Into how many parts."""
+    n_slices = 1
+    """Into how many slices a batch is cut, which the processes share."""
 
     def __init__(self, world: World = ALONE) -> None:
         self.world = world
@@ -59,8 +61,9 @@ class Division:
         return Parts(self.n_parts, self.world)
 
     def find_rows(self, n_images: int) -> range:
-        """Return the rows of a batch that this process computes."""
-        return range(n_images)
+        """Return the rows of a batch that this process computes: those of its slices."""
+        rows, own = cut_rows(n_images, self.n_slices), Parts(self.n_slices, self.world).own
+        return range(rows[own.start].start, rows[own.stop - 1].stop)
 
     @property
     def sharing_evaluation(self) -> World:
@@ -118,10 +121,9 @@ class ReplicasDivision(Division):
 
     def find_rows(self, n_images: int) -> range:
         """Return the rows of the own slices."""
-        if self.is_bucketed:
+        if self.is_bucketed:  # any number of processes, which need not be a power of two
             return cut_rows(n_images, self.world.size)[self.world.rank]
-        rows, own = cut_rows(n_images, self.n_slices), Parts(self.n_slices, self.world).own
-        return range(rows[own.start].start, rows[own.stop - 1].stop)
+        return super().find_rows(n_images)
 
     def make_sgd(self, network: nn.Module, recipe: Recipe) -> SGD:
         """Return the update rule for the own chunk of the weights, or for all of them."""
@@ -168,6 +170,10 @@ class TowersDivision(Division):
         self.wire = wire
         Parts(self.n_parts, world)  # checks the number of processes
 
+    def find_rows(self, n_images: int) -> range:
+        """Return all rows: each tower is given all images."""
+        return range(n_images)
+
     def divide(self, network: nn.Module) -> nn.Module:
         """Return the towers of this process."""
         return Towers(network, self.world, self.wire)
@@ -187,7 +193,7 @@ class HybridDivision(Division):
     def __init__(self, world: World, recipe: Recipe) -> None:
         """Raises ValueError where the recipe's slices cannot be shared by these processes."""
         super().__init__(world)
-        self.n_parts = recipe.slices
+        self.n_parts = self.n_slices = recipe.slices
         self.period = recipe.fc_period or recipe.slices
         if recipe.slices & (recipe.slices - 1) or recipe.slices % world.size:
             fitting = max(4, 1 << (world.size - 1).bit_length())
@@ -196,11 +202,6 @@ class HybridDivision(Division):
                 "many shards of 4096 units: the number of slices has to be a power of two that the "
                 f"number of processes divides. Set --slices {fitting}"
             )
-
-    def find_rows(self, n_images: int) -> range:
-        """Return the rows of the own slices."""
-        rows, own = cut_rows(n_images, self.n_parts), self.parts.own
-        return range(rows[own.start].start, rows[own.stop - 1].stop)
 
     def divide(self, network: nn.Module) -> nn.Module:
         """Return the network with this process's shards."""

@@ -14,7 +14,7 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from alexnet import device as devices
 from alexnet.batches.augment import draw_order
@@ -45,6 +45,10 @@ class Diverged(RuntimeError):  # noqa: N818 - the word of the field
     """All processes raise it, after the same step (`processes.World`)."""
 
 
+NO_SIGNAL = -1
+"""What stands for "none" where processes send each other the number of a signal."""
+
+
 class Events(NamedTuple):
     """What the loop has to act on between two steps."""
 
@@ -56,6 +60,18 @@ class Events(NamedTuple):
     """Whether a file of the pack turned out to be damaged."""
     is_reading_due: bool
     """Whether the losses are to be read, and with them whether one is not finite."""
+
+    def encode(self) -> Tensor:
+        """Return the events as numbers that processes can send each other: int64 (4,)."""
+        signal = NO_SIGNAL if self.signal is None else self.signal
+        return torch.tensor([signal, *self[1:]], dtype=torch.int64)
+
+    @classmethod
+    def merge(cls, everyone: list[Tensor]) -> Events:
+        """Return what all processes act on: what any of them saw; process 0's clock for saving."""
+        signals, saves, damaged, reading = torch.stack(everyone).T.tolist()
+        came = [signal for signal in signals if signal != NO_SIGNAL]
+        return cls(came[0] if came else None, bool(saves[0]), any(damaged), any(reading))
 
 
 class Training:
@@ -200,16 +216,8 @@ class Training:
         is_damaged = bool(self.background_check.report) and self.background_check.is_damaged
         is_reading_due = self.meter.should_read or self.meter.is_report_due
         own = Events(self.interrupt.signal, is_save_due, is_damaged, is_reading_due)
-        if self.division.world.size == 1:
-            return own
-        everyone = [Events(*event) for event in self.division.world.gather(list(own))]
-        signals = [event.signal for event in everyone if event.signal is not None]
-        return Events(
-            signals[0] if signals else None,
-            everyone[0].is_save_due,
-            any(event.is_damaged for event in everyone),
-            any(event.is_reading_due for event in everyone),
-        )
+        world = self.division.world
+        return own if world.size == 1 else Events.merge(world.all_gather(own.encode()))
 
     def _read_losses(self) -> None:
         """Move the position past the steps done, adding their losses to `loss_sum`.

@@ -23,8 +23,7 @@ from torch import Tensor, nn
 from alexnet.device import Machine
 from alexnet.nets.layers import set_key
 from alexnet.parallel.chunks import Chunks, PairwiseSum
-from alexnet.parallel.exchange import Parts, sum_pairwise
-from alexnet.parallel.hybrid import cut_rows
+from alexnet.parallel.exchange import Parts, cut_rows, sum_pairwise
 from alexnet.processes import World
 from alexnet.recipes.recipe import Recipe
 from alexnet.training.schedule import Rates
@@ -95,10 +94,8 @@ class ChunkedSGD(SGD):
         super().__init__(network, recipe)
         self.whole = dict(network.named_parameters())
         self.chunks = Chunks(self.whole, world)
-        self.groups = [dict(group) for group in self.optimizer.param_groups]
-        """The groups of whole parameters; the optimizer has those of the own parts."""
         self.own = {name: nn.Parameter(part) for name, part in self.chunks.own.items()}
-        for group in self.optimizer.param_groups:
+        for group in self.optimizer.param_groups:  # those of `groups` stay whole
             names = [self.names[p] for p in group["params"]]
             group["params"] = [self.own[name] for name in names if name in self.own]
         self.names = {part: name for name, part in self.own.items()}
@@ -120,17 +117,6 @@ class ChunkedSGD(SGD):
         """Update the own parts, and share them."""
         super().step(loss, rates)
         self.chunks.share_weights()
-
-    def set_trained(self, *rates_to_come: Rates) -> tuple[bool, int]:
-        """As SGD, for the whole parameters."""
-        changed, trainable = False, 0
-        for group in self.groups:
-            is_trained = any(rates.of(group["layer"], group["bias"]) for rates in rates_to_come)
-            trainable += is_trained
-            for p in group["params"]:
-                changed |= p.requires_grad != is_trained
-                p.requires_grad_(is_trained)
-        return changed, trainable
 
     def join_momenta(self) -> dict[str, Tensor]:
         """Return whole momenta; all processes call this together."""

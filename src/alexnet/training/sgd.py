@@ -22,6 +22,7 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Collection
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -54,6 +55,8 @@ class SGD:
             if layers is None or name.split(".")[0] in layers
         }
         groups = _make_groups(self.names, recipe)
+        self.groups: list[dict[str, Any]] = [dict(group) for group in groups]
+        """The groups of whole parameters, whose gradients `freeze` turns on and off."""
         self.optimizer = torch.optim.SGD(groups, lr=0.0, momentum=recipe.momentum, fused=True)
         for p in self.names:
             self.optimizer.state[p]["momentum_buffer"] = torch.zeros_like(p)
@@ -111,7 +114,7 @@ class SGD:
         """Do what `freeze` does; return whether that changed anything, and how many groups are
         trained."""
         changed, trainable = False, 0
-        for group in self.optimizer.param_groups:
+        for group in self.groups:
             is_trained = any(rates.of(group["layer"], group["bias"]) for rates in rates_to_come)
             trainable += is_trained
             for p in group["params"]:
